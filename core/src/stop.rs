@@ -1,0 +1,461 @@
+//! The stop latch: whether anybody may run, in a form that only a deliberate release can undo.
+//!
+//! [`Latch::merge`] takes in what is seen of the NexusPolicies; [`Latch::decide`] answers for one agent. Both
+//! are pure. What is seen may come late, twice, or not at all, so the rule is one-sided: any sight of a stop
+//! stops, whereas absence, deletion, re-creation, an older backup, an edited selector or a relabelled agent
+//! change nothing and raise an [`Alarm`]. An engagement ends only when its policy is seen without `stop` and
+//! with a `release` that names it:
+//!
+//! - on the very object that engaged: the generation that is known here, or a later one that the object has
+//!   since passed (a pod may have missed a renewal of the stop, which its admin saw and named);
+//! - on another object under the same name: the very name that is known here, and no other.
+//!
+//! Nothing known is no permission: until a first answer, or a latch file, the verdict is stopped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{AgentId, ParseIdError, TenantKey};
+use crate::selector::{Labels, Selector};
+
+/// Different scopes remembered for one engagement; beyond them it covers everybody.
+const MAX_SCOPES: usize = 16;
+
+/// The name of an engagement: `<first 8 characters of the policy's uid>-<generation>`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct EngagementName {
+    uid_prefix: String,
+    generation: u64,
+}
+
+impl EngagementName {
+    /// The engagement of the object with this uid at this generation.
+    #[must_use]
+    pub fn new(uid: &str, generation: u64) -> Self {
+        Self {
+            uid_prefix: uid.chars().take(8).collect(),
+            generation,
+        }
+    }
+}
+
+impl fmt::Display for EngagementName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.uid_prefix, self.generation)
+    }
+}
+
+impl From<EngagementName> for String {
+    fn from(name: EngagementName) -> Self {
+        name.to_string()
+    }
+}
+
+impl TryFrom<String> for EngagementName {
+    type Error = ParseIdError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl FromStr for EngagementName {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text
+            .rsplit_once('-')
+            .filter(|(prefix, _)| !prefix.is_empty() && prefix.chars().count() <= 8);
+        parts
+            .and_then(|(prefix, generation)| Some((prefix, generation.parse().ok()?)))
+            .map(|(prefix, generation)| Self {
+                uid_prefix: prefix.to_owned(),
+                generation,
+            })
+            .ok_or_else(|| ParseIdError::new(text, "engagement name (<first 8 of the uid>-<generation>)"))
+    }
+}
+
+/// Whom a policy means. Both parts must hold; an empty part holds for everybody.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Targets {
+    /// These tenants.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tenants: Vec<TenantKey>,
+    /// Agents with these labels.
+    #[serde(skip_serializing_if = "Selector::is_empty")]
+    pub agents: Selector,
+}
+
+impl Targets {
+    /// Whether the policy means everybody.
+    #[must_use]
+    pub fn everybody(&self) -> bool {
+        self.tenants.is_empty() && self.agents.is_empty()
+    }
+
+    fn covers(&self, subject: &Subject<'_>) -> bool {
+        (self.tenants.is_empty() || self.tenants.contains(subject.tenant))
+            && self.agents.matches(subject.labels)
+    }
+}
+
+/// What happens to the Deployments of stopped agents.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Workloads {
+    /// They stay as they are.
+    Keep,
+    /// They are scaled to zero and back on release.
+    #[default]
+    ScaleToZero,
+}
+
+/// What happens to mirrored messages while stopped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Mirror {
+    /// People's messages go on crossing.
+    Run,
+    /// They wait.
+    #[default]
+    Pause,
+}
+
+/// A NexusPolicy as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// Its generation: raised by every change of its spec.
+    pub generation: u64,
+    /// Whether it orders a stop.
+    pub stop: bool,
+    /// The engagement that it releases. A text that is no engagement's name releases nothing.
+    pub release: Option<String>,
+    /// Why, for people.
+    pub reason: Option<String>,
+    /// Whom it means.
+    pub targets: Targets,
+    /// What happens to Deployments.
+    pub workloads: Workloads,
+    /// What happens to mirrored messages.
+    pub mirror: Mirror,
+}
+
+/// One agent, as the latch asks about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// Its tenant.
+    pub tenant: &'a TenantKey,
+    /// Its id.
+    pub agent: AgentId,
+    /// Its labels, now.
+    pub labels: &'a Labels,
+}
+
+/// A stop that holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Engagement {
+    /// The policy's name.
+    pub policy: String,
+    /// The policy's uid.
+    pub uid: String,
+    /// The latest generation at which it was seen to order the stop.
+    pub generation: u64,
+    /// Why, for people.
+    pub reason: Option<String>,
+    /// Everybody that it ever meant while engaged.
+    pub scopes: Vec<Targets>,
+    /// Agents that were known and meant: they stay meant when their labels change.
+    pub agents: BTreeSet<AgentId>,
+    /// The strictest that it ever ordered for Deployments.
+    pub workloads: Workloads,
+    /// The strictest that it ever ordered for mirrored messages.
+    pub mirror: Mirror,
+}
+
+impl Engagement {
+    /// The name by which it is released.
+    #[must_use]
+    pub fn name(&self) -> EngagementName {
+        EngagementName::new(&self.uid, self.generation)
+    }
+
+    fn new(policy: &Policy) -> Self {
+        Self {
+            policy: policy.name.clone(),
+            uid: policy.uid.clone(),
+            generation: policy.generation,
+            reason: policy.reason.clone(),
+            scopes: vec![policy.targets.clone()],
+            agents: BTreeSet::new(),
+            workloads: policy.workloads,
+            mirror: policy.mirror,
+        }
+    }
+
+    /// Widens the engagement by another sight of its policy; nothing in it ever narrows.
+    fn widen(&mut self, policy: &Policy) {
+        self.generation = self.generation.max(policy.generation);
+        self.reason = policy.reason.clone().or_else(|| self.reason.take());
+        self.workloads = self.workloads.max(policy.workloads);
+        self.mirror = self.mirror.max(policy.mirror);
+        if !self.scopes.contains(&policy.targets) {
+            self.scopes.push(policy.targets.clone());
+        }
+        if self.scopes.len() > MAX_SCOPES || self.scopes.iter().any(Targets::everybody) {
+            self.scopes = vec![Targets::default()];
+        }
+    }
+
+    fn covers(&self, subject: &Subject<'_>) -> bool {
+        self.agents.contains(&subject.agent) || self.scopes.iter().any(|scope| scope.covers(subject))
+    }
+
+    /// Whether `policy`, seen without `stop`, releases this engagement.
+    fn released_by(&self, policy: &Policy) -> bool {
+        let Some(named) = policy
+            .release
+            .as_deref()
+            .and_then(|text| text.parse::<EngagementName>().ok())
+        else {
+            return false;
+        };
+        let own = self.name();
+        if named == own {
+            return policy.name == self.policy;
+        }
+        // A later generation counts only if the object itself has passed it: else a name far in the future,
+        // left in a manifest, would release every stop to come.
+        policy.uid == self.uid
+            && named.uid_prefix == own.uid_prefix
+            && named.generation > self.generation
+            && named.generation < policy.generation
+    }
+}
+
+/// Something that an admin must look at: a stop holds although its policy no longer orders it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Alarm {
+    /// The engagement that holds.
+    pub engagement: EngagementName,
+    /// Its policy.
+    pub policy: String,
+    /// What is wrong.
+    pub what: AlarmKind,
+}
+
+/// What is wrong with an engaged policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+pub enum AlarmKind {
+    /// The policy is gone.
+    Absent,
+    /// Another object stands under its name.
+    Recreated,
+    /// Its generation went back, as after a restore from an older backup.
+    GenerationWentBack,
+    /// `stop` was taken back without a release.
+    NotReleased,
+    /// `release` names something else.
+    WrongRelease {
+        /// What it names.
+        named: String,
+    },
+}
+
+impl fmt::Display for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            engagement,
+            policy,
+            what,
+        } = self;
+        match what {
+            AlarmKind::Absent => write!(f, "policy {policy} is gone")?,
+            AlarmKind::Recreated => write!(f, "policy {policy} is another object than the one that engaged")?,
+            AlarmKind::GenerationWentBack => write!(f, "policy {policy} went back to an older generation")?,
+            AlarmKind::NotReleased => write!(f, "policy {policy} no longer says stop, but releases nothing")?,
+            AlarmKind::WrongRelease { named } => {
+                write!(f, "policy {policy} releases `{named}`, which is not engaged")?
+            }
+        }
+        write!(f, "; the stop holds until `spec.release: {engagement}`")
+    }
+}
+
+/// What a merge changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Merged {
+    /// Stops that were engaged by it.
+    pub engaged: Vec<EngagementName>,
+    /// Stops that were released by it.
+    pub released: Vec<EngagementName>,
+    /// Whether anything that must outlive the process changed.
+    pub changed: bool,
+}
+
+/// May this agent run?
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may.
+    Run,
+    /// It may not.
+    Stopped {
+        /// The engagement, unless nothing is known yet.
+        engagement: Option<EngagementName>,
+        /// Why, for people.
+        reason: Option<String>,
+    },
+}
+
+impl Verdict {
+    /// Whether the agent may run.
+    #[must_use]
+    pub fn may_run(&self) -> bool {
+        *self == Self::Run
+    }
+}
+
+/// All that is known of stops. It is what the latch file holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Latch {
+    /// Whether there was ever an answer. Without one everybody is stopped.
+    known: bool,
+    /// Engaged stops by the uid of their policy; as many as administrators made policies.
+    engagements: BTreeMap<String, Engagement>,
+    /// What an admin must look at, as of the last full list.
+    alarms: Vec<Alarm>,
+}
+
+impl Latch {
+    /// Whether there was ever an answer.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.known
+    }
+
+    /// The stops that hold.
+    pub fn engagements(&self) -> impl Iterator<Item = &Engagement> {
+        self.engagements.values()
+    }
+
+    /// What an admin must look at.
+    #[must_use]
+    pub fn alarms(&self) -> &[Alarm] {
+        &self.alarms
+    }
+
+    /// May this agent run? Asked at open, on each message and on every change.
+    #[must_use]
+    pub fn decide(&self, subject: &Subject<'_>) -> Verdict {
+        if !self.known {
+            return Verdict::Stopped {
+                engagement: None,
+                reason: None,
+            };
+        }
+        match self
+            .engagements
+            .values()
+            .find(|engagement| engagement.covers(subject))
+        {
+            Some(engagement) => Verdict::Stopped {
+                engagement: Some(engagement.name()),
+                reason: engagement.reason.clone(),
+            },
+            None => Verdict::Run,
+        }
+    }
+
+    /// Takes in a full list of the policies as they stand; `directory` holds the agents known now.
+    pub fn merge<'a>(
+        &mut self,
+        policies: &[Policy],
+        directory: impl IntoIterator<Item = Subject<'a>>,
+    ) -> Merged {
+        let before = self.clone();
+        self.known = true;
+        let mut merged = Merged::default();
+        for policy in policies {
+            self.merge_one(policy, &mut merged);
+        }
+        self.alarms = self
+            .engagements
+            .values()
+            .filter_map(|engagement| alarm(engagement, policies))
+            .collect();
+        self.remember(directory);
+        merged.changed = *self != before;
+        merged
+    }
+
+    /// Binds every agent that an engaged stop means, so that it stays meant. True when one was added.
+    pub fn remember<'a>(&mut self, directory: impl IntoIterator<Item = Subject<'a>>) -> bool {
+        if self.engagements.is_empty() {
+            return false;
+        }
+        let mut added = false;
+        for subject in directory {
+            for engagement in self.engagements.values_mut() {
+                added |= engagement.covers(&subject) && engagement.agents.insert(subject.agent);
+            }
+        }
+        added
+    }
+
+    fn merge_one(&mut self, policy: &Policy, merged: &mut Merged) {
+        if policy.stop {
+            match self.engagements.get_mut(&policy.uid) {
+                Some(engagement) => engagement.widen(policy),
+                None => {
+                    let engagement = Engagement::new(policy);
+                    merged.engaged.push(engagement.name());
+                    self.engagements.insert(policy.uid.clone(), engagement);
+                }
+            }
+            return;
+        }
+        self.engagements.retain(|_, engagement| {
+            let released = engagement.released_by(policy);
+            if released {
+                merged.released.push(engagement.name());
+            }
+            !released
+        });
+    }
+}
+
+/// What is wrong with the policy of an engagement, given all policies as they stand.
+fn alarm(engagement: &Engagement, policies: &[Policy]) -> Option<Alarm> {
+    let what = match policies.iter().find(|policy| policy.name == engagement.policy) {
+        None => AlarmKind::Absent,
+        Some(policy) if policy.uid != engagement.uid => AlarmKind::Recreated,
+        Some(policy) if policy.generation < engagement.generation => AlarmKind::GenerationWentBack,
+        Some(policy) if policy.stop => return None,
+        Some(policy) => match &policy.release {
+            Some(named) => AlarmKind::WrongRelease { named: named.clone() },
+            None => AlarmKind::NotReleased,
+        },
+    };
+    Some(Alarm {
+        engagement: engagement.name(),
+        policy: engagement.policy.clone(),
+        what,
+    })
+}
+
+#[cfg(test)]
+#[path = "stop_tests.rs"]
+mod tests;
