@@ -185,7 +185,7 @@ pub struct Item {
     pub id: String,
     /// The number that people use, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub number: Option<u64>,
+    pub number: Option<u32>,
     /// Its state or status, as the provider spells it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,

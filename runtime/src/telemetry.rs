@@ -1,0 +1,38 @@
+//! Logs and metrics of a process.
+
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The environment variable that chooses what is logged, in the syntax of `tracing_subscriber::EnvFilter`.
+pub const LOG_ENV: &str = "NEXUS_LOG";
+
+/// Bounds of the histogram buckets of durations, in seconds.
+const SECONDS: [f64; 14] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// Starts logging to standard error and collecting metrics. Call once, in `main`.
+///
+/// # Errors
+/// When metrics are collected already.
+pub fn init(format: LogFormat, default_filter: &str) -> Result<PrometheusHandle, BuildError> {
+    let filter = EnvFilter::try_from_env(LOG_ENV).unwrap_or_else(|_| EnvFilter::new(default_filter));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // A second subscriber in one process is refused; the first stays, which is what an embedder wants.
+    let _ = match format {
+        LogFormat::Text => builder.with_target(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    PrometheusBuilder::new().set_buckets(&SECONDS)?.install_recorder()
+}

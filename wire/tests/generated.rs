@@ -1,0 +1,50 @@
+//! The committed code under `src/gen` is what the protobuf files say.
+
+use std::fs;
+use std::path::Path;
+
+use prost_build::Config;
+
+const PROTOS: [&str; 2] = ["nexus/agent/v1/agent.proto", "nexus/event/v1/event.proto"];
+const PACKAGES: [&str; 2] = ["nexus.agent.v1", "nexus.event.v1"];
+
+/// Makes the code of both packages in `out`.
+fn generate(out: &Path) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
+    let descriptors = protox::compile(PROTOS, [&root]).unwrap();
+    let mut config = Config::new();
+    config
+        .out_dir(out)
+        .compile_well_known_types()
+        .extern_path(".google.protobuf", "::pbjson_types")
+        .compile_fds(descriptors.clone())
+        .unwrap();
+    let mut json = pbjson_build::Builder::new();
+    for file in descriptors.file {
+        json.register_file_descriptor(file);
+    }
+    json.out_dir(out)
+        .extern_path(".google.protobuf", "::pbjson_types")
+        .build(&[".nexus"])
+        .unwrap();
+}
+
+#[test]
+fn generated_code_is_fresh() {
+    let made = tempfile::tempdir().unwrap();
+    generate(made.path());
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gen");
+    for package in PACKAGES {
+        for name in [format!("{package}.rs"), format!("{package}.serde.rs")] {
+            let fresh = fs::read_to_string(made.path().join(&name)).unwrap();
+            if std::env::var_os("UPDATE_GENERATED").is_some() {
+                fs::write(committed.join(&name), &fresh).unwrap();
+            }
+            let kept = fs::read_to_string(committed.join(&name)).unwrap_or_default();
+            assert!(
+                kept == fresh,
+                "src/gen/{name} is stale: run `UPDATE_GENERATED=1 cargo test -p nexus-wire`"
+            );
+        }
+    }
+}
