@@ -1,0 +1,28 @@
+# Short names of all commands; bare `just` lists them.
+
+_default:
+    @just --list --unsorted
+
+# Bring up the quickstart on this machine.
+dev *ARGS:
+    cargo run --release -p nexus -- dev examples/quickstart {{ARGS}}
+
+# Install what the tests need, then run them all, as CI does.
+test:
+    scripts/test
+
+# Install what the tests need.
+deps:
+    scripts/test-deps
+
+# Format, lint and check the arrows between crates.
+lint:
+    scripts/lint
+
+# Rewrite what is generated and committed: protobuf code, golden files, tables of kinds.
+update:
+    UPDATE_GENERATED=1 UPDATE_GOLDEN=1 cargo test -p nexus-wire -p nexus-compile -p nexus-ingest
+
+# Measure the engines that were weighed for the embedded log.
+bench-log:
+    cd bench/group-commit && cargo run --release
