@@ -1,0 +1,313 @@
+//! The bus: append with dedupe, route with fencing, inboxes with leases, dead letters and replay.
+//!
+//! One contract for every backend; `store/tests/contract` is its text. At-least-once; the order within a thread
+//! is the order of append; a Nack delays that event only; payloads are stored once and inboxes hold ids.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use nexus_core::change::ChangeKey;
+use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
+use nexus_core::kind::Kind;
+use serde::{Deserialize, Serialize};
+
+mod calls;
+
+/// How many partitions a tenant has. Events of one thread are in one partition.
+pub const PARTITIONS: u16 = 8;
+
+/// After this many attempts an event is parked as a dead letter.
+pub const MAX_ATTEMPTS: u32 = 5;
+
+/// The partition of a thread. It must never change: events of a thread would overtake each other.
+#[must_use]
+pub fn partition_of(thread_key: &str) -> u16 {
+    // FNV-1a, with its better mixed upper half folded in.
+    let hash = thread_key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let folded = (hash ^ (hash >> 32)) % u64::from(PARTITIONS);
+    u16::try_from(folded).unwrap_or_default()
+}
+
+/// Place of an event in its tenant's order of append; from 1.
+pub type Seq = u64;
+
+/// What ingest appends.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// The event's id.
+    pub id: EventId,
+    /// Source and the provider's delivery identity; a second append under it within `dedupe_for` is dropped.
+    pub delivery_key: String,
+    /// How long the delivery key is remembered.
+    pub dedupe_for: Duration,
+    /// The thread, which chooses the partition.
+    pub thread_key: String,
+    /// The kind.
+    pub kind: Kind,
+    /// The source's name.
+    pub source: String,
+    /// A line for lists of events.
+    pub title: Option<String>,
+    /// When it was received.
+    pub received: Timestamp,
+    /// The changes that it tells of.
+    pub change: ChangeKey,
+    /// The StandardEvent as JSON.
+    pub event: Bytes,
+    /// The raw delivery as it came, kept for replay.
+    pub raw: Raw,
+    /// Bytes that may wait unacknowledged for the tenant.
+    pub quota_bytes: u64,
+}
+
+/// A delivery as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Raw {
+    /// Headers that matter to its meaning, such as `x-github-event`; never a signature.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// What became of an append. The answer comes once it is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// It is the tenant's event of this place.
+    Stored(Seq),
+    /// Its delivery key is known: the event that came under it.
+    Duplicate(EventId),
+}
+
+/// A fencing token: routing under an older one is refused.
+pub type Epoch = u64;
+
+/// An event that waits to be routed.
+#[derive(Debug, Clone)]
+pub struct Unrouted {
+    /// Its place.
+    pub seq: Seq,
+    /// Its id.
+    pub id: EventId,
+    /// The StandardEvent as JSON.
+    pub event: Bytes,
+}
+
+/// Where an event goes.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// The event's place.
+    pub seq: Seq,
+    /// The inboxes it goes to; none if it concerns nobody.
+    pub inboxes: Vec<InboxId>,
+    /// The decision record as JSON.
+    pub decision: Bytes,
+}
+
+/// An event that a session holds.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The event's id.
+    pub id: EventId,
+    /// The inbox that it was drawn from.
+    pub inbox: InboxId,
+    /// From 1; how often it was handed out.
+    pub attempt: u32,
+    /// Whether it is a replay.
+    pub replay: bool,
+    /// The StandardEvent as JSON.
+    pub event: Bytes,
+}
+
+/// What is known of an event.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// Its place.
+    pub seq: Seq,
+    /// Its id.
+    pub id: EventId,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its source's name.
+    pub source: String,
+    /// A line for people.
+    pub title: Option<String>,
+    /// When it was received.
+    pub received: Timestamp,
+    /// Whether it was routed.
+    pub routed: bool,
+    /// How many bytes it takes: event and compressed raw body.
+    pub bytes: u64,
+}
+
+/// Everything that is kept of an event.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// What is known of it.
+    pub summary: Summary,
+    /// The StandardEvent as JSON.
+    pub event: Bytes,
+    /// The delivery as it came.
+    pub raw: Raw,
+    /// The decision record as JSON, once routed.
+    pub decision: Option<Bytes>,
+    /// What became of each copy, by inbox.
+    pub copies: Vec<(InboxId, Copy)>,
+}
+
+/// What became of an event in one inbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "state")]
+pub enum Copy {
+    /// It waits, or waits again.
+    Waiting {
+        /// How often it was handed out.
+        attempts: u32,
+        /// When it is handed out again after a Nack.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_before: Option<Timestamp>,
+    },
+    /// A session holds it.
+    Held {
+        /// The session.
+        session: SessionId,
+        /// From 1.
+        attempt: u32,
+        /// When it was handed out.
+        since: Timestamp,
+    },
+    /// It was acknowledged.
+    Done {
+        /// The session that did.
+        session: SessionId,
+        /// How often it was handed out.
+        attempts: u32,
+        /// When it was handed out last.
+        delivered: Timestamp,
+        /// When it was acknowledged.
+        acked: Timestamp,
+    },
+    /// It was left out: another event of the same change had been handed to the inbox.
+    Coalesced,
+    /// It was parked.
+    Dead {
+        /// How often it was handed out.
+        attempts: u32,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A parked event of an inbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadLetter {
+    /// The event.
+    pub id: EventId,
+    /// How often it was handed out.
+    pub attempts: u32,
+    /// Why it was parked.
+    pub reason: String,
+}
+
+/// State of one inbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InboxDepth {
+    /// Events that wait, delayed ones too.
+    pub waiting: u64,
+    /// Events that sessions hold.
+    pub held: u64,
+    /// Parked events.
+    pub dead: u64,
+    /// When the oldest event that waits was received.
+    pub oldest: Option<Timestamp>,
+}
+
+/// State of a tenant's bus.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Depth {
+    /// Events ever appended.
+    pub appended: u64,
+    /// Events that wait to be routed.
+    pub unrouted: u64,
+    /// Bytes of events that wait to be routed or acknowledged.
+    pub pending_bytes: u64,
+    /// Bytes of all events that are kept.
+    pub stored_bytes: u64,
+}
+
+/// A page of a list of events, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// Only events before this place.
+    pub before: Option<Seq>,
+    /// Only events of this kind.
+    pub kind: Option<Kind>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Why the bus did not do it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BusError {
+    /// The tenant has more waiting than it may.
+    #[error("tenant {tenant} has {pending} bytes waiting, its quota is {quota}")]
+    Quota {
+        /// The tenant.
+        tenant: TenantKey,
+        /// Bytes that wait.
+        pending: u64,
+        /// Bytes that may.
+        quota: u64,
+    },
+    /// Another owner has taken the partition over.
+    #[error("partition {partition} of {tenant} has a newer owner (epoch {held}, ours is {ours})")]
+    Fenced {
+        /// The tenant.
+        tenant: TenantKey,
+        /// The partition.
+        partition: u16,
+        /// The newest epoch.
+        held: Epoch,
+        /// The epoch that was used.
+        ours: Epoch,
+    },
+    /// Nothing durable can be written or read: disk full, device error, corrupt file.
+    #[error("the store cannot {doing}")]
+    Storage {
+        /// What was attempted.
+        doing: &'static str,
+        /// What the engine says.
+        #[source]
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// The bus is shut down.
+    #[error("the bus is closed")]
+    Closed,
+}
+
+impl BusError {
+    /// The variant's name, for metric labels.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Quota { .. } => "quota",
+            Self::Fenced { .. } => "fenced",
+            Self::Storage { .. } => "storage",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// The bus of all tenants. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum Bus {
+    /// The embedded log: one process, one folder.
+    Embedded(Arc<crate::embedded::EmbeddedLog>),
+}

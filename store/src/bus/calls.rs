@@ -1,0 +1,271 @@
+//! What can be asked of a bus, whatever keeps it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nexus_core::clock::Clock;
+use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
+use tokio::sync::watch;
+
+use super::{
+    Append, Appended, Bus, BusError, DeadLetter, Depth, Epoch, Held, InboxDepth, Page, Record, Route, Seq,
+    Summary, Unrouted,
+};
+use crate::embedded::EmbeddedLog;
+
+impl Bus {
+    /// Opens the embedded log in a folder, which is made if it is not there. Blocks while it recovers.
+    ///
+    /// # Errors
+    /// [`BusError::Storage`] when the folder cannot be written, is held by another process or is corrupt.
+    pub fn open_embedded(path: &Path, clock: Clock) -> Result<Self, BusError> {
+        EmbeddedLog::open(path, clock).map(|log| Self::Embedded(Arc::new(log)))
+    }
+
+    /// Keeps an event. Once it answers the event survives a loss of power.
+    ///
+    /// # Errors
+    /// [`BusError::Quota`] when the tenant has too much waiting; [`BusError::Storage`] when nothing durable can
+    /// be written, and then whether the event was kept is open: send it again under the same delivery key.
+    pub async fn append(&self, tenant: &TenantKey, append: Append) -> Result<Appended, BusError> {
+        match self {
+            Self::Embedded(log) => log.append(tenant, append).await,
+        }
+    }
+
+    /// Takes a partition over. Whoever routed it before is fenced from now on.
+    ///
+    /// # Errors
+    /// [`BusError::Storage`] when the epoch cannot be written.
+    pub async fn acquire(&self, tenant: &TenantKey, partition: u16) -> Result<Epoch, BusError> {
+        match self {
+            Self::Embedded(log) => log.acquire(tenant, partition).await,
+        }
+    }
+
+    /// Events of a partition that wait to be routed, after a place, in order; at most `limit`.
+    ///
+    /// # Errors
+    /// [`BusError::Storage`] when they cannot be read.
+    pub async fn unrouted(
+        &self,
+        tenant: &TenantKey,
+        partition: u16,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Unrouted>, BusError> {
+        match self {
+            Self::Embedded(log) => log.unrouted(tenant, partition, after, limit).await,
+        }
+    }
+
+    /// Marks events routed and puts them into inboxes, less the copies that tell no inbox anything new.
+    /// All or nothing. An event that is routed already, or of another partition, is skipped.
+    ///
+    /// # Errors
+    /// [`BusError::Fenced`] when the partition has a newer owner; nothing was changed then.
+    pub async fn route(
+        &self,
+        tenant: &TenantKey,
+        partition: u16,
+        epoch: Epoch,
+        routes: Vec<Route>,
+    ) -> Result<(), BusError> {
+        match self {
+            Self::Embedded(log) => log.route(tenant, partition, epoch, routes).await,
+        }
+    }
+
+    /// Hands a session events of an inbox, in order: at most `max`, and no more than `max_bytes` of them
+    /// except that the first may be larger. They are the session's until it acknowledges, refuses or ends.
+    ///
+    /// # Errors
+    /// [`BusError::Storage`] when they cannot be read or the attempt cannot be written.
+    pub async fn pull(
+        &self,
+        tenant: &TenantKey,
+        inbox: InboxId,
+        session: SessionId,
+        max: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Held>, BusError> {
+        match self {
+            Self::Embedded(log) => log.pull(tenant, inbox, session, max, max_bytes).await,
+        }
+    }
+
+    /// Done with these. Says how many were held by the session and are done now.
+    ///
+    /// # Errors
+    /// [`BusError::Storage`] when it cannot be written.
+    pub async fn ack(
+        &self,
+        tenant: &TenantKey,
+        session: SessionId,
+        ids: Vec<EventId>,
+    ) -> Result<usize, BusError> {
+        match self {
+            Self::Embedded(log) => log.ack(tenant, session, ids).await,
+        }
+    }
+
+    /// Refuses one event for now: it comes again after the delay (at most an hour), or is parked if this was
+    /// the last attempt. False if the session does not hold it.
+    ///
+    /// # Errors
+    /// [`BusError::Storage`] when it cannot be written.
+    pub async fn nack(
+        &self,
+        tenant: &TenantKey,
+        session: SessionId,
+        id: EventId,
+        retry_after: Duration,
+        reason: String,
+    ) -> Result<bool, BusError> {
+        match self {
+            Self::Embedded(log) => log.nack(tenant, session, id, retry_after, reason).await,
+        }
+    }
+
+    /// Returns what a session holds to its inboxes, at once. Says how many.
+    ///
+    /// # Errors
+    /// [`BusError::Storage`] when it cannot be written.
+    pub async fn end_session(&self, tenant: &TenantKey, session: SessionId) -> Result<usize, BusError> {
+        match self {
+            Self::Embedded(log) => log.end_session(tenant, session).await,
+        }
+    }
+
+    /// Puts events into inboxes once more, marked as replay, whatever was handed there before. Says how many
+    /// copies; an event that waits or is held there already is left alone, and so is an unknown one.
+    ///
+    /// # Errors
+    /// [`BusError::Storage`] when it cannot be written.
+    pub async fn replay(
+        &self,
+        tenant: &TenantKey,
+        ids: Vec<EventId>,
+        inboxes: Vec<InboxId>,
+    ) -> Result<usize, BusError> {
+        match self {
+            Self::Embedded(log) => log.replay(tenant, ids, inboxes).await,
+        }
+    }
+
+    /// The parked events of an inbox, in bus order; at most `limit`.
+    ///
+    /// # Errors
+    /// [`BusError::Storage`] when they cannot be read.
+    pub async fn dead(
+        &self,
+        tenant: &TenantKey,
+        inbox: InboxId,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, BusError> {
+        match self {
+            Self::Embedded(log) => log.dead(tenant, inbox, limit).await,
+        }
+    }
+
+    /// Lets parked events of an inbox wait again, their attempts forgotten. Says how many were parked there.
+    ///
+    /// # Errors
+    /// [`BusError::Storage`] when it cannot be written.
+    pub async fn requeue(
+        &self,
+        tenant: &TenantKey,
+        inbox: InboxId,
+        ids: Vec<EventId>,
+    ) -> Result<usize, BusError> {
+        match self {
+            Self::Embedded(log) => log.requeue(tenant, inbox, ids).await,
+        }
+    }
+
+    /// All that is kept of an event.
+    ///
+    /// # Errors
+    /// [`BusError::Storage`] when it cannot be read.
+    pub async fn event(&self, tenant: &TenantKey, id: EventId) -> Result<Option<Record>, BusError> {
+        match self {
+            Self::Embedded(log) => log.event(tenant, id).await,
+        }
+    }
+
+    /// A list of events, newest first.
+    ///
+    /// # Errors
+    /// [`BusError::Storage`] when they cannot be read.
+    pub async fn events(&self, tenant: &TenantKey, page: Page) -> Result<Vec<Summary>, BusError> {
+        match self {
+            Self::Embedded(log) => log.events(tenant, page).await,
+        }
+    }
+
+    /// How much the tenant has here.
+    ///
+    /// # Errors
+    /// [`BusError::Closed`] after [`Bus::close`].
+    pub async fn depth(&self, tenant: &TenantKey) -> Result<Depth, BusError> {
+        match self {
+            Self::Embedded(log) => log.depth(tenant).await,
+        }
+    }
+
+    /// How much an inbox has.
+    ///
+    /// # Errors
+    /// [`BusError::Storage`] when it cannot be read.
+    pub async fn inbox_depth(&self, tenant: &TenantKey, inbox: InboxId) -> Result<InboxDepth, BusError> {
+        match self {
+            Self::Embedded(log) => log.inbox_depth(tenant, inbox).await,
+        }
+    }
+
+    /// Forgets events that were handled and received longer ago than `retention`, and keys that expired.
+    /// Never an event that waits, is held or is parked. Does a bounded amount of work: call it again at once
+    /// when it says that it removed something. Says how many events it removed.
+    ///
+    /// # Errors
+    /// [`BusError::Storage`] when it cannot be written.
+    pub async fn sweep(&self, tenant: &TenantKey, retention: Duration) -> Result<u64, BusError> {
+        match self {
+            Self::Embedded(log) => log.sweep(tenant, retention).await,
+        }
+    }
+
+    /// The tenants that ever had something here, by name.
+    ///
+    /// # Errors
+    /// [`BusError::Closed`] after [`Bus::close`].
+    pub async fn tenants(&self) -> Result<Vec<TenantKey>, BusError> {
+        match self {
+            Self::Embedded(log) => log.tenants(),
+        }
+    }
+
+    /// Changes when the tenant may have something to route.
+    #[must_use]
+    pub fn watch_unrouted(&self, tenant: &TenantKey) -> watch::Receiver<u64> {
+        match self {
+            Self::Embedded(log) => log.watch_unrouted(tenant),
+        }
+    }
+
+    /// Changes when the inbox may have something to pull: routed, returned, replayed, a delay over.
+    #[must_use]
+    pub fn watch_inbox(&self, tenant: &TenantKey, inbox: InboxId) -> watch::Receiver<u64> {
+        match self {
+            Self::Embedded(log) => log.watch_inbox(tenant, inbox),
+        }
+    }
+
+    /// Makes everything durable and ends; every later call answers [`BusError::Closed`].
+    pub async fn close(&self) {
+        match self {
+            Self::Embedded(log) => log.close().await,
+        }
+    }
+}

@@ -1,0 +1,441 @@
+//! The embedded log: the bus of one process, in one folder. It is the bus of `nexus dev` and ingest's spool.
+//!
+//! One thread, the [`writer`], owns all that changes and turns what waits into one batch with one sync.
+//! Callers prepare (encode, compress) before and read after, on their own threads. The engine is [`store`];
+//! what it was chosen for is in `docs/adr/0001-embedded-log.md`.
+//!
+//! What survives what:
+//! - an append, a replay, a requeue and an epoch: a loss of power, once they are answered;
+//! - a route, an attempt, an ack, a nack and a sweep: the end of the process, however it comes. They ride to the
+//!   disk on the next append; if the power goes before, the event is routed or handed out once more.
+//! - who holds what: the failure of a write, not the process.
+//!
+//! In memory are counters, cursors, and the copies that are held or delayed; a backlog is on disk alone.
+
+mod again;
+mod append;
+mod command;
+mod copies;
+mod deliver;
+mod keys;
+mod read;
+mod records;
+mod recover;
+mod repair;
+mod route;
+mod shared;
+mod state;
+mod store;
+mod sweep;
+mod turn;
+mod watches;
+mod writer;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nexus_core::clock::Clock;
+use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::command::{Command, Nack, Prepared, Pull, Reply, RouteAs};
+use self::records::{Head, encode_raw};
+use self::shared::{Handed, Shared, TenantFile};
+use self::state::State;
+use self::store::{Store, cannot};
+use self::writer::{Engine, Writer};
+use crate::bus::{
+    Append, Appended, BusError, DeadLetter, Depth, Epoch, Held, InboxDepth, Page, Record, Route, Seq,
+    Summary, Unrouted, partition_of,
+};
+
+/// Commands that may wait for the writer; beyond that callers wait to hand theirs in.
+const COMMANDS: usize = 1024;
+
+/// Bodies above this are compressed on a thread where that blocks nobody.
+const COMPRESSED_AT_ONCE: usize = 64 << 10;
+
+/// A log in a folder. Its writer ends with it.
+#[derive(Debug)]
+pub struct EmbeddedLog {
+    clock: Clock,
+    shared: Arc<Shared>,
+    /// Taken when the log is dropped, which ends the writer.
+    commands: Option<mpsc::Sender<Command>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl EmbeddedLog {
+    pub(crate) fn open(path: &Path, clock: Clock) -> Result<Self, BusError> {
+        let store = Arc::new(Store::open(path)?);
+        let shared = Arc::new(Shared::new(Arc::clone(&store)));
+        let state = State::load(&store, &shared, clock.now())?;
+        let (commands, received) = mpsc::channel(COMMANDS);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(cannot("start the writer"))?;
+        let writer = Writer {
+            path: path.to_owned(),
+            clock: clock.clone(),
+            shared: Arc::clone(&shared),
+            commands: received,
+            myself: commands.downgrade(),
+            state,
+            engine: Engine::Open(store),
+        };
+        let writer = std::thread::Builder::new()
+            .name("nexus-bus".to_owned())
+            .spawn(move || writer.run(&runtime))
+            .map_err(cannot("start the writer"))?;
+        Ok(Self {
+            clock,
+            shared,
+            commands: Some(commands),
+            writer: Mutex::new(Some(writer)),
+        })
+    }
+
+    /// Asks the writer. Its end is [`BusError::Closed`] for all who wait.
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, BusError> {
+        let (reply, answer) = oneshot::channel();
+        let commands = self.commands.as_ref().ok_or(BusError::Closed)?;
+        commands
+            .send(command(reply))
+            .await
+            .map_err(|_| BusError::Closed)?;
+        answer.await.map_err(|_| BusError::Closed)?
+    }
+
+    /// Reads on a thread where that blocks nobody.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Store) -> Result<T, BusError> + Send + 'static,
+    ) -> Result<T, BusError> {
+        let store = self.shared.store()?;
+        tokio::task::spawn_blocking(move || read(&store))
+            .await
+            .map_err(|_| BusError::Closed)?
+    }
+
+    /// Reads of a tenant, if there is one.
+    async fn read_of<T: Send + Default + 'static>(
+        &self,
+        tenant: &TenantKey,
+        read: impl FnOnce(&Store, &TenantFile) -> Result<T, BusError> + Send + 'static,
+    ) -> Result<T, BusError> {
+        match self.shared.tenant(tenant) {
+            Some(file) => self.read(move |store| read(store, &file)).await,
+            None => Ok(T::default()),
+        }
+    }
+
+    pub(crate) async fn append(&self, tenant: &TenantKey, append: Append) -> Result<Appended, BusError> {
+        let prepared = if append.raw.body.len() <= COMPRESSED_AT_ONCE {
+            prepare(append)?
+        } else {
+            tokio::task::spawn_blocking(move || prepare(append))
+                .await
+                .map_err(|_| BusError::Closed)??
+        };
+        self.ask(|reply| Command::Append(tenant.clone(), prepared, reply))
+            .await
+    }
+
+    pub(crate) async fn acquire(&self, tenant: &TenantKey, partition: u16) -> Result<Epoch, BusError> {
+        self.ask(|reply| Command::Acquire(tenant.clone(), partition, reply))
+            .await
+    }
+
+    pub(crate) async fn unrouted(
+        &self,
+        tenant: &TenantKey,
+        partition: u16,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Unrouted>, BusError> {
+        self.read_of(tenant, move |store, file| {
+            read::unrouted(store, file, partition, after, limit)
+        })
+        .await
+    }
+
+    pub(crate) async fn route(
+        &self,
+        tenant: &TenantKey,
+        partition: u16,
+        epoch: Epoch,
+        routes: Vec<Route>,
+    ) -> Result<(), BusError> {
+        let by = RouteAs { partition, epoch };
+        self.ask(|reply| Command::Route(tenant.clone(), routes, by, reply))
+            .await
+    }
+
+    pub(crate) async fn pull(
+        &self,
+        tenant: &TenantKey,
+        inbox: InboxId,
+        session: SessionId,
+        max: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Held>, BusError> {
+        let pull = Pull {
+            inbox,
+            session,
+            max,
+            max_bytes,
+        };
+        let handed = self
+            .ask(|reply| Command::Pull(tenant.clone(), pull, reply))
+            .await?;
+        if handed.copies().is_empty() {
+            return Ok(Vec::new());
+        }
+        let Some(file) = self.shared.tenant(tenant) else {
+            return Ok(Vec::new());
+        };
+        let (handed, held) = self
+            .read(move |store| {
+                let held = read_held(store, &file, inbox, &handed)?;
+                Ok((handed, held))
+            })
+            .await?;
+        // From here on nothing can interrupt: what the caller gets is what the session holds.
+        handed.claim(|taken| {
+            held.iter()
+                .any(|held| held.id == taken.id && held.attempt == taken.attempt)
+        });
+        Ok(held)
+    }
+
+    pub(crate) async fn ack(
+        &self,
+        tenant: &TenantKey,
+        session: SessionId,
+        ids: Vec<EventId>,
+    ) -> Result<usize, BusError> {
+        self.ask(|reply| Command::Ack(tenant.clone(), session, ids, reply))
+            .await
+    }
+
+    pub(crate) async fn nack(
+        &self,
+        tenant: &TenantKey,
+        session: SessionId,
+        id: EventId,
+        retry_after: Duration,
+        reason: String,
+    ) -> Result<bool, BusError> {
+        let nack = Box::new(Nack {
+            session,
+            id,
+            retry_after,
+            reason,
+        });
+        self.ask(|reply| Command::Nack(tenant.clone(), nack, reply)).await
+    }
+
+    pub(crate) async fn end_session(
+        &self,
+        tenant: &TenantKey,
+        session: SessionId,
+    ) -> Result<usize, BusError> {
+        self.ask(|reply| Command::EndSession(tenant.clone(), session, reply))
+            .await
+    }
+
+    pub(crate) async fn replay(
+        &self,
+        tenant: &TenantKey,
+        ids: Vec<EventId>,
+        inboxes: Vec<InboxId>,
+    ) -> Result<usize, BusError> {
+        self.ask(|reply| Command::Replay(tenant.clone(), ids, inboxes, reply))
+            .await
+    }
+
+    pub(crate) async fn dead(
+        &self,
+        tenant: &TenantKey,
+        inbox: InboxId,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, BusError> {
+        self.read_of(tenant, move |store, file| read::dead(store, file, inbox, limit))
+            .await
+    }
+
+    pub(crate) async fn requeue(
+        &self,
+        tenant: &TenantKey,
+        inbox: InboxId,
+        ids: Vec<EventId>,
+    ) -> Result<usize, BusError> {
+        self.ask(|reply| Command::Requeue(tenant.clone(), inbox, ids, reply))
+            .await
+    }
+
+    pub(crate) async fn event(&self, tenant: &TenantKey, id: EventId) -> Result<Option<Record>, BusError> {
+        let found = self
+            .read_of(tenant, move |store, file| read::find(store, file, id))
+            .await?;
+        let Some((seq, inboxes)) = found else {
+            return Ok(None);
+        };
+        let holds = self
+            .ask(|reply| Command::Holds(tenant.clone(), seq, inboxes, reply))
+            .await?;
+        self.read_of(tenant, move |store, file| read::record(store, file, seq, &holds))
+            .await
+    }
+
+    pub(crate) async fn events(&self, tenant: &TenantKey, page: Page) -> Result<Vec<Summary>, BusError> {
+        self.read_of(tenant, move |store, file| read::events(store, file, &page))
+            .await
+    }
+
+    pub(crate) async fn depth(&self, tenant: &TenantKey) -> Result<Depth, BusError> {
+        self.ask(|reply| Command::Depth(tenant.clone(), reply)).await
+    }
+
+    pub(crate) async fn inbox_depth(
+        &self,
+        tenant: &TenantKey,
+        inbox: InboxId,
+    ) -> Result<InboxDepth, BusError> {
+        self.ask(|reply| Command::InboxDepth(tenant.clone(), inbox, reply))
+            .await
+    }
+
+    pub(crate) async fn sweep(&self, tenant: &TenantKey, retention: Duration) -> Result<u64, BusError> {
+        let Some(file) = self.shared.tenant(tenant) else {
+            return Ok(0);
+        };
+        let now = self.clock.now();
+        let (looked, file) = (Arc::clone(&file), file);
+        let (mut victims, mut expired) = self
+            .read(move |store| {
+                let keys = sweep::find_keys(store, &looked, now)?;
+                Ok((sweep::find_events(store, &looked, now, retention)?, keys))
+            })
+            .await?;
+        let (mut removed, found) = (0, victims.len() as u64);
+        while !victims.is_empty() || !expired.is_empty() {
+            let victims: Vec<_> = victims.drain(..victims.len().min(sweep::PER_BATCH)).collect();
+            let expired: Vec<_> = expired.drain(..expired.len().min(sweep::PER_BATCH)).collect();
+            let until = expired.last().map(sweep::Expired::at);
+            removed += self
+                .ask(|reply| Command::Sweep(tenant.clone(), victims, expired, reply))
+                .await?;
+            if let Some(until) = until {
+                file.set_expired(until);
+            }
+        }
+        if removed < found {
+            // Some came to wait again meanwhile: they are behind where the next lap would begin.
+            file.set_sweep_from(0, 0);
+        }
+        Ok(removed)
+    }
+
+    pub(crate) fn tenants(&self) -> Result<Vec<TenantKey>, BusError> {
+        self.shared.store()?;
+        Ok(self.shared.tenants())
+    }
+
+    pub(crate) fn watch_unrouted(&self, tenant: &TenantKey) -> watch::Receiver<u64> {
+        self.shared.watches.subscribe(tenant, None)
+    }
+
+    pub(crate) fn watch_inbox(&self, tenant: &TenantKey, inbox: InboxId) -> watch::Receiver<u64> {
+        self.shared.watches.subscribe(tenant, Some(inbox))
+    }
+
+    pub(crate) async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        if let Some(commands) = &self.commands
+            && commands.send(Command::Close(reply)).await.is_ok()
+        {
+            // An error means that the writer ended, which is what was asked for.
+            let _ = closed.await;
+        }
+    }
+}
+
+impl Drop for EmbeddedLog {
+    fn drop(&mut self) {
+        self.commands = None;
+        let writer = self
+            .writer
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(writer) = writer
+            && writer.join().is_err()
+        {
+            tracing::error!("the writer of the log panicked");
+        }
+    }
+}
+
+/// Encodes and compresses an event.
+fn prepare(append: Append) -> Result<Box<Prepared>, BusError> {
+    let raw = encode_raw(&append.raw).map_err(cannot("keep a body of this size"))?;
+    let len = u32::try_from(append.event.len()).map_err(cannot("keep an event of this size"))?;
+    let head = Head {
+        id: append.id,
+        partition: partition_of(&append.thread_key),
+        kind: append.kind,
+        source: append.source,
+        title: append.title,
+        received: append.received,
+        change: append.change,
+        len,
+        bytes: (append.event.len() + raw.len()) as u64,
+    };
+    Ok(Box::new(Prepared {
+        head,
+        delivery_key: append.delivery_key,
+        dedupe_for: append.dedupe_for,
+        event: fjall::Slice::from(&append.event[..]),
+        raw: raw.into(),
+        quota_bytes: append.quota_bytes,
+    }))
+}
+
+/// Reads the events of copies that were handed out. One that cannot be read is left out; none at all is an error.
+fn read_held(
+    store: &Store,
+    file: &TenantFile,
+    inbox: InboxId,
+    handed: &Handed,
+) -> Result<Vec<Held>, BusError> {
+    let mut all = Vec::with_capacity(handed.copies().len());
+    let mut failed = None;
+    for taken in handed.copies() {
+        match read::json(store, file, taken.seq) {
+            Ok(Some(event)) => all.push(Held {
+                id: taken.id,
+                inbox,
+                attempt: taken.attempt,
+                replay: taken.replay,
+                event,
+            }),
+            Ok(None) => failed = Some(cannot("find an event")(records::Malformed("events"))),
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        Some(error) if all.is_empty() => Err(error),
+        Some(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "an event was left out of a pull"
+            );
+            Ok(all)
+        }
+        None => Ok(all),
+    }
+}

@@ -1,0 +1,374 @@
+//! Delivery: pull, ack, nack, the end of a session, and what comes back unseen.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use metrics::counter;
+use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
+
+use super::command::{Nack, Pull, Reply};
+use super::copies::Opens;
+use super::keys::{self, TenantNo};
+use super::records::Entry;
+use super::shared::{Handed, Taken, Unclaimed};
+use super::state::{Hold, Place};
+use super::store::{Space, cannot};
+use super::turn::Turn;
+use crate::bus::{BusError, Copy, InboxDepth, MAX_ATTEMPTS, Seq};
+
+/// The longest delay that a Nack can ask for.
+pub(super) const LONGEST_DELAY: Duration = Duration::from_secs(3600);
+
+const SESSION_ENDED: &str = "the session ended without an acknowledgement";
+
+/// What a pull decided.
+#[derive(Default)]
+struct Picks {
+    hand: Vec<(Seq, Entry)>,
+    park: Vec<(Seq, Entry)>,
+    /// Places that stand in `ready` and no longer on disk.
+    gone: Vec<Seq>,
+    scan_from: Option<Seq>,
+    bytes: usize,
+}
+
+impl Picks {
+    /// Takes a copy, or says that there is no room for it.
+    fn take(&mut self, seq: Seq, entry: Entry, pull: &Pull) -> bool {
+        if entry.attempts >= MAX_ATTEMPTS {
+            self.park.push((seq, entry));
+            return true;
+        }
+        let bytes = self
+            .bytes
+            .saturating_add(usize::try_from(entry.len).unwrap_or(usize::MAX));
+        if self.hand.len() >= pull.max || (!self.hand.is_empty() && bytes > pull.max_bytes) {
+            return false;
+        }
+        self.bytes = bytes;
+        self.hand.push((seq, entry));
+        true
+    }
+}
+
+impl Turn<'_> {
+    pub(super) fn answer_pull(&mut self, tenant: &TenantKey, pull: Pull, reply: Reply<Handed>) {
+        if reply.is_closed() {
+            return;
+        }
+        match self.pull(tenant, pull) {
+            Ok(unclaimed) => {
+                let (shared, writer) = (Arc::clone(self.shared), self.writer.clone());
+                // If the caller is gone by now, dropping the answer puts the copies back.
+                self.defer(move |written| {
+                    drop(reply.send(written.map(|()| Handed::new(&shared, &writer, unclaimed))));
+                });
+            }
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    fn pull(&mut self, key: &TenantKey, pull: Pull) -> Result<Unclaimed, BusError> {
+        let (inbox, session) = (pull.inbox, pull.session);
+        let mut handed = Unclaimed {
+            tenant: self.known(key).unwrap_or_default(),
+            inbox,
+            session,
+            copies: Vec::new(),
+            refund: true,
+        };
+        let Some(tenant) = self.known(key).filter(|_| pull.max > 0) else {
+            return Ok(handed);
+        };
+        let picks = self.pick(tenant, &pull)?;
+        let mut opens = Opens::default();
+        for (seq, _) in &picks.park {
+            opens.read(self, tenant, *seq, || 0)?;
+        }
+
+        if let Some(state) = self.state.inboxes.get_mut(&(tenant, inbox)) {
+            state.scan_from = picks.scan_from.unwrap_or(state.scan_from);
+            state.ready.retain(|seq| !picks.gone.contains(seq));
+        }
+        for (seq, entry) in picks.park {
+            let reason = if entry.reason.is_empty() {
+                SESSION_ENDED.to_owned()
+            } else {
+                entry.reason.clone()
+            };
+            self.park(tenant, Place { inbox, seq }, entry, reason);
+            opens.change(seq, -1, 1);
+        }
+        opens.write(self, tenant);
+        for (seq, mut entry) in picks.hand {
+            entry.attempts += 1;
+            entry.not_before = 0;
+            let place = Place { inbox, seq };
+            self.put_entry(tenant, place, &entry);
+            let hold = Hold {
+                session,
+                attempt: entry.attempts,
+                since: self.now,
+            };
+            self.state.hold(tenant, entry.id, place, hold);
+            handed.copies.push(Taken {
+                seq,
+                id: entry.id,
+                attempt: entry.attempts,
+                replay: entry.replay,
+            });
+        }
+        counter!("nexus_bus_handed_total").increment(handed.copies.len() as u64);
+        Ok(handed)
+    }
+
+    /// Chooses what to hand out: what came back first, then what never was out, each in bus order.
+    fn pick(&self, tenant: TenantNo, pull: &Pull) -> Result<Picks, BusError> {
+        let mut picks = Picks::default();
+        let Some(inbox) = self.state.inboxes.get(&(tenant, pull.inbox)) else {
+            return Ok(picks);
+        };
+        for seq in inbox.ready.iter().copied() {
+            let place = Place {
+                inbox: pull.inbox,
+                seq,
+            };
+            let Some(entry) = self.entry(tenant, place)? else {
+                picks.gone.push(seq);
+                continue;
+            };
+            if !picks.take(seq, entry, pull) {
+                return Ok(picks);
+            }
+        }
+        if picks.hand.len() >= pull.max {
+            return Ok(picks);
+        }
+        let mut next = inbox.scan_from;
+        let start = keys::copy(tenant, pull.inbox, next);
+        for item in self.txn.store().from(Space::Inbox, &start, 20) {
+            let (key, value) = item?;
+            let Some(seq) = keys::seq_of(&key) else {
+                continue;
+            };
+            if !inbox.is_busy(seq) {
+                let entry = Entry::decode(&value).map_err(cannot("read a copy"))?;
+                if !picks.take(seq, entry, pull) {
+                    next = seq;
+                    break;
+                }
+            }
+            next = seq + 1;
+            if picks.hand.len() >= pull.max {
+                break;
+            }
+        }
+        picks.scan_from = Some(next);
+        Ok(picks)
+    }
+
+    pub(super) fn ack(
+        &mut self,
+        key: &TenantKey,
+        session: SessionId,
+        ids: &[EventId],
+    ) -> Result<usize, BusError> {
+        let Some(tenant) = self.known(key) else {
+            return Ok(0);
+        };
+        let mut opens = Opens::default();
+        for place in ids.iter().flat_map(|id| self.state.held(tenant, session, *id)) {
+            opens.read(self, tenant, place.seq, || 0)?;
+        }
+        let mut done = 0;
+        for id in ids {
+            for place in self.state.held(tenant, session, *id).to_vec() {
+                let Some(hold) = self.state.let_go(tenant, *id, place) else {
+                    continue;
+                };
+                self.put_receipt(tenant, place, hold);
+                opens.change(place.seq, -1, 0);
+                done += 1;
+            }
+        }
+        opens.write(self, tenant);
+        counter!("nexus_bus_acked_total").increment(done as u64);
+        Ok(done)
+    }
+
+    fn put_receipt(&mut self, tenant: TenantNo, place: Place, hold: Hold) {
+        let receipt = Copy::Done {
+            session: hold.session,
+            attempts: hold.attempt,
+            delivered: hold.since,
+            acked: self.now,
+        };
+        self.txn
+            .remove(Space::Inbox, keys::copy(tenant, place.inbox, place.seq));
+        if let Ok(receipt) = serde_json::to_vec(&receipt) {
+            let key = keys::receipt(tenant, place.seq, place.inbox);
+            self.txn.put(Space::Receipts, key, receipt);
+        }
+        self.inbox(tenant, place.inbox).leave(place.seq);
+        self.state.tidy(tenant, place.inbox);
+    }
+
+    pub(super) fn nack(&mut self, key: &TenantKey, nack: Nack) -> Result<bool, BusError> {
+        let Some(tenant) = self.known(key) else {
+            return Ok(false);
+        };
+        let places = self.state.held(tenant, nack.session, nack.id).to_vec();
+        let (entries, mut opens) = self.read_copies(tenant, &places)?;
+        let delay = nack.retry_after.min(LONGEST_DELAY);
+        let until = self.now.saturating_add(delay).unwrap_or(self.now);
+        for (place, mut entry) in entries {
+            self.state.let_go(tenant, nack.id, place);
+            if entry.attempts >= MAX_ATTEMPTS {
+                self.park(tenant, place, entry, nack.reason.clone());
+                opens.change(place.seq, -1, 1);
+                continue;
+            }
+            entry.reason.clone_from(&nack.reason);
+            entry.not_before = if delay.is_zero() {
+                0
+            } else {
+                until.as_microsecond()
+            };
+            self.put_entry(tenant, place, &entry);
+            if delay.is_zero() {
+                self.inbox(tenant, place.inbox).make_ready(place.seq);
+                self.wake(tenant, Some(place.inbox));
+            } else {
+                self.state.delay(tenant, place, entry.not_before);
+            }
+        }
+        opens.write(self, tenant);
+        counter!("nexus_bus_nacked_total").increment(places.len() as u64);
+        Ok(!places.is_empty())
+    }
+
+    pub(super) fn end_session(&mut self, key: &TenantKey, session: SessionId) -> Result<usize, BusError> {
+        let Some(tenant) = self.known(key) else {
+            return Ok(0);
+        };
+        let held = self
+            .state
+            .sessions
+            .get(&(tenant, session))
+            .cloned()
+            .unwrap_or_default();
+        let places: Vec<Place> = held.into_values().flatten().collect();
+        let (entries, mut opens) = self.read_copies(tenant, &places)?;
+        for (place, entry) in entries {
+            self.state.let_go(tenant, entry.id, place);
+            if entry.attempts >= MAX_ATTEMPTS {
+                self.park(tenant, place, entry, SESSION_ENDED.to_owned());
+                opens.change(place.seq, -1, 1);
+            } else {
+                self.inbox(tenant, place.inbox).make_ready(place.seq);
+                self.wake(tenant, Some(place.inbox));
+            }
+        }
+        opens.write(self, tenant);
+        Ok(places.len())
+    }
+
+    /// The entries of held copies, and the counts of their events.
+    fn read_copies(
+        &self,
+        tenant: TenantNo,
+        places: &[Place],
+    ) -> Result<(Vec<(Place, Entry)>, Opens), BusError> {
+        let mut opens = Opens::default();
+        let mut entries = Vec::with_capacity(places.len());
+        for place in places {
+            if let Some(entry) = self.entry(tenant, *place)? {
+                opens.read(self, tenant, place.seq, || 0)?;
+                entries.push((*place, entry));
+            }
+        }
+        Ok((entries, opens))
+    }
+
+    /// Takes back copies that were handed out and reached nobody.
+    pub(super) fn put_back(&mut self, unclaimed: Unclaimed) -> Result<(), BusError> {
+        let (tenant, inbox) = (unclaimed.tenant, unclaimed.inbox);
+        let mut entries = HashMap::new();
+        for taken in &unclaimed.copies {
+            let place = Place {
+                inbox,
+                seq: taken.seq,
+            };
+            // An end of the session may have been faster, and another session may hold it by now.
+            if self
+                .state
+                .held(tenant, unclaimed.session, taken.id)
+                .contains(&place)
+                && let Some(entry) = self.entry(tenant, place)?
+            {
+                entries.insert(taken.seq, entry);
+            }
+        }
+        for (seq, mut entry) in entries {
+            let place = Place { inbox, seq };
+            self.state.let_go(tenant, entry.id, place);
+            if unclaimed.refund {
+                entry.attempts = entry.attempts.saturating_sub(1);
+                self.put_entry(tenant, place, &entry);
+            }
+            self.inbox(tenant, inbox).make_ready(seq);
+            self.wake(tenant, Some(inbox));
+        }
+        Ok(())
+    }
+
+    pub(super) fn holds(&self, key: &TenantKey, seq: Seq, inboxes: Vec<InboxId>) -> Vec<(InboxId, Hold)> {
+        let Some(tenant) = self.known(key) else {
+            return Vec::new();
+        };
+        let hold = |inbox: InboxId| {
+            let state = self.state.inboxes.get(&(tenant, inbox))?;
+            state.held.get(&seq).map(|hold| (inbox, *hold))
+        };
+        inboxes.into_iter().filter_map(hold).collect()
+    }
+
+    pub(super) fn inbox_depth(&self, key: &TenantKey, inbox: InboxId) -> Result<InboxDepth, BusError> {
+        let Some(tenant) = self.known(key) else {
+            return Ok(InboxDepth::default());
+        };
+        let Some(state) = self.state.inboxes.get(&(tenant, inbox)) else {
+            return Ok(InboxDepth::default());
+        };
+        let held = state.held.len() as u64;
+        let oldest = match self.oldest(tenant, inbox)? {
+            Some(seq) => self.entry(tenant, Place { inbox, seq })?,
+            None => None,
+        };
+        Ok(InboxDepth {
+            waiting: state.copies.saturating_sub(held),
+            held,
+            dead: state.dead,
+            oldest: oldest.and_then(|entry| Timestamp::from_microsecond(entry.received).ok()),
+        })
+    }
+
+    /// The first place that waits.
+    fn oldest(&self, tenant: TenantNo, inbox: InboxId) -> Result<Option<Seq>, BusError> {
+        let Some(state) = self.state.inboxes.get(&(tenant, inbox)) else {
+            return Ok(None);
+        };
+        let known = state.ready.first().into_iter().chain(state.delayed.keys().next());
+        let known = known.min().copied();
+        let start = keys::copy(tenant, inbox, state.scan_from);
+        for item in self.txn.store().from(Space::Inbox, &start, 20) {
+            let (key, _) = item?;
+            if let Some(seq) = keys::seq_of(&key).filter(|seq| !state.held.contains_key(seq)) {
+                return Ok(Some(known.map_or(seq, |known| known.min(seq))));
+            }
+        }
+        Ok(known)
+    }
+}

@@ -1,0 +1,204 @@
+//! What is read past the writer: unrouted events, events and lists of them, dead letters.
+
+use bytes::Bytes;
+use nexus_core::id::{EventId, InboxId};
+
+use super::keys;
+use super::records::{Entry, Head, Routed, Waiting, decode_raw};
+use super::shared::TenantFile;
+use super::state::Hold;
+use super::store::{Space, Store, cannot};
+use crate::bus::{BusError, Copy, DeadLetter, Page, Record, Seq, Summary, Unrouted};
+
+pub(super) fn unrouted(
+    store: &Store,
+    tenant: &TenantFile,
+    partition: u16,
+    after: Seq,
+    limit: usize,
+) -> Result<Vec<Unrouted>, BusError> {
+    if limit == 0 {
+        return Ok(Vec::new());
+    }
+    // Read before the scan: what it does not find up to here will never be unrouted again.
+    let committed = tenant.committed();
+    let floor = tenant.floor(partition);
+    let wanted = after.saturating_add(1);
+    let start = keys::queue(tenant.number, partition, wanted.max(floor));
+    let mut first = None;
+    let mut found = Vec::new();
+    for item in store.from(Space::Queue, &start, 6) {
+        let (key, value) = item?;
+        let Some(seq) = keys::seq_of(&key) else {
+            continue;
+        };
+        first.get_or_insert(seq);
+        let waiting = Waiting::decode(&value).map_err(cannot("read the queue"))?;
+        // It is missing only if it was routed and swept meanwhile.
+        if let Some(event) = json(store, tenant, seq)? {
+            let id = waiting.id;
+            found.push(Unrouted { seq, id, event });
+        }
+        if found.len() >= limit {
+            break;
+        }
+    }
+    if wanted <= floor.max(1) {
+        let next = committed.saturating_add(1);
+        tenant.raise_floor(partition, first.unwrap_or(next).min(next));
+    }
+    Ok(found)
+}
+
+/// The StandardEvent of a place.
+pub(super) fn json(store: &Store, tenant: &TenantFile, seq: Seq) -> Result<Option<Bytes>, BusError> {
+    let value = store.get(Space::Events, &keys::event(tenant.number, seq))?;
+    Ok(value.map(Bytes::from_owner))
+}
+
+/// Where an event is, and which inboxes it went to.
+pub(super) fn find(
+    store: &Store,
+    tenant: &TenantFile,
+    id: EventId,
+) -> Result<Option<(Seq, Vec<InboxId>)>, BusError> {
+    let place = store.get(Space::Ids, &keys::id(tenant.number, id))?;
+    let Some(seq) = place.and_then(|place| keys::seq_of(&place)) else {
+        return Ok(None);
+    };
+    let inboxes = match store.get(Space::Routes, &keys::event(tenant.number, seq))? {
+        Some(routed) => {
+            let routed = Routed::decode(&routed).map_err(cannot("read a decision"))?;
+            routed.copies.into_iter().map(|(inbox, _)| inbox).collect()
+        }
+        None => Vec::new(),
+    };
+    Ok(Some((seq, inboxes)))
+}
+
+/// All that is kept of an event; `holds` is who held copies a moment ago.
+pub(super) fn record(
+    store: &Store,
+    tenant: &TenantFile,
+    seq: Seq,
+    holds: &[(InboxId, Hold)],
+) -> Result<Option<Record>, BusError> {
+    let snapshot = store.snapshot();
+    let at = keys::event(tenant.number, seq);
+    let Some(head) = snapshot.get(Space::Heads, &at)? else {
+        return Ok(None);
+    };
+    let head: Head = serde_json::from_slice(&head).map_err(cannot("read an event"))?;
+    let (Some(event), Some(raw)) = (snapshot.get(Space::Events, &at)?, snapshot.get(Space::Raws, &at)?)
+    else {
+        return Ok(None);
+    };
+    let routed = snapshot
+        .get(Space::Routes, &at)?
+        .map(|routed| Routed::decode(&routed).map_err(cannot("read a decision")))
+        .transpose()?;
+    let mut copies = Vec::new();
+    for (inbox, coalesced) in routed.iter().flat_map(|routed| &routed.copies) {
+        let key = keys::copy(tenant.number, *inbox, seq);
+        let entry = |space| {
+            let entry = snapshot.get(space, &key)?;
+            let entry = entry.map(|entry| Entry::decode(&entry).map_err(cannot("read a copy")));
+            entry.transpose()
+        };
+        let copy = if *coalesced {
+            Some(Copy::Coalesced)
+        } else if let Some(entry) = entry(Space::Inbox)? {
+            let hold = holds.iter().find(|(other, _)| other == inbox);
+            Some(open_copy(&entry, hold.map(|(_, hold)| hold)))
+        } else if let Some(entry) = entry(Space::Dead)? {
+            Some(Copy::Dead {
+                attempts: entry.attempts,
+                reason: entry.reason,
+            })
+        } else {
+            let receipt = snapshot.get(Space::Receipts, &keys::receipt(tenant.number, seq, *inbox))?;
+            let receipt =
+                receipt.map(|receipt| serde_json::from_slice(&receipt).map_err(cannot("read a receipt")));
+            receipt.transpose()?
+        };
+        copies.extend(copy.map(|copy| (*inbox, copy)));
+    }
+    Ok(Some(Record {
+        summary: summary(seq, head, routed.is_some()),
+        event: Bytes::from_owner(event),
+        raw: decode_raw(&raw).map_err(cannot("unpack a delivery"))?,
+        decision: routed.map(|routed| routed.decision),
+        copies,
+    }))
+}
+
+fn open_copy(entry: &Entry, hold: Option<&Hold>) -> Copy {
+    match hold.filter(|hold| hold.attempt == entry.attempts) {
+        Some(hold) => Copy::Held {
+            session: hold.session,
+            attempt: hold.attempt,
+            since: hold.since,
+        },
+        None => Copy::Waiting {
+            attempts: entry.attempts,
+            not_before: Some(entry.not_before)
+                .filter(|at| *at != 0)
+                .and_then(|at| jiff::Timestamp::from_microsecond(at).ok()),
+        },
+    }
+}
+
+fn summary(seq: Seq, head: Head, routed: bool) -> Summary {
+    Summary {
+        seq,
+        id: head.id,
+        kind: head.kind,
+        source: head.source,
+        title: head.title,
+        received: head.received,
+        routed,
+        bytes: head.bytes,
+    }
+}
+
+pub(super) fn events(store: &Store, tenant: &TenantFile, page: &Page) -> Result<Vec<Summary>, BusError> {
+    let before = keys::event(tenant.number, page.before.unwrap_or(Seq::MAX));
+    let first = keys::event(tenant.number, 0);
+    let mut found = Vec::new();
+    for item in store.back(Space::Heads, &first, &before) {
+        if found.len() >= page.limit {
+            break;
+        }
+        let (key, value) = item?;
+        let head: Head = serde_json::from_slice(&value).map_err(cannot("read an event"))?;
+        let Some(seq) = keys::seq_of(&key) else {
+            continue;
+        };
+        if page.kind.is_none_or(|kind| kind == head.kind) {
+            let queue = keys::queue(tenant.number, head.partition, seq);
+            let routed = store.get(Space::Queue, &queue)?.is_none();
+            found.push(summary(seq, head, routed));
+        }
+    }
+    Ok(found)
+}
+
+pub(super) fn dead(
+    store: &Store,
+    tenant: &TenantFile,
+    inbox: InboxId,
+    limit: usize,
+) -> Result<Vec<DeadLetter>, BusError> {
+    let start = keys::copy(tenant.number, inbox, 0);
+    let mut found = Vec::new();
+    for item in store.from(Space::Dead, &start, 20).take(limit) {
+        let (_, value) = item?;
+        let entry = Entry::decode(&value).map_err(cannot("read the dead letters"))?;
+        found.push(DeadLetter {
+            id: entry.id,
+            attempts: entry.attempts,
+            reason: entry.reason,
+        });
+    }
+    Ok(found)
+}

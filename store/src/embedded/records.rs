@@ -1,0 +1,432 @@
+//! Values of the keyspaces. What is written for every copy has a fixed shape of a few bytes; what is written
+//! once an event is JSON, so that a later version can add to it.
+
+use std::cell::RefCell;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use nexus_core::change::ChangeKey;
+use nexus_core::id::{EventId, InboxId};
+use nexus_core::kind::{Kind, Rank};
+use serde::{Deserialize, Serialize};
+
+use crate::bus::{Raw, Seq};
+
+/// A raw body larger than this is neither kept nor unpacked. Ingest ends at 25 MiB.
+pub(super) const LARGEST_BODY: usize = 64 << 20;
+
+/// Reasons are for people; more of one is cut.
+const LONGEST_REASON: usize = 1024;
+
+/// A value that is not what this version, or an earlier one, wrote.
+#[derive(Debug, thiserror::Error)]
+#[error("a record of `{0}` has an unknown shape")]
+pub(super) struct Malformed(pub(super) &'static str);
+
+/// Takes numbers off the front of a value.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    fn i64(&mut self) -> Option<i64> {
+        self.array().map(i64::from_be_bytes)
+    }
+
+    fn part(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (part, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(part)
+    }
+}
+
+/// What is kept of an event beside its JSON.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Head {
+    pub(super) id: EventId,
+    pub(super) partition: u16,
+    pub(super) kind: Kind,
+    pub(super) source: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) title: Option<String>,
+    pub(super) received: Timestamp,
+    pub(super) change: ChangeKey,
+    /// Length of the event's JSON.
+    pub(super) len: u32,
+    /// All that it takes: event and packed raw.
+    pub(super) bytes: u64,
+}
+
+/// A tenant's counters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counters {
+    /// The last place given.
+    pub(super) last: Seq,
+    /// Bytes of all events that are kept.
+    pub(super) stored: u64,
+}
+
+impl Counters {
+    pub(super) fn encode(self) -> Vec<u8> {
+        [self.last.to_be_bytes(), self.stored.to_be_bytes()].concat()
+    }
+
+    pub(super) fn decode(value: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader(value);
+        let mut read = || {
+            let (last, stored) = (reader.u64()?, reader.u64()?);
+            Some(Self { last, stored })
+        };
+        read().ok_or(Malformed("counters"))
+    }
+}
+
+/// An event that waits to be routed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub(super) bytes: u64,
+    pub(super) id: EventId,
+}
+
+impl Waiting {
+    pub(super) fn encode(self) -> Vec<u8> {
+        [&self.bytes.to_be_bytes()[..], self.id.as_bytes()].concat()
+    }
+
+    pub(super) fn decode(value: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader(value);
+        let mut read = || {
+            let (bytes, id) = (reader.u64()?, EventId::from_bytes(reader.array()?));
+            Some(Self { bytes, id })
+        };
+        read().ok_or(Malformed("queue"))
+    }
+}
+
+/// A copy in an inbox, waiting or held, or parked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) id: EventId,
+    /// How often it was handed out.
+    pub(super) attempts: u32,
+    /// Length of the event's JSON, so that a pull can count bytes without reading events.
+    pub(super) len: u32,
+    pub(super) replay: bool,
+    /// Microseconds since 1970; 0 when it is not delayed.
+    pub(super) not_before: i64,
+    /// When the event was received.
+    pub(super) received: i64,
+    /// Why it was refused last, or parked.
+    pub(super) reason: String,
+}
+
+impl Entry {
+    pub(super) fn fresh(head: &Head, replay: bool) -> Self {
+        Self {
+            id: head.id,
+            attempts: 0,
+            len: head.len,
+            replay,
+            not_before: 0,
+            received: head.received.as_microsecond(),
+            reason: String::new(),
+        }
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(41 + self.reason.len());
+        out.extend_from_slice(self.id.as_bytes());
+        out.extend_from_slice(&self.attempts.to_be_bytes());
+        out.extend_from_slice(&self.len.to_be_bytes());
+        out.push(u8::from(self.replay));
+        out.extend_from_slice(&self.not_before.to_be_bytes());
+        out.extend_from_slice(&self.received.to_be_bytes());
+        let cut = self.reason.floor_char_boundary(LONGEST_REASON);
+        out.extend_from_slice(&self.reason.as_bytes()[..cut]);
+        out
+    }
+
+    pub(super) fn decode(value: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader(value);
+        let mut read = || {
+            Some(Self {
+                id: EventId::from_bytes(reader.array()?),
+                attempts: reader.u32()?,
+                len: reader.u32()?,
+                replay: reader.array::<1>()? != [0],
+                not_before: reader.i64()?,
+                received: reader.i64()?,
+                reason: String::from_utf8_lossy(reader.0).into_owned(),
+            })
+        };
+        read().ok_or(Malformed("copies"))
+    }
+}
+
+/// How many copies of a routed event are not done. There is no record when none is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Open {
+    /// Copies that wait or are held.
+    pub(super) open: u32,
+    /// Copies that are parked.
+    pub(super) dead: u32,
+    /// What the event takes.
+    pub(super) bytes: u64,
+}
+
+impl Open {
+    pub(super) fn encode(self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(16);
+        out.extend_from_slice(&self.open.to_be_bytes());
+        out.extend_from_slice(&self.dead.to_be_bytes());
+        out.extend_from_slice(&self.bytes.to_be_bytes());
+        out
+    }
+
+    pub(super) fn decode(value: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader(value);
+        let mut read = || {
+            let (open, dead, bytes) = (reader.u32()?, reader.u32()?, reader.u64()?);
+            Some(Self { open, dead, bytes })
+        };
+        read().ok_or(Malformed("open"))
+    }
+}
+
+/// Where an event went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Routed {
+    /// Each inbox, and whether the event was left out there.
+    pub(super) copies: Vec<(InboxId, bool)>,
+    pub(super) decision: Bytes,
+}
+
+impl Routed {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let count = u32::try_from(self.copies.len()).unwrap_or(u32::MAX);
+        let mut out = Vec::with_capacity(4 + 17 * self.copies.len() + self.decision.len());
+        out.extend_from_slice(&count.to_be_bytes());
+        for (inbox, coalesced) in &self.copies {
+            out.extend_from_slice(inbox.as_bytes());
+            out.push(u8::from(*coalesced));
+        }
+        out.extend_from_slice(&self.decision);
+        out
+    }
+
+    pub(super) fn decode(value: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader(value);
+        let mut read = || {
+            let count = reader.u32()?;
+            let mut copies = Vec::new();
+            for _ in 0..count {
+                let inbox = InboxId::from_bytes(reader.array()?);
+                copies.push((inbox, reader.array::<1>()? != [0]));
+            }
+            let decision = Bytes::copy_from_slice(reader.0);
+            Some(Self { copies, decision })
+        };
+        read().ok_or(Malformed("routes"))
+    }
+}
+
+/// Who sent a delivery key first, and how long that is remembered.
+pub(super) fn encode_seen(expires: i64, id: EventId) -> Vec<u8> {
+    [&expires.to_be_bytes()[..], id.as_bytes()].concat()
+}
+
+pub(super) fn decode_seen(value: &[u8]) -> Result<(i64, EventId), Malformed> {
+    let mut reader = Reader(value);
+    let mut read = || Some((reader.i64()?, EventId::from_bytes(reader.array()?)));
+    read().ok_or(Malformed("seen"))
+}
+
+/// A change that an inbox was told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) rank: Rank,
+    pub(super) expires: i64,
+}
+
+impl Claim {
+    pub(super) fn encode(self) -> Vec<u8> {
+        let rank = match self.rank {
+            Rank::Update => 0,
+            Rank::Birth => 1,
+        };
+        [&[rank], &self.expires.to_be_bytes()[..]].concat()
+    }
+
+    pub(super) fn decode(value: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader(value);
+        let mut read = || {
+            let rank = match reader.array::<1>()? {
+                [0] => Rank::Update,
+                [1] => Rank::Birth,
+                _ => return None,
+            };
+            let expires = reader.i64()?;
+            Some(Self { rank, expires })
+        };
+        read().ok_or(Malformed("claims"))
+    }
+}
+
+/// The claims of one routed event, so that they can be found when they expire.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Claimed {
+    pub(super) inboxes: Vec<InboxId>,
+    pub(super) keys: Vec<String>,
+}
+
+const PLAIN: u8 = 0;
+const ZSTD: u8 = 1;
+
+thread_local! {
+    /// A compressor is half a megabyte to set up, so each thread keeps its own.
+    static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn compress(body: &[u8]) -> Option<Vec<u8>> {
+    COMPRESSOR.with_borrow_mut(|slot| {
+        if slot.is_none() {
+            *slot = zstd::bulk::Compressor::new(1).ok();
+        }
+        slot.as_mut()?.compress(body).ok()
+    })
+}
+
+/// Packs a raw delivery. A body that does not get smaller is kept as it is.
+pub(super) fn encode_raw(raw: &Raw) -> Result<Vec<u8>, Malformed> {
+    let len = u32::try_from(raw.body.len()).map_err(|_| Malformed("raws"))?;
+    if raw.body.len() > LARGEST_BODY {
+        return Err(Malformed("raws"));
+    }
+    let headers = serde_json::to_vec(&raw.headers).map_err(|_| Malformed("raws"))?;
+    let headers_len = u32::try_from(headers.len()).map_err(|_| Malformed("raws"))?;
+    let packed = compress(&raw.body).filter(|packed| packed.len() < raw.body.len());
+    let (how, body) = match &packed {
+        Some(packed) => (ZSTD, &packed[..]),
+        None => (PLAIN, &raw.body[..]),
+    };
+    let mut out = Vec::with_capacity(9 + headers.len() + body.len());
+    out.push(how);
+    out.extend_from_slice(&len.to_be_bytes());
+    out.extend_from_slice(&headers_len.to_be_bytes());
+    out.extend_from_slice(&headers);
+    out.extend_from_slice(body);
+    Ok(out)
+}
+
+pub(super) fn decode_raw(value: &[u8]) -> Result<Raw, Malformed> {
+    let mut reader = Reader(value);
+    let mut read = || {
+        let [how] = reader.array::<1>()?;
+        let len = usize::try_from(reader.u32()?).ok()?;
+        let headers_len = usize::try_from(reader.u32()?).ok()?;
+        let headers = serde_json::from_slice(reader.part(headers_len)?).ok()?;
+        let body = match how {
+            PLAIN => Bytes::copy_from_slice(reader.0),
+            // What it unpacks to is bounded by what was packed, and that by the cap.
+            ZSTD if len <= LARGEST_BODY => zstd::bulk::decompress(reader.0, len).ok()?.into(),
+            _ => return None,
+        };
+        (body.len() == len).then_some(Raw { headers, body })
+    };
+    read().ok_or(Malformed("raws"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_come_back_as_they_were() {
+        let entry = Entry {
+            id: EventId::from_bytes([7; 16]),
+            attempts: 3,
+            len: 9000,
+            replay: true,
+            not_before: -1,
+            received: i64::MAX,
+            reason: "busy".into(),
+        };
+        assert_eq!(Entry::decode(&entry.encode()).unwrap(), entry);
+        let open = Open {
+            open: 1,
+            dead: 2,
+            bytes: 3,
+        };
+        assert_eq!(Open::decode(&open.encode()).unwrap(), open);
+        let routed = Routed {
+            copies: vec![
+                (InboxId::from_bytes([1; 16]), true),
+                (InboxId::from_bytes([2; 16]), false),
+            ],
+            decision: Bytes::from_static(b"{}"),
+        };
+        assert_eq!(Routed::decode(&routed.encode()).unwrap(), routed);
+        let claim = Claim {
+            rank: Rank::Birth,
+            expires: 4,
+        };
+        assert_eq!(Claim::decode(&claim.encode()).unwrap(), claim);
+        let counters = Counters { last: 5, stored: 6 };
+        assert_eq!(Counters::decode(&counters.encode()).unwrap(), counters);
+        let id = EventId::from_bytes([9; 16]);
+        assert_eq!(decode_seen(&encode_seen(8, id)).unwrap(), (8, id));
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        let entry = Entry {
+            id: EventId::from_bytes([7; 16]),
+            attempts: 0,
+            len: 0,
+            replay: false,
+            not_before: 0,
+            received: 0,
+            reason: "ü".repeat(4000),
+        };
+        let reason = Entry::decode(&entry.encode()).unwrap().reason;
+        assert_eq!(reason, "ü".repeat(512));
+    }
+
+    #[test]
+    fn raw_deliveries_are_packed_where_it_helps() {
+        let raw = |body: Vec<u8>| Raw {
+            headers: vec![("x-github-event".into(), "push".into())],
+            body: body.into(),
+        };
+        let text = raw(b"0123456789".repeat(1000));
+        let packed = encode_raw(&text).unwrap();
+        assert!(packed.len() < 1000);
+        assert_eq!(decode_raw(&packed).unwrap(), text);
+        let tiny = raw(vec![1, 2, 3]);
+        assert_eq!(decode_raw(&encode_raw(&tiny).unwrap()).unwrap(), tiny);
+    }
+
+    #[test]
+    fn what_unpacks_to_more_than_it_says_is_refused() {
+        let raw = Raw {
+            headers: vec![],
+            body: vec![0; 100_000].into(),
+        };
+        let mut packed = encode_raw(&raw).unwrap();
+        packed[1..5].copy_from_slice(&10u32.to_be_bytes());
+        assert!(decode_raw(&packed).is_err());
+        assert!(decode_raw(&packed[..7]).is_err());
+    }
+}

@@ -1,0 +1,246 @@
+//! What the writer and the callers both see.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
+use tokio::sync::mpsc;
+
+use super::command::Command;
+use super::keys::TenantNo;
+use super::store::Store;
+use super::watches::Watches;
+use crate::bus::{BusError, PARTITIONS, Seq};
+
+/// Shared by the writer and all handles.
+#[derive(Debug)]
+pub(super) struct Shared {
+    slot: RwLock<Slot>,
+    tenants: RwLock<BTreeMap<TenantKey, Arc<TenantFile>>>,
+    unclaimed: Mutex<Vec<Unclaimed>>,
+    pub(super) watches: Watches,
+}
+
+/// Where readers find the engine.
+#[derive(Debug)]
+enum Slot {
+    Open(Arc<Store>),
+    /// The engine failed and could not be opened anew yet.
+    Broken(BusError),
+    Closed,
+}
+
+/// What readers know of a tenant.
+#[derive(Debug)]
+pub(super) struct TenantFile {
+    pub(super) number: TenantNo,
+    /// The last place that is committed.
+    committed: AtomicU64,
+    /// By partition: nothing unrouted is below.
+    floors: [AtomicU64; PARTITIONS as usize],
+    /// Where the next sweep begins, and where it begins after it has come to the end.
+    swept: AtomicU64,
+    lap: AtomicU64,
+    /// Up to when expired keys were swept.
+    expired: AtomicI64,
+}
+
+impl TenantFile {
+    pub(super) fn new(number: TenantNo) -> Self {
+        Self {
+            number,
+            committed: AtomicU64::new(0),
+            floors: [const { AtomicU64::new(0) }; PARTITIONS as usize],
+            swept: AtomicU64::new(0),
+            lap: AtomicU64::new(0),
+            expired: AtomicI64::new(0),
+        }
+    }
+
+    pub(super) fn committed(&self) -> Seq {
+        self.committed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_committed(&self, last: Seq) {
+        self.committed.store(last, Ordering::Release);
+    }
+
+    /// Below this place nothing of the partition waits to be routed.
+    pub(super) fn floor(&self, partition: u16) -> Seq {
+        self.floors
+            .get(usize::from(partition))
+            .map_or(0, |floor| floor.load(Ordering::Acquire))
+    }
+
+    pub(super) fn raise_floor(&self, partition: u16, to: Seq) {
+        if let Some(floor) = self.floors.get(usize::from(partition)) {
+            floor.fetch_max(to, Ordering::AcqRel);
+        }
+    }
+
+    /// Where the next sweep begins, and where its laps do.
+    pub(super) fn sweep_from(&self) -> (Seq, Seq) {
+        (
+            self.swept.load(Ordering::Acquire),
+            self.lap.load(Ordering::Acquire),
+        )
+    }
+
+    pub(super) fn set_sweep_from(&self, from: Seq, lap: Seq) {
+        self.swept.store(from, Ordering::Release);
+        self.lap.store(lap, Ordering::Release);
+    }
+
+    pub(super) fn expired(&self) -> i64 {
+        self.expired.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_expired(&self, until: i64) {
+        self.expired.store(until, Ordering::Release);
+    }
+}
+
+impl Shared {
+    pub(super) fn new(store: Arc<Store>) -> Self {
+        Self {
+            slot: RwLock::new(Slot::Open(store)),
+            tenants: RwLock::default(),
+            unclaimed: Mutex::default(),
+            watches: Watches::default(),
+        }
+    }
+
+    /// The engine, for reading.
+    pub(super) fn store(&self) -> Result<Arc<Store>, BusError> {
+        match &*self.slot.read().unwrap_or_else(PoisonError::into_inner) {
+            Slot::Open(store) => Ok(Arc::clone(store)),
+            Slot::Broken(error) => Err(error.clone()),
+            Slot::Closed => Err(BusError::Closed),
+        }
+    }
+
+    fn set(&self, slot: Slot) {
+        *self.slot.write().unwrap_or_else(PoisonError::into_inner) = slot;
+    }
+
+    pub(super) fn set_open(&self, store: Arc<Store>) {
+        self.set(Slot::Open(store));
+    }
+
+    pub(super) fn set_broken(&self, error: BusError) {
+        self.set(Slot::Broken(error));
+    }
+
+    pub(super) fn set_closed(&self) {
+        self.set(Slot::Closed);
+    }
+
+    pub(super) fn tenant(&self, key: &TenantKey) -> Option<Arc<TenantFile>> {
+        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        tenants.get(key).map(Arc::clone)
+    }
+
+    /// The tenant's file; a new one with this number if there is none.
+    pub(super) fn tenant_or(&self, key: &TenantKey, number: TenantNo) -> Arc<TenantFile> {
+        let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
+        let file = tenants
+            .entry(key.clone())
+            .or_insert_with(|| Arc::new(TenantFile::new(number)));
+        if file.number != number {
+            // The number was given in a batch that then failed, and another one took it since.
+            *file = Arc::new(TenantFile::new(number));
+        }
+        Arc::clone(file)
+    }
+
+    /// The tenants that have events, or had.
+    pub(super) fn tenants(&self) -> Vec<TenantKey> {
+        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        tenants
+            .iter()
+            .filter(|(_, file)| file.committed() > 0)
+            .map(|(key, _)| key.clone())
+            .collect()
+    }
+
+    fn put_back(&self, unclaimed: Unclaimed) {
+        let mut list = self.unclaimed.lock().unwrap_or_else(PoisonError::into_inner);
+        list.push(unclaimed);
+    }
+
+    pub(super) fn take_unclaimed(&self) -> Vec<Unclaimed> {
+        let mut list = self.unclaimed.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut list)
+    }
+}
+
+/// One copy that was handed out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Taken {
+    pub(super) seq: Seq,
+    pub(super) id: EventId,
+    pub(super) attempt: u32,
+    pub(super) replay: bool,
+}
+
+/// Copies that were handed out and reached nobody.
+#[derive(Debug)]
+pub(super) struct Unclaimed {
+    pub(super) tenant: TenantNo,
+    pub(super) inbox: InboxId,
+    pub(super) session: SessionId,
+    pub(super) copies: Vec<Taken>,
+    /// Whether the attempt is to be forgotten: nobody saw them.
+    pub(super) refund: bool,
+}
+
+/// Copies on their way from the writer to the caller of `pull`. If the caller goes away before it has them, by
+/// a `select!` or a timeout, they go back: else the session would hold events that it never saw.
+#[derive(Debug)]
+pub(super) struct Handed {
+    shared: Arc<Shared>,
+    writer: mpsc::WeakSender<Command>,
+    unclaimed: Option<Unclaimed>,
+}
+
+impl Handed {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        writer: &mpsc::WeakSender<Command>,
+        unclaimed: Unclaimed,
+    ) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            writer: writer.clone(),
+            unclaimed: Some(unclaimed),
+        }
+    }
+
+    pub(super) fn copies(&self) -> &[Taken] {
+        self.unclaimed.as_ref().map_or(&[], |unclaimed| &unclaimed.copies)
+    }
+
+    /// The caller has these. The others go back and the attempt counts, so that an event that cannot be read
+    /// is parked in the end.
+    pub(super) fn claim(mut self, have: impl Fn(&Taken) -> bool) {
+        if let Some(mut unclaimed) = self.unclaimed.take() {
+            unclaimed.copies.retain(|taken| !have(taken));
+            unclaimed.refund = false;
+            self.unclaimed = Some(unclaimed);
+        }
+    }
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        let Some(unclaimed) = self.unclaimed.take().filter(|left| !left.copies.is_empty()) else {
+            return;
+        };
+        self.shared.put_back(unclaimed);
+        if let Some(writer) = self.writer.upgrade() {
+            // A full channel means that the writer is awake, and it looks at the list each time.
+            let _ = writer.try_send(Command::Nudge);
+        }
+    }
+}

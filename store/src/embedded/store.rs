@@ -1,0 +1,319 @@
+//! The engine: one fjall database, and the unit of work on it. Why fjall and these settings:
+//! `docs/adr/0001-embedded-log.md`.
+//!
+//! fjall appends a batch to one journal and only then shows it to readers, so what can be read has reached
+//! the file. A failed write or sync poisons the database for good, a failed flush in the background does too;
+//! [`super::writer`] then opens it anew.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fjall::config::CompressionPolicy;
+use fjall::{
+    CompressionType, Database, Guard, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch,
+    PersistMode, Readable, Slice, Snapshot,
+};
+
+use super::repair;
+use crate::bus::BusError;
+
+const MIB: u64 = 1 << 20;
+
+/// fjall halts a writer in a loop without end at four sealed memtables, also when the threads that would flush
+/// them have died. We wait before that, and look whether they have.
+const SEALED_BEFORE_WE_WAIT: usize = 3;
+
+/// How long recovery after a failed write may take to put everything into new files.
+const REWRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The kinds of record; `keys` says what their keys are. The number is the first byte of each key on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Space {
+    /// Tenants' numbers, counters, epochs.
+    Meta = 1,
+    /// [`super::records::Head`] by event.
+    Heads = 2,
+    /// The StandardEvent's JSON by event.
+    Events = 3,
+    /// The raw delivery by event.
+    Raws = 4,
+    /// The place by event id.
+    Ids = 5,
+    /// Delivery keys.
+    Seen = 6,
+    /// [`super::records::Waiting`] by partition: unrouted events.
+    Queue = 7,
+    /// [`super::records::Entry`] by inbox: copies that wait or are held.
+    Inbox = 8,
+    /// [`super::records::Entry`] by inbox: parked copies.
+    Dead = 9,
+    /// [`super::records::Open`] by event.
+    Open = 10,
+    /// [`super::records::Routed`] by event.
+    Routes = 11,
+    /// [`crate::bus::Copy::Done`] by event and inbox.
+    Receipts = 12,
+    /// Change keys by inbox.
+    Claims = 13,
+    /// What expires when.
+    Expiry = 14,
+    /// One record that is in every batch that is synced, for [`super::repair`].
+    Synced = 15,
+}
+
+/// Three keyspaces only, all of which every append writes: the journal is kept until each of them is flushed, so
+/// one that rests while others work would pin it (fjall #288).
+const KEYSPACES: [&str; 3] = ["records", "events", "raws"];
+
+impl Space {
+    const fn keyspace(self) -> usize {
+        match self {
+            Self::Events | Self::Heads => 1,
+            Self::Raws => 2,
+            _ => 0,
+        }
+    }
+
+    fn key(self, key: &[u8]) -> Vec<u8> {
+        [&[self as u8], key].concat()
+    }
+}
+
+fn options(keyspace: &str) -> KeyspaceCreateOptions {
+    let options = KeyspaceCreateOptions::default();
+    if keyspace == "raws" {
+        // Packed already; large ones are kept out of the tree, so that compaction does not move them.
+        options
+            .max_memtable_size(16 * MIB)
+            .data_block_compression_policy(CompressionPolicy::disabled())
+            .with_kv_separation(Some(
+                KvSeparationOptions::default().compression(CompressionType::None),
+            ))
+    } else {
+        options.max_memtable_size(8 * MIB)
+    }
+}
+
+/// Says what was attempted when the engine failed.
+pub(super) fn cannot<E>(doing: &'static str) -> impl FnOnce(E) -> BusError
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    move |source| BusError::Storage {
+        doing,
+        source: Arc::new(source),
+    }
+}
+
+/// The open database.
+pub(super) struct Store {
+    db: Database,
+    keyspaces: Vec<Keyspace>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the log, and mends the end of its journal where a loss of power tore it.
+    pub(super) fn open(path: &Path) -> Result<Self, BusError> {
+        match Self::open_as_it_is(path) {
+            Err(fjall::Error::JournalRecovery(torn)) => repair::mend(path, torn, Self::open_as_it_is),
+            opened => opened,
+        }
+        .map_err(cannot("open the log"))
+    }
+
+    fn open_as_it_is(path: &Path) -> Result<Self, fjall::Error> {
+        let db = Database::builder(path)
+            .cache_size(16 * MIB)
+            .worker_threads(2)
+            .max_journaling_size(128 * MIB)
+            .journal_compression(CompressionType::None)
+            .open()?;
+        let mut keyspaces = Vec::with_capacity(KEYSPACES.len());
+        for name in KEYSPACES {
+            keyspaces.push(db.keyspace(name, || options(name))?);
+        }
+        Ok(Self { db, keyspaces })
+    }
+
+    fn keyspace(&self, space: Space) -> &Keyspace {
+        &self.keyspaces[space.keyspace()]
+    }
+
+    pub(super) fn get(&self, space: Space, key: &[u8]) -> Result<Option<Slice>, BusError> {
+        let found = self.keyspace(space).get(space.key(key));
+        found.map_err(cannot("read a record"))
+    }
+
+    /// The log as it stands now.
+    pub(super) fn snapshot(&self) -> Sight<'_> {
+        Sight {
+            store: self,
+            snapshot: self.db.snapshot(),
+        }
+    }
+
+    /// All records of a kind, in order of their keys.
+    pub(super) fn all(&self, space: Space, prefix: &[u8]) -> impl Iterator<Item = Found> {
+        self.keyspace(space).prefix(space.key(prefix)).map(found)
+    }
+
+    /// The records from `start` on whose keys share its first `shared` bytes.
+    pub(super) fn from(&self, space: Space, start: &[u8], shared: usize) -> impl Iterator<Item = Found> {
+        let mut end = space.key(start);
+        if let Some(rest) = end.get_mut(1 + shared..) {
+            rest.fill(0xff);
+        }
+        self.keyspace(space).range(space.key(start)..=end).map(found)
+    }
+
+    /// The records from `first` to before `before`, the last one first.
+    pub(super) fn back(&self, space: Space, first: &[u8], before: &[u8]) -> impl Iterator<Item = Found> {
+        let range = space.key(first)..space.key(before);
+        self.keyspace(space).range(range).rev().map(found)
+    }
+
+    /// Waits while the engine is behind with its flushes, and notices when it never will catch up.
+    fn keep_up(&self) -> Result<(), fjall::Error> {
+        while self
+            .keyspaces
+            .iter()
+            .any(|keyspace| keyspace.sealed_memtable_count() >= SEALED_BEFORE_WE_WAIT)
+        {
+            self.db.persist(PersistMode::Buffer)?;
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    fn commit(&self, batch: OwnedWriteBatch, durable: bool) -> Result<(), BusError> {
+        let mode = if durable {
+            PersistMode::SyncData
+        } else {
+            PersistMode::Buffer
+        };
+        self.keep_up()
+            .and_then(|()| batch.durability(Some(mode)).commit())
+            .map_err(cannot("write to the log"))
+    }
+
+    /// Makes everything durable that was written so far.
+    pub(super) fn persist(&self) -> Result<(), BusError> {
+        self.db
+            .persist(PersistMode::SyncAll)
+            .map_err(cannot("sync the log"))
+    }
+
+    /// Writes everything that so far is in the journal alone into new files.
+    ///
+    /// After a failed sync the journal reads back as if it were whole while pages of it never reached the disk,
+    /// and the next sync of it succeeds (Rebello et al., USENIX ATC 2020). Only what is written anew is safe.
+    pub(super) fn rewrite(&self) -> Result<(), BusError> {
+        let deadline = Instant::now() + REWRITE_TIMEOUT;
+        let rewrite = || {
+            for keyspace in &self.keyspaces {
+                keyspace.rotate_memtable()?;
+            }
+            while self
+                .keyspaces
+                .iter()
+                .any(|keyspace| keyspace.sealed_memtable_count() > 0)
+            {
+                self.db.persist(PersistMode::SyncAll)?;
+                if Instant::now() > deadline {
+                    return Err(fjall::Error::Io(std::io::ErrorKind::TimedOut.into()));
+                }
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+            Ok(())
+        };
+        rewrite().map_err(cannot("write the log anew"))
+    }
+}
+
+/// A record, or why it cannot be read.
+type Found = Result<(Slice, Slice), BusError>;
+
+fn found(item: Guard) -> Found {
+    let (key, value) = item.into_inner().map_err(cannot("read a record"))?;
+    // Without the byte that tells its kind.
+    Ok((key.get(1..).unwrap_or_default().into(), value))
+}
+
+/// The log as it stood at one moment.
+pub(super) struct Sight<'a> {
+    store: &'a Store,
+    snapshot: Snapshot,
+}
+
+impl Sight<'_> {
+    pub(super) fn get(&self, space: Space, key: &[u8]) -> Result<Option<Slice>, BusError> {
+        let found = self.snapshot.get(self.store.keyspace(space), space.key(key));
+        found.map_err(cannot("read a record"))
+    }
+}
+
+/// One unit of work: reads that see its own writes, then all writes at once.
+pub(super) struct Txn {
+    store: Arc<Store>,
+    /// By keyspace. The engine gives all writes of a batch one number and does not say which of two to one key
+    /// counts, so the last one is ours to keep.
+    written: [HashMap<Vec<u8>, Option<Slice>>; KEYSPACES.len()],
+}
+
+impl Txn {
+    pub(super) fn new(store: &Arc<Store>) -> Self {
+        Self {
+            store: Arc::clone(store),
+            written: Default::default(),
+        }
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(super) fn get(&self, space: Space, key: &[u8]) -> Result<Option<Slice>, BusError> {
+        match self.written[space.keyspace()].get(&space.key(key)) {
+            Some(written) => Ok(written.clone()),
+            None => self.store.get(space, key),
+        }
+    }
+
+    pub(super) fn put(&mut self, space: Space, key: impl AsRef<[u8]>, value: impl Into<Slice>) {
+        self.written[space.keyspace()].insert(space.key(key.as_ref()), Some(value.into()));
+    }
+
+    pub(super) fn remove(&mut self, space: Space, key: impl AsRef<[u8]>) {
+        self.written[space.keyspace()].insert(space.key(key.as_ref()), None);
+    }
+
+    /// Writes all of it; when `durable`, also through to the disk.
+    pub(super) fn commit(mut self, durable: bool) -> Result<(), BusError> {
+        if durable {
+            self.put(Space::Synced, [], [1]);
+        }
+        let count = self.written.iter().map(HashMap::len).sum();
+        if count == 0 {
+            return Ok(());
+        }
+        let mut batch = OwnedWriteBatch::with_capacity(self.store.db.clone(), count);
+        for (keyspace, written) in self.store.keyspaces.iter().zip(self.written) {
+            for (key, value) in written {
+                match value {
+                    Some(value) => batch.insert(keyspace, key, value),
+                    None => batch.remove(keyspace, key),
+                }
+            }
+        }
+        self.store.commit(batch, durable)
+    }
+}

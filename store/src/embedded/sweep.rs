@@ -1,0 +1,227 @@
+//! The sweep: handled events past their retention, and keys that expired.
+//!
+//! The caller's side looks for them, a bounded number of records a call; the writer looks at each once more in
+//! the batch that removes it, so that nothing goes that came to wait in between.
+
+use std::time::Duration;
+
+use fjall::Slice;
+use jiff::Timestamp;
+use metrics::counter;
+use nexus_core::id::{EventId, InboxId, TenantKey};
+
+use super::keys::{self, TenantNo};
+use super::records::{Claim, Claimed, Head, Routed, decode_seen};
+use super::shared::TenantFile;
+use super::store::{Space, Store, cannot};
+use super::turn::Turn;
+use crate::bus::{BusError, Seq};
+
+/// How many records one call looks at, of events and of keys each.
+const RECORDS_PER_CALL: usize = 10_000;
+
+/// How many of them the writer removes in one batch, so that appends do not wait long.
+pub(super) const PER_BATCH: usize = 128;
+
+/// In [`Space::Expiry`]: the value is a delivery key.
+pub(super) const DELIVERY: u8 = 1;
+/// In [`Space::Expiry`]: the value is a [`Claimed`].
+pub(super) const CLAIMS: u8 = 2;
+
+/// An event that may go.
+#[derive(Debug)]
+pub(super) struct Victim {
+    seq: Seq,
+    id: EventId,
+    partition: u16,
+    bytes: u64,
+    copies: Vec<InboxId>,
+}
+
+/// A key that may have expired.
+#[derive(Debug)]
+pub(super) struct Expired {
+    key: Slice,
+    value: Slice,
+}
+
+impl Expired {
+    /// When it expired.
+    pub(super) fn at(&self) -> i64 {
+        keys::expiry_of(&self.key).unwrap_or_default()
+    }
+}
+
+/// Looks for events that may go, from where the last call ended.
+pub(super) fn find_events(
+    store: &Store,
+    tenant: &TenantFile,
+    now: Timestamp,
+    retention: Duration,
+) -> Result<Vec<Victim>, BusError> {
+    let cutoff = now.saturating_sub(retention).unwrap_or(Timestamp::MIN);
+    let (from, mut lap) = tenant.sweep_from();
+    let mut begins_lap = from == lap;
+    let mut victims = Vec::new();
+    let mut next = None;
+    let start = keys::event(tenant.number, from);
+    for (examined, item) in store.from(Space::Heads, &start, 4).enumerate() {
+        let (key, value) = item?;
+        let Some(seq) = keys::seq_of(&key) else {
+            continue;
+        };
+        let full = examined >= RECORDS_PER_CALL;
+        let head: Head = serde_json::from_slice(&value).map_err(cannot("read an event"))?;
+        // Events are received in bus order, near enough: behind a young one an old one waits a little longer.
+        let young = head.received > cutoff;
+        let victim = if full || young {
+            None
+        } else {
+            victim(store, tenant.number, seq, &head)?
+        };
+        if victim.is_none() && begins_lap {
+            // What is before has gone, and its tombstones need not be read again.
+            lap = seq;
+            begins_lap = false;
+        }
+        victims.extend(victim);
+        if full {
+            next = Some(seq);
+        }
+        if full || young {
+            break;
+        }
+    }
+    tenant.set_sweep_from(next.unwrap_or(lap), lap);
+    Ok(victims)
+}
+
+/// The event, if it was handled and no copy is parked.
+fn victim(store: &Store, tenant: TenantNo, seq: Seq, head: &Head) -> Result<Option<Victim>, BusError> {
+    let at = keys::event(tenant, seq);
+    if store.get(Space::Open, &at)?.is_some() {
+        return Ok(None);
+    }
+    let Some(routed) = store.get(Space::Routes, &at)? else {
+        return Ok(None);
+    };
+    let routed = Routed::decode(&routed).map_err(cannot("read a decision"))?;
+    Ok(Some(Victim {
+        seq,
+        id: head.id,
+        partition: head.partition,
+        bytes: head.bytes,
+        copies: routed.copies.into_iter().map(|(inbox, _)| inbox).collect(),
+    }))
+}
+
+/// Looks for keys that expired, from where the last call ended.
+pub(super) fn find_keys(
+    store: &Store,
+    tenant: &TenantFile,
+    now: Timestamp,
+) -> Result<Vec<Expired>, BusError> {
+    let start = keys::expiry(tenant.number, tenant.expired(), 0, 0);
+    let mut found = Vec::new();
+    for item in store.from(Space::Expiry, &start, 4).take(RECORDS_PER_CALL) {
+        let (key, value) = item?;
+        let expired = Expired { key, value };
+        if expired.at() > now.as_microsecond() {
+            break;
+        }
+        found.push(expired);
+    }
+    Ok(found)
+}
+
+impl Turn<'_> {
+    pub(super) fn sweep(
+        &mut self,
+        key: &TenantKey,
+        victims: Vec<Victim>,
+        expired: &[Expired],
+    ) -> Result<u64, BusError> {
+        let Some(tenant) = self.known(key) else {
+            return Ok(0);
+        };
+        let mut keys_gone = Vec::new();
+        for expired in expired {
+            self.find_expired(tenant, expired, &mut keys_gone)?;
+        }
+        let mut gone = Vec::with_capacity(victims.len());
+        for victim in victims {
+            if self.may_go(tenant, &victim)? {
+                gone.push(victim);
+            }
+        }
+
+        for expired in expired {
+            self.txn.remove(Space::Expiry, expired.key.clone());
+        }
+        for (space, key) in keys_gone {
+            self.txn.remove(space, key);
+        }
+        for victim in &gone {
+            self.remove_event(tenant, victim);
+        }
+        if let Some(tenant) = self.state.tenants.get_mut(&tenant).filter(|_| !gone.is_empty()) {
+            let bytes: u64 = gone.iter().map(|victim| victim.bytes).sum();
+            tenant.counters.stored = tenant.counters.stored.saturating_sub(bytes);
+            let (key, counters) = (keys::counters(tenant.file.number), tenant.counters.encode());
+            self.txn.put(Space::Meta, key, counters);
+        }
+        counter!("nexus_bus_swept_total").increment(gone.len() as u64);
+        Ok(gone.len() as u64)
+    }
+
+    /// A key may have been claimed anew since its note was written; then a later note tells when it expires.
+    fn find_expired(
+        &self,
+        tenant: TenantNo,
+        expired: &Expired,
+        gone: &mut Vec<(Space, Vec<u8>)>,
+    ) -> Result<(), BusError> {
+        let now = self.micros();
+        if expired.key.last() == Some(&DELIVERY) {
+            let key = keys::delivery(tenant, &String::from_utf8_lossy(&expired.value));
+            if let Some(seen) = self.txn.get(Space::Seen, &key)?
+                && decode_seen(&seen).is_ok_and(|(expires, _)| expires <= now)
+            {
+                gone.push((Space::Seen, key));
+            }
+            return Ok(());
+        }
+        let claimed: Claimed = serde_json::from_slice(&expired.value).map_err(cannot("read what expires"))?;
+        for inbox in &claimed.inboxes {
+            for change in &claimed.keys {
+                let key = keys::claim(tenant, *inbox, change);
+                if let Some(claim) = self.txn.get(Space::Claims, &key)?
+                    && Claim::decode(&claim).is_ok_and(|claim| claim.expires <= now)
+                {
+                    gone.push((Space::Claims, key));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn may_go(&self, tenant: TenantNo, victim: &Victim) -> Result<bool, BusError> {
+        let at = keys::event(tenant, victim.seq);
+        let queue = keys::queue(tenant, victim.partition, victim.seq);
+        Ok(self.txn.get(Space::Heads, &at)?.is_some()
+            && self.txn.get(Space::Open, &at)?.is_none()
+            && self.txn.get(Space::Queue, &queue)?.is_none())
+    }
+
+    fn remove_event(&mut self, tenant: TenantNo, victim: &Victim) {
+        let at = keys::event(tenant, victim.seq);
+        for space in [Space::Heads, Space::Events, Space::Raws, Space::Routes] {
+            self.txn.remove(space, at);
+        }
+        self.txn.remove(Space::Ids, keys::id(tenant, victim.id));
+        for inbox in &victim.copies {
+            let receipt = keys::receipt(tenant, victim.seq, *inbox);
+            self.txn.remove(Space::Receipts, receipt);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Who waits for what. A watch exists while somebody listens.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nexus_core::id::{InboxId, TenantKey};
+use tokio::sync::watch;
+
+/// Below so many watches nobody looks for deserted ones.
+const FEW: usize = 64;
+
+/// The watches of one log.
+#[derive(Debug, Default)]
+pub(super) struct Watches(Mutex<Topics>);
+
+#[derive(Debug, Default)]
+struct Topics {
+    of: HashMap<TenantKey, Tenant>,
+    count: usize,
+    prune_at: usize,
+}
+
+/// The unrouted events of a tenant under `None`, else an inbox.
+type Tenant = HashMap<Option<InboxId>, watch::Sender<u64>>;
+
+impl Watches {
+    fn lock(&self) -> MutexGuard<'_, Topics> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Listens to an inbox, or to the unrouted events of a tenant.
+    pub(super) fn subscribe(&self, tenant: &TenantKey, inbox: Option<InboxId>) -> watch::Receiver<u64> {
+        let mut topics = self.lock();
+        if topics.count >= topics.prune_at.max(FEW) {
+            topics.prune();
+        }
+        let topics = &mut *topics;
+        let watches = topics.of.entry(tenant.clone()).or_default();
+        watches
+            .entry(inbox)
+            .or_insert_with(|| {
+                topics.count += 1;
+                watch::Sender::new(0)
+            })
+            .subscribe()
+    }
+
+    /// Tells those who listen that there may be something.
+    pub(super) fn bump(&self, tenant: &TenantKey, inbox: Option<InboxId>) {
+        let topics = self.lock();
+        if let Some(watch) = topics.of.get(tenant).and_then(|watches| watches.get(&inbox)) {
+            watch.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+}
+
+impl Topics {
+    /// Drops deserted watches. Called when their number has doubled, so that its cost is spread.
+    fn prune(&mut self) {
+        self.of.retain(|_, watches| {
+            watches.retain(|_, watch| watch.receiver_count() > 0);
+            !watches.is_empty()
+        });
+        self.count = self.of.values().map(HashMap::len).sum();
+        self.prune_at = self.count * 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deserted_watches_are_dropped() {
+        let watches = Watches::default();
+        let tenant: TenantKey = "acme/acme".parse().unwrap();
+        let inbox = |n: u128| InboxId::from_bytes(n.to_be_bytes());
+        let mut kept = watches.subscribe(&tenant, Some(inbox(0)));
+        for n in 1..100_000 {
+            drop(watches.subscribe(&tenant, Some(inbox(n))));
+        }
+        assert!(watches.lock().of[&tenant].len() <= 2 * FEW);
+        watches.bump(&tenant, Some(inbox(0)));
+        assert!(kept.has_changed().unwrap());
+        kept.mark_unchanged();
+        watches.bump(&tenant, Some(inbox(1)));
+        watches.bump(&tenant, None);
+        assert!(!kept.has_changed().unwrap());
+    }
+}

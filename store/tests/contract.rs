@@ -1,0 +1,14 @@
+//! The contract of the bus, against every backend: each test runs for each of [`contract::rig::Backend::ALL`].
+
+mod contract {
+    mod append;
+    mod crash;
+    mod dead;
+    mod deliver;
+    mod figures;
+    mod model;
+    mod rig;
+    mod route;
+    mod sweep;
+    mod watch;
+}

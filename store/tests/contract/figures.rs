@@ -1,0 +1,135 @@
+//! Depth, age, bytes and lists.
+
+use nexus_core::kind::Kind;
+use nexus_store::bus::{Depth, InboxDepth, Page};
+
+use super::rig::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inbox_tells_what_waits_and_since_when() {
+    for mut rig in Rig::each() {
+        assert_eq!(
+            rig.bus.inbox_depth(&tenant(), inbox(1)).await.unwrap(),
+            InboxDepth::default()
+        );
+        let first = rig.now();
+        for name in ["a", "b", "c"] {
+            rig.fill(&[name], inbox(1)).await;
+            rig.clock.advance(HOUR);
+        }
+        let depth = |rig: &Rig| {
+            let bus = rig.bus.clone();
+            async move {
+                let depth = bus.inbox_depth(&tenant(), inbox(1)).await.unwrap();
+                (depth.waiting, depth.held, depth.oldest)
+            }
+        };
+        assert_eq!(depth(&rig).await, (3, 0, Some(first)));
+        rig.pull(inbox(1), session(1), 2).await;
+        assert_eq!(depth(&rig).await, (1, 2, Some(first + 2 * HOUR)));
+        // Delayed ones wait too.
+        rig.nack(session(1), "b", HOUR).await;
+        assert_eq!(depth(&rig).await, (2, 1, Some(first + HOUR)));
+        rig.ack(session(1), &["a"]).await;
+        assert_eq!(depth(&rig).await, (2, 0, Some(first + HOUR)));
+        rig.reopen().await;
+        assert_eq!(depth(&rig).await, (2, 0, Some(first + HOUR)));
+        rig.clock.advance(HOUR);
+        assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["b", "c"]));
+        assert_eq!(depth(&rig).await, (0, 2, None));
+        rig.ack(session(1), &["b", "c"]).await;
+        assert_eq!(depth(&rig).await, (0, 0, None));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_tells_what_it_has() {
+    for mut rig in Rig::each() {
+        assert_eq!(rig.bus.depth(&tenant()).await.unwrap(), Depth::default());
+        rig.store_all(&["a", "b", "c"]).await;
+        let summaries = rig.bus.events(&tenant(), page(9)).await.unwrap();
+        let bytes: Vec<_> = summaries.iter().rev().map(|summary| summary.bytes).collect();
+        let all: u64 = bytes.iter().sum();
+        let depth = |rig: &Rig| {
+            let bus = rig.bus.clone();
+            async move {
+                let depth = bus.depth(&tenant()).await.unwrap();
+                (
+                    depth.appended,
+                    depth.unrouted,
+                    depth.pending_bytes,
+                    depth.stored_bytes,
+                )
+            }
+        };
+        assert_eq!(depth(&rig).await, (3, 3, all, all));
+        rig.route(&[inbox(1), inbox(2)]).await;
+        assert_eq!(depth(&rig).await, (3, 0, all, all));
+        rig.pull(inbox(1), session(1), 9).await;
+        rig.pull(inbox(2), session(2), 9).await;
+        rig.ack(session(1), &["a", "b"]).await;
+        assert_eq!(depth(&rig).await, (3, 0, all, all));
+        rig.ack(session(2), &["a"]).await;
+        assert_eq!(depth(&rig).await, (3, 0, all - bytes[0], all));
+        rig.reopen().await;
+        assert_eq!(depth(&rig).await, (3, 0, all - bytes[0], all));
+        rig.clock.advance(2 * DAY);
+        assert_eq!(rig.bus.sweep(&tenant(), DAY).await.unwrap(), 1);
+        assert_eq!(depth(&rig).await, (3, 0, all - bytes[0], all - bytes[0]));
+        rig.crash();
+        assert_eq!(depth(&rig).await, (3, 0, all - bytes[0], all - bytes[0]));
+        // A place is never given twice.
+        assert_eq!(rig.store(rig.event("d")).await, 4);
+    }
+}
+
+fn page(limit: usize) -> Page {
+    Page {
+        limit,
+        ..Page::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_listed_newest_first_in_pages_by_kind() {
+    for rig in Rig::each() {
+        for n in 0..10u64 {
+            let mut event = rig.event(&format!("{n}"));
+            event.kind = if n % 3 == 0 {
+                Kind::CodePushed
+            } else {
+                Kind::NewMessage
+            };
+            rig.store(event).await;
+            if n == 4 {
+                rig.route(&[inbox(1)]).await;
+            }
+        }
+        let list = |page| {
+            let bus = rig.bus.clone();
+            async move {
+                let summaries = bus.events(&tenant(), page).await.unwrap();
+                let seqs: Vec<_> = summaries.iter().map(|summary| summary.seq).collect();
+                (seqs, summaries)
+            }
+        };
+        let (seqs, summaries) = list(page(4)).await;
+        assert_eq!(seqs, [10, 9, 8, 7]);
+        assert_eq!((summaries[0].id, summaries[0].kind), (id("9"), Kind::CodePushed));
+        let next = Page {
+            before: Some(7),
+            ..page(9)
+        };
+        let (seqs, summaries) = list(next).await;
+        assert_eq!(seqs, [6, 5, 4, 3, 2, 1]);
+        let routed: Vec<_> = summaries.iter().map(|summary| summary.routed).collect();
+        assert_eq!(routed, [false, true, true, true, true, true]);
+        let pushes = Page {
+            kind: Some(Kind::CodePushed),
+            ..page(3)
+        };
+        assert_eq!(list(pushes).await.0, [10, 7, 4]);
+        let stranger = "acme/stranger".parse().unwrap();
+        assert!(rig.bus.events(&stranger, page(9)).await.unwrap().is_empty());
+    }
+}

@@ -1,0 +1,267 @@
+//! Random lives of a bus against a model of it: nothing is lost, nothing that is done comes back, and of one
+//! thread nothing overtakes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::rig::*;
+
+const INBOXES: u8 = 2;
+const SESSIONS: u8 = 3;
+const THREADS: u8 = 3;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Append { thread: u8 },
+    Route { to: u8 },
+    Pull { inbox: u8, session: u8, max: usize },
+    Ack { session: u8, pick: usize },
+    Nack { session: u8, pick: usize, minutes: u64 },
+    End { session: u8 },
+    Wait { minutes: u64 },
+    Sweep,
+    Reopen,
+    Crash,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let session = 0..SESSIONS;
+    let pull = (0..INBOXES, session.clone(), 1..5usize);
+    prop_oneof![
+        6 => (0..THREADS).prop_map(|thread| Step::Append { thread }),
+        4 => (0..4u8).prop_map(|to| Step::Route { to }),
+        6 => pull.prop_map(|(inbox, session, max)| Step::Pull { inbox, session, max }),
+        5 => (session.clone(), any::<usize>()).prop_map(|(session, pick)| Step::Ack { session, pick }),
+        2 => (session.clone(), any::<usize>(), 0..90u64)
+            .prop_map(|(session, pick, minutes)| Step::Nack { session, pick, minutes }),
+        1 => session.prop_map(|session| Step::End { session }),
+        1 => (1..90u64).prop_map(|minutes| Step::Wait { minutes }),
+        1 => Just(Step::Sweep),
+        1 => Just(Step::Reopen),
+        1 => Just(Step::Crash),
+    ]
+}
+
+/// One copy, as the model knows it.
+#[derive(Debug, Clone, Copy)]
+struct Copy {
+    attempts: u32,
+    session: Option<u8>,
+    /// Minutes.
+    not_before: u64,
+}
+
+#[derive(Default)]
+struct Model {
+    minutes: u64,
+    appended: u32,
+    unrouted: Vec<u32>,
+    /// By inbox and number of the event; done copies are not in it.
+    open: BTreeMap<(u8, u32), Copy>,
+    dead: BTreeSet<(u8, u32)>,
+}
+
+fn name(n: u32) -> String {
+    format!("{n:05}")
+}
+
+fn inboxes(to: u8) -> Vec<u8> {
+    (0..INBOXES).filter(|n| to & (1 << n) != 0).collect()
+}
+
+impl Model {
+    fn held_by(&self, session: u8) -> Vec<u32> {
+        let held = self.open.iter().filter(|(_, copy)| copy.session == Some(session));
+        let held: BTreeSet<_> = held.map(|((_, n), _)| *n).collect();
+        held.into_iter().collect()
+    }
+
+    /// A copy that is not held: it waits, or is parked if it was out too often.
+    fn give_back(&mut self, key: (u8, u32), not_before: u64) {
+        let Some(copy) = self.open.get_mut(&key) else {
+            return;
+        };
+        copy.session = None;
+        copy.not_before = not_before;
+        if copy.attempts >= 5 {
+            self.open.remove(&key);
+            self.dead.insert(key);
+        }
+    }
+
+    fn keys(&self, session: u8, n: u32) -> Vec<(u8, u32)> {
+        let held = self.open.iter();
+        held.filter(|((_, other), copy)| *other == n && copy.session == Some(session))
+            .map(|(key, _)| *key)
+            .collect()
+    }
+
+    fn restart(&mut self) {
+        self.open.values_mut().for_each(|copy| copy.session = None);
+    }
+
+    async fn take(&mut self, rig: &mut Rig, step: Step) {
+        match step {
+            Step::Append { thread } => {
+                let mut event = rig.event(&name(self.appended));
+                event.thread_key = format!("thread {thread}");
+                rig.store(event).await;
+                self.unrouted.push(self.appended);
+                self.appended += 1;
+            }
+            Step::Route { to } => {
+                let waiting: Vec<_> = rig.unrouted().await.into_iter().map(|(_, _, id)| id).collect();
+                let expected: Vec<_> = self.unrouted.iter().map(|n| id(&name(*n))).collect();
+                assert_eq!(waiting, expected);
+                let to = inboxes(to);
+                rig.route(&to.iter().map(|n| inbox(*n)).collect::<Vec<_>>()).await;
+                for n in std::mem::take(&mut self.unrouted) {
+                    for inbox in &to {
+                        let copy = Copy {
+                            attempts: 0,
+                            session: None,
+                            not_before: 0,
+                        };
+                        self.open.insert((*inbox, n), copy);
+                    }
+                }
+            }
+            Step::Pull { inbox, session, max } => self.pull(rig, inbox, session, max).await,
+            Step::Ack { session, pick } => {
+                let held = self.held_by(session);
+                let n = if held.is_empty() {
+                    99_999
+                } else {
+                    held[pick % held.len()]
+                };
+                let keys = self.keys(session, n);
+                assert_eq!(
+                    rig.ack(super::rig::session(session), &[&name(n)]).await,
+                    keys.len()
+                );
+                self.open.retain(|key, _| !keys.contains(key));
+            }
+            Step::Nack {
+                session,
+                pick,
+                minutes,
+            } => {
+                let held = self.held_by(session);
+                let n = if held.is_empty() {
+                    99_999
+                } else {
+                    held[pick % held.len()]
+                };
+                let keys = self.keys(session, n);
+                let delay = Duration::from_secs(60 * minutes);
+                assert_eq!(
+                    rig.nack(super::rig::session(session), &name(n), delay).await,
+                    !keys.is_empty()
+                );
+                let until = self.minutes + minutes.min(60);
+                keys.into_iter().for_each(|key| self.give_back(key, until));
+            }
+            Step::End { session } => {
+                let keys: Vec<_> = self
+                    .held_by(session)
+                    .into_iter()
+                    .flat_map(|n| self.keys(session, n))
+                    .collect();
+                assert_eq!(rig.end(super::rig::session(session)).await, keys.len());
+                keys.into_iter().for_each(|key| self.give_back(key, 0));
+            }
+            Step::Wait { minutes } => {
+                rig.clock.advance(Duration::from_secs(60 * minutes));
+                self.minutes += minutes;
+            }
+            Step::Sweep => {
+                rig.bus.sweep(&tenant(), Duration::from_secs(60)).await.unwrap();
+            }
+            Step::Reopen => {
+                rig.reopen().await;
+                self.restart();
+            }
+            Step::Crash => {
+                rig.crash();
+                self.restart();
+            }
+        }
+    }
+
+    async fn pull(&mut self, rig: &Rig, inbox: u8, session: u8, max: usize) {
+        let mut expected = Vec::new();
+        let waiting: Vec<_> = self
+            .open
+            .range((inbox, 0)..=(inbox, u32::MAX))
+            .map(|(key, copy)| (*key, *copy))
+            .collect();
+        for (key, copy) in waiting {
+            if copy.session.is_some() || copy.not_before > self.minutes {
+                continue;
+            }
+            // Whether one that was out too often is parked now or only when it is its turn is the bus's affair.
+            if copy.attempts >= 5 {
+                self.open.remove(&key);
+                self.dead.insert(key);
+            } else if expected.len() < max {
+                expected.push((id(&name(key.1)), copy.attempts + 1));
+                self.open.insert(
+                    key,
+                    Copy {
+                        attempts: copy.attempts + 1,
+                        session: Some(session),
+                        not_before: 0,
+                    },
+                );
+            }
+        }
+        let held = rig
+            .pull(super::rig::inbox(inbox), super::rig::session(session), max)
+            .await;
+        let got: Vec<_> = held.iter().map(|held| (held.id, held.attempt)).collect();
+        assert_eq!(got, expected);
+    }
+
+    /// At the end everything that is not done or parked is still there, once and in order.
+    async fn finish(mut self, rig: &mut Rig) {
+        self.take(rig, Step::Crash).await;
+        self.take(rig, Step::Wait { minutes: 60 }).await;
+        self.take(rig, Step::Route { to: 3 }).await;
+        for inbox in 0..INBOXES {
+            self.pull(rig, inbox, 0, 10_000).await;
+            let dead = rig
+                .bus
+                .dead(&tenant(), super::rig::inbox(inbox), 10_000)
+                .await
+                .unwrap();
+            let dead: BTreeSet<_> = dead.into_iter().map(|letter| letter.id).collect();
+            let of = self.dead.iter().filter(|(other, _)| *other == inbox);
+            assert_eq!(dead, of.map(|(_, n)| id(&name(*n))).collect());
+        }
+        let names: Vec<_> = self.held_by(0).into_iter().map(name).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        assert_eq!(rig.ack(session(0), &names).await, self.open.len());
+        assert_eq!(rig.bus.depth(&tenant()).await.unwrap().pending_bytes, 0);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_bus_does_what_its_model_does(steps in proptest::collection::vec(step(), 1..120)) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        for backend in Backend::ALL {
+            runtime.block_on(async {
+                let mut rig = Rig::new(*backend);
+                let mut model = Model::default();
+                for step in steps.clone() {
+                    model.take(&mut rig, step).await;
+                }
+                model.finish(&mut rig).await;
+            });
+        }
+    }
+}

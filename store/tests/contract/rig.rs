@@ -1,0 +1,246 @@
+//! Buses to try, and what makes events for them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nexus_core::change::ChangeKey;
+use nexus_core::clock::ManualClock;
+use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
+use nexus_core::kind::{Kind, Rank};
+use nexus_store::bus::{Append, Appended, Bus, BusError, Copy, Held, PARTITIONS, Raw, Route, Seq};
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+/// What keeps the events.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Backend {
+    Embedded,
+}
+
+impl Backend {
+    pub(crate) const ALL: &[Self] = &[Self::Embedded];
+}
+
+/// A fresh bus with its clock. Everything concerns the tenant `acme/acme` unless told otherwise.
+pub(crate) struct Rig {
+    backend: Backend,
+    dir: TempDir,
+    pub(crate) clock: ManualClock,
+    pub(crate) bus: Bus,
+}
+
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn open(backend: Backend, dir: &Path, clock: &ManualClock) -> Bus {
+    match backend {
+        Backend::Embedded => Bus::open_embedded(dir, clock.clock()).unwrap(),
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+impl Rig {
+    /// One for each backend.
+    pub(crate) fn each() -> impl Iterator<Item = Self> {
+        Backend::ALL.iter().map(|backend| Self::new(*backend))
+    }
+
+    pub(crate) fn new(backend: Backend) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = ManualClock::at("2026-11-24T07:00:00Z".parse().unwrap());
+        let bus = open(backend, dir.path(), &clock);
+        Self {
+            backend,
+            dir,
+            clock,
+            bus,
+        }
+    }
+
+    /// The folder of a backend that has one.
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A restart in good order.
+    pub(crate) async fn reopen(&mut self) {
+        self.bus.close().await;
+        self.bus = open(self.backend, self.path(), &self.clock);
+    }
+
+    /// A restart after `kill -9`: only what had reached the operating system is there.
+    pub(crate) fn crash(&mut self) {
+        let dir = tempfile::tempdir().unwrap();
+        match self.backend {
+            Backend::Embedded => copy_folder(self.path(), dir.path()),
+        }
+        self.bus = open(self.backend, dir.path(), &self.clock);
+        self.dir = dir;
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.clock().now()
+    }
+
+    /// An event of its own thread and change, received now.
+    pub(crate) fn event(&self, name: &str) -> Append {
+        Append {
+            id: id(name),
+            delivery_key: format!("github:{name}"),
+            dedupe_for: 72 * HOUR,
+            thread_key: format!("acme/shop#{name}"),
+            kind: Kind::NewWorkItem,
+            source: "github".into(),
+            title: Some(format!("Issue {name}")),
+            received: self.now(),
+            change: ChangeKey::single(format!("issue:{name}"), Rank::Birth),
+            event: format!(r#"{{"id":"{name}"}}"#).into(),
+            raw: Raw {
+                headers: vec![("x-github-event".into(), "issues".into())],
+                body: format!(r#"{{"action":"opened","number":"{name}"}}"#).into(),
+            },
+            quota_bytes: 1 << 30,
+        }
+    }
+
+    /// Appends an event that must be new.
+    pub(crate) async fn store(&self, append: Append) -> Seq {
+        match self.bus.append(&tenant(), append).await.unwrap() {
+            Appended::Stored(seq) => seq,
+            Appended::Duplicate(id) => panic!("a duplicate of {id}"),
+        }
+    }
+
+    /// Appends plain events.
+    pub(crate) async fn store_all(&self, names: &[&str]) {
+        for name in names {
+            self.store(self.event(name)).await;
+        }
+    }
+
+    /// Events that wait to be routed, of all partitions, with their partition, in bus order.
+    pub(crate) async fn unrouted(&self) -> Vec<(u16, Seq, EventId)> {
+        let mut all = Vec::new();
+        for partition in 0..PARTITIONS {
+            let found = self.bus.unrouted(&tenant(), partition, 0, 10_000).await.unwrap();
+            all.extend(found.into_iter().map(|event| (partition, event.seq, event.id)));
+        }
+        all.sort_unstable_by_key(|(_, seq, _)| *seq);
+        all
+    }
+
+    /// Routes all that waits to these inboxes.
+    pub(crate) async fn route(&self, inboxes: &[InboxId]) {
+        let waiting = self.unrouted().await;
+        for partition in 0..PARTITIONS {
+            let of = waiting.iter().filter(|(other, ..)| *other == partition);
+            let routes: Vec<_> = of.map(|(_, seq, _)| to(*seq, inboxes)).collect();
+            if !routes.is_empty() {
+                let epoch = self.bus.acquire(&tenant(), partition).await.unwrap();
+                self.bus.route(&tenant(), partition, epoch, routes).await.unwrap();
+            }
+        }
+    }
+
+    /// Appends plain events and routes them to an inbox.
+    pub(crate) async fn fill(&self, names: &[&str], inbox: InboxId) {
+        self.store_all(names).await;
+        self.route(&[inbox]).await;
+    }
+
+    pub(crate) async fn pull(&self, inbox: InboxId, session: SessionId, max: usize) -> Vec<Held> {
+        self.bus
+            .pull(&tenant(), inbox, session, max, usize::MAX)
+            .await
+            .unwrap()
+    }
+
+    /// Pulls all there is and tells the ids.
+    pub(crate) async fn pull_ids(&self, inbox: InboxId, session: SessionId) -> Vec<EventId> {
+        ids_of(&self.pull(inbox, session, 10_000).await)
+    }
+
+    pub(crate) async fn ack(&self, session: SessionId, names: &[&str]) -> usize {
+        self.bus.ack(&tenant(), session, ids(names)).await.unwrap()
+    }
+
+    pub(crate) async fn nack(&self, session: SessionId, name: &str, delay: Duration) -> bool {
+        let reason = "busy".to_owned();
+        self.bus
+            .nack(&tenant(), session, id(name), delay, reason)
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn end(&self, session: SessionId) -> usize {
+        self.bus.end_session(&tenant(), session).await.unwrap()
+    }
+
+    /// What became of an event in an inbox.
+    pub(crate) async fn copy(&self, name: &str, inbox: InboxId) -> Option<Copy> {
+        let record = self.bus.event(&tenant(), id(name)).await.unwrap()?;
+        let mut copies = record.copies.into_iter();
+        copies.find(|(other, _)| *other == inbox).map(|(_, copy)| copy)
+    }
+}
+
+pub(crate) fn tenant() -> TenantKey {
+    "acme/acme".parse().unwrap()
+}
+
+/// An id that is the same for the same name.
+pub(crate) fn id(name: &str) -> EventId {
+    let mut bytes = [0; 16];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    EventId::from_bytes(bytes)
+}
+
+pub(crate) fn ids(names: &[&str]) -> Vec<EventId> {
+    names.iter().map(|name| id(name)).collect()
+}
+
+pub(crate) fn ids_of(held: &[Held]) -> Vec<EventId> {
+    held.iter().map(|held| held.id).collect()
+}
+
+pub(crate) fn inbox(n: u8) -> InboxId {
+    InboxId::from_bytes([n; 16])
+}
+
+pub(crate) fn session(n: u8) -> SessionId {
+    SessionId::from_bytes([n; 16])
+}
+
+pub(crate) fn to(seq: Seq, inboxes: &[InboxId]) -> Route {
+    Route {
+        seq,
+        inboxes: inboxes.to_vec(),
+        decision: format!(r#"{{"seq":{seq}}}"#).into(),
+    }
+}
+
+/// The label of an error that must be one.
+pub(crate) fn label<T: std::fmt::Debug>(outcome: Result<T, BusError>) -> &'static str {
+    outcome.unwrap_err().label()
+}
+
+/// Waits until a watch changes; a watch that never does fails the test.
+pub(crate) async fn changed(watch: &mut watch::Receiver<u64>) {
+    tokio::time::timeout(Duration::from_secs(20), watch.changed())
+        .await
+        .expect("nobody woke the watch")
+        .unwrap();
+}
