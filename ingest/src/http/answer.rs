@@ -1,0 +1,228 @@
+//! Answers. Each says what is wrong and how to mend it, and nothing that helps to guess a signature.
+
+use std::time::Duration;
+
+use ::http::{HeaderValue, Method, StatusCode, header};
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use nexus_core::id::{EventId, TenantKey};
+use nexus_store::bus::BusError;
+use serde::Serialize;
+
+use crate::budget::Exhausted;
+use crate::normalize::Malformed;
+use crate::verify::Rejected;
+
+/// What is answered 200.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The event is durable.
+    Stored(EventId),
+    /// It came before, under this id.
+    Duplicate(EventId),
+    /// The text that the provider wants to hear back.
+    Challenge(String),
+}
+
+/// Why a delivery was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error(
+        "no such source: the address is /hooks/{{namespace}}/{{tenant}}/{{source}} of a Tenant's sources"
+    )]
+    UnknownSource,
+    #[error("{0} is not taken here: deliver by POST")]
+    Method(Method),
+    #[error(transparent)]
+    Signature(#[from] Rejected),
+    #[error(
+        "the source's signing secret is not known here yet: check the Tenant's secretRef, then send again"
+    )]
+    NoSecret,
+    #[error("the body is compressed: send it as it was signed, without content-encoding")]
+    Encoding,
+    #[error("the body is longer than {max} bytes")]
+    TooLarge { max: usize },
+    #[error("the body did not arrive within {seconds} seconds")]
+    Slow { seconds: u64 },
+    #[error("the body broke off")]
+    Broken,
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error("{0}: send again later")]
+    Budget(#[from] Exhausted),
+    #[error("the tenant's quota of waiting events is full: its agents must acknowledge some first")]
+    Quota,
+    #[error("nothing durable can be written now: send again later")]
+    Storage(#[source] BusError),
+    #[error("the server stopped before the event was stored: send again")]
+    Stopped,
+}
+
+impl From<BusError> for Refusal {
+    fn from(error: BusError) -> Self {
+        match error {
+            BusError::Quota { .. } => Self::Quota,
+            other => Self::Storage(other),
+        }
+    }
+}
+
+impl Refusal {
+    /// The variant's name: the metric's label and the `error` of the answer.
+    const fn label(&self) -> &'static str {
+        match self {
+            Self::UnknownSource => "unknown_source",
+            Self::Method(_) => "method",
+            Self::Signature(Rejected::Missing(_) | Rejected::Form(_)) => "signature_missing",
+            Self::Signature(Rejected::Stale) => "signature_stale",
+            Self::Signature(Rejected::Mismatch) => "signature_mismatch",
+            Self::NoSecret => "no_secret",
+            Self::Encoding => "encoding",
+            Self::TooLarge { .. } => "too_large",
+            Self::Slow { .. } => "slow",
+            Self::Broken => "broken",
+            Self::Malformed(_) => "malformed",
+            Self::Budget(_) => "budget",
+            Self::Quota => "quota",
+            Self::Storage(_) => "storage",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// Never 401 or 410: ClickUp suspends a hook that hears one of them.
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::UnknownSource => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Signature(_) => StatusCode::FORBIDDEN,
+            Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Slow { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::Broken | Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::NoSecret | Self::Budget(_) | Self::Quota | Self::Storage(_) | Self::Stopped => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
+    }
+
+    /// When to try again, where that may help.
+    const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Budget(_) | Self::Stopped => Some(Duration::from_secs(1)),
+            Self::Storage(_) | Self::NoSecret => Some(Duration::from_secs(10)),
+            Self::Quota => Some(Duration::from_secs(60)),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Accepted {
+    event: EventId,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    duplicate: bool,
+}
+
+#[derive(Serialize)]
+struct Problem<'p> {
+    error: &'static str,
+    message: &'p str,
+}
+
+/// Counts a delivery and answers it. `provider` is one of four words, so that the metric stays bounded.
+pub(super) fn give(provider: &'static str, result: Result<Answer, Refusal>) -> Response {
+    let outcome = match &result {
+        Ok(Answer::Stored(_)) => "stored",
+        Ok(Answer::Duplicate(_)) => "duplicate",
+        Ok(Answer::Challenge(_)) => "handshake",
+        Err(refusal) => refusal.label(),
+    };
+    metrics::counter!("nexus_ingest_deliveries_total", "provider" => provider, "outcome" => outcome)
+        .increment(1);
+    let accepted = |event, duplicate| Json(Accepted { event, duplicate }).into_response();
+    match result {
+        Ok(Answer::Stored(event)) => accepted(event, false),
+        Ok(Answer::Duplicate(event)) => accepted(event, true),
+        Ok(Answer::Challenge(text)) => {
+            let headers = [
+                (
+                    header::CONTENT_TYPE,
+                    HeaderValue::from_static("text/plain; charset=utf-8"),
+                ),
+                // The text is the provider's: no browser shall take it for a page.
+                (
+                    header::X_CONTENT_TYPE_OPTIONS,
+                    HeaderValue::from_static("nosniff"),
+                ),
+            ];
+            (headers, text).into_response()
+        }
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+fn refuse(refusal: &Refusal) -> Response {
+    let problem = Problem {
+        error: refusal.label(),
+        message: &refusal.to_string(),
+    };
+    let mut response = (refusal.status(), Json(problem)).into_response();
+    let headers = response.headers_mut();
+    if let Some(after) = refusal.retry_after() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs()));
+    }
+    if let Refusal::Method(_) = refusal {
+        headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+    }
+    response
+}
+
+/// Logs a refusal of a known source: it is news for whoever runs the hook. Deliveries that went well, and
+/// strangers at the door, are only counted.
+pub(super) fn log(tenant: &TenantKey, source: &str, refusal: &Refusal) {
+    let outcome = refusal.label();
+    match refusal {
+        Refusal::Storage(error) => {
+            let error: &dyn std::error::Error = error;
+            tracing::error!(%tenant, source, outcome, error, "delivery refused");
+        }
+        Refusal::Malformed(error) => tracing::warn!(%tenant, source, outcome, %error, "delivery refused"),
+        _ => tracing::warn!(%tenant, source, outcome, "delivery refused"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_refusal_is_401_or_410_and_each_503_says_when() {
+        let refusals = [
+            Refusal::UnknownSource,
+            Refusal::Method(Method::GET),
+            Refusal::Signature(Rejected::Mismatch),
+            Refusal::Signature(Rejected::Missing("x-signature")),
+            Refusal::NoSecret,
+            Refusal::Encoding,
+            Refusal::TooLarge { max: 1 },
+            Refusal::Slow { seconds: 10 },
+            Refusal::Broken,
+            Refusal::Malformed(Malformed::NoPayload),
+            Refusal::Budget(Exhausted),
+            Refusal::Quota,
+            Refusal::Storage(BusError::Closed),
+            Refusal::Stopped,
+        ];
+        for refusal in refusals {
+            let response = refuse(&refusal);
+            let status = response.status();
+            assert!(
+                status != StatusCode::UNAUTHORIZED && status != StatusCode::GONE,
+                "{refusal}"
+            );
+            let says_when = response.headers().contains_key(header::RETRY_AFTER);
+            assert_eq!(status == StatusCode::SERVICE_UNAVAILABLE, says_when, "{refusal}");
+        }
+    }
+}
