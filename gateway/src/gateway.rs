@@ -1,0 +1,156 @@
+//! The role: bound to its address first, then run until drained.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nexus_core::clock::Clock;
+use nexus_runtime::Drain;
+use nexus_runtime::lane::StopGate;
+use nexus_runtime::server::{self, ServerLimits};
+use nexus_runtime::tasks::{TaskEnded, Tasks};
+use nexus_store::bus::Bus;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+
+use crate::config::GatewayConfig;
+use crate::leases::Leases;
+use crate::presence::Presence;
+use crate::shared::Shared;
+use crate::token::{TOKEN_LIFETIME, TokenKeys};
+use crate::{http, routing, sessions};
+
+/// Admitted connections that may wait for their session to start.
+const STARTS: usize = 1024;
+
+/// What the gateway needs of others.
+#[derive(Debug, Clone)]
+pub struct GatewayDeps {
+    /// The bus.
+    pub bus: Bus,
+    /// The stop gate.
+    pub gate: StopGate,
+    /// The configuration, as it changes.
+    pub config: watch::Receiver<Arc<GatewayConfig>>,
+    /// The keys of access tokens.
+    pub keys: TokenKeys,
+    /// The clock.
+    pub clock: Clock,
+}
+
+/// What the gateway may be told.
+#[derive(Debug, Clone)]
+pub struct GatewaySettings {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// The issuer's URL in the metadata; by default `http://` and the request's Host.
+    pub issuer: Option<String>,
+    /// How long access tokens are good for.
+    pub token_lifetime: Duration,
+    /// The most sessions.
+    pub max_sessions: usize,
+    /// The most sessions of one agent.
+    pub max_sessions_per_agent: usize,
+    /// How long an agent may take to read what is sent to it.
+    pub write_deadline: Duration,
+    /// Bounds of the HTTP server.
+    pub server: ServerLimits,
+    /// How long everything may take to end in a drain.
+    pub grace: Duration,
+}
+
+impl GatewaySettings {
+    /// The defaults, at this address.
+    #[must_use]
+    pub fn at(address: SocketAddr) -> Self {
+        Self {
+            address,
+            issuer: None,
+            token_lifetime: TOKEN_LIFETIME,
+            max_sessions: 16_384,
+            max_sessions_per_agent: 256,
+            write_deadline: Duration::from_secs(10),
+            server: ServerLimits::default(),
+            grace: Duration::from_secs(15),
+        }
+    }
+}
+
+/// The gateway role.
+#[derive(Debug)]
+pub struct Gateway;
+
+/// A gateway that has its address and accepts once it runs.
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl Gateway {
+    /// Takes the address.
+    ///
+    /// # Errors
+    /// When the address cannot be taken.
+    pub async fn bind(deps: GatewayDeps, settings: GatewaySettings) -> io::Result<Bound> {
+        let listener = TcpListener::bind(settings.address).await?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            leases: Leases::new(deps.bus.clone()),
+            bus: deps.bus,
+            gate: deps.gate,
+            config: deps.config,
+            keys: deps.keys,
+            clock: deps.clock,
+            settings,
+            presence: Presence::default(),
+        });
+        Ok(Bound {
+            listener,
+            address,
+            shared,
+        })
+    }
+}
+
+impl Bound {
+    /// The address that was taken.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A view of who is connected.
+    #[must_use]
+    pub fn presence(&self) -> Presence {
+        self.shared.presence.clone()
+    }
+
+    /// Serves until drained. Sessions are told and have ended when it returns.
+    ///
+    /// # Errors
+    /// When a task ended although the gateway was to go on.
+    pub async fn run(self, drain: Drain) -> Result<(), TaskEnded> {
+        let Self { listener, shared, .. } = self;
+        let settings = shared.settings.clone();
+        let (starts, started) = mpsc::channel(STARTS);
+        let router = http::router(Arc::clone(&shared), starts, drain.clone());
+        let mut tasks = Tasks::new("gateway", drain.clone());
+        tasks.start(
+            "sessions",
+            sessions::own(Arc::clone(&shared), started, drain.clone()),
+        );
+        tasks.start("routing", routing::route_all(shared, drain.clone()));
+        tasks.start("http", server::serve(listener, router, settings.server, drain));
+        tasks.run(settings.grace).await
+    }
+}
+
+impl std::fmt::Debug for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bound")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,55 @@
+//! What the gateway answers over HTTP: tokens, metadata, and the upgrade to a session.
+
+mod connect;
+mod metadata;
+mod oauth;
+mod problem;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use nexus_core::secret::{Secret, SecretDigest};
+use nexus_runtime::Drain;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use self::problem::Problem;
+use crate::session::Start;
+use crate::shared::Shared;
+
+/// What handlers need.
+struct Http {
+    shared: Arc<Shared>,
+    starts: mpsc::Sender<Start>,
+    drain: Drain,
+    /// Stands in for the secret of an agent that does not exist, so that asking for one costs the same.
+    nobody: SecretDigest,
+}
+
+/// The routes. The channel takes admitted connections to the owner of sessions.
+pub(crate) fn router(shared: Arc<Shared>, starts: mpsc::Sender<Start>, drain: Drain) -> Router {
+    let http = Http {
+        shared,
+        starts,
+        drain,
+        nobody: Secret::new(Uuid::new_v4().into_bytes()).digest(),
+    };
+    Router::new()
+        .route("/oauth/token", post(oauth::token))
+        .route("/.well-known/oauth-authorization-server", get(metadata::metadata))
+        .route("/v1/connect", get(connect::connect))
+        .fallback(async || {
+            Problem::new(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "there is nothing at this path",
+            )
+        })
+        .method_not_allowed_fallback(async || {
+            let text = "this path takes another method";
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text)
+        })
+        .with_state(Arc::new(http))
+}

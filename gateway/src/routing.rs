@@ -1,0 +1,197 @@
+//! The route loop: takes what ingest appended and puts it into the inboxes of those whom it concerns.
+//!
+//! One task per configured tenant, so that no tenant waits for another; in it the partitions side by side, each
+//! in order. What belongs to a tenant without a snapshot waits until there is one. Routing goes on during a
+//! stop: inboxes fill, nothing leaves them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use nexus_core::event::StandardEvent;
+use nexus_core::id::TenantKey;
+use nexus_core::route::{Decision, RouteTable};
+use nexus_runtime::Drain;
+use nexus_store::bus::{BusError, Epoch, PARTITIONS, Route, Seq, Unrouted};
+use serde::Serialize;
+use tokio::task::JoinSet;
+
+use crate::backoff::Backoff;
+use crate::chain;
+use crate::session::sever::changed;
+use crate::shared::Shared;
+
+/// Events that are routed in one step.
+const BATCH: usize = 64;
+
+/// The bus wakes the loop; in case it does not, it looks this often.
+const SAFETY_POLL: Duration = Duration::from_secs(1);
+
+/// Why routing ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RoutingError {
+    /// The bus was closed under it.
+    #[error("the bus was closed")]
+    BusClosed,
+    /// A tenant's task panicked.
+    #[error("routing of a tenant panicked")]
+    Panicked,
+}
+
+/// The decision about an event that cannot be read.
+#[derive(Serialize)]
+struct Unreadable {
+    #[serde(flatten)]
+    decision: Decision,
+    error: String,
+}
+
+/// Routes for all tenants that are configured, until drained.
+pub(crate) async fn route_all(shared: Arc<Shared>, drain: Drain) -> Result<(), RoutingError> {
+    let mut config = shared.config.clone();
+    let mut tasks = JoinSet::new();
+    let mut routed = BTreeSet::new();
+    loop {
+        let now = Arc::clone(&config.borrow_and_update());
+        for tenant in now.tenants() {
+            if routed.insert(tenant.clone()) {
+                tasks.spawn(route_tenant(Arc::clone(&shared), tenant.clone()));
+            }
+        }
+        drop(now);
+        tokio::select! {
+            () = drain.cancelled() => return Ok(()),
+            () = changed(&mut config) => {}
+            Some(ended) = tasks.join_next() => match ended {
+                Ok(Ok(tenant)) => {
+                    routed.remove(&tenant);
+                }
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Err(RoutingError::Panicked),
+            },
+        }
+    }
+}
+
+/// Routes for one tenant for as long as it is configured.
+async fn route_tenant(shared: Arc<Shared>, tenant: TenantKey) -> Result<TenantKey, RoutingError> {
+    let partitions = (0..PARTITIONS).map(|index| Partition::new(&shared, &tenant, index).run());
+    try_join_all(partitions).await?;
+    Ok(tenant)
+}
+
+/// One partition, as this gateway routes it.
+struct Partition<'a> {
+    shared: &'a Shared,
+    tenant: &'a TenantKey,
+    index: u16,
+    epoch: Option<Epoch>,
+    /// Everything up to here is routed.
+    after: Seq,
+}
+
+impl<'a> Partition<'a> {
+    fn new(shared: &'a Shared, tenant: &'a TenantKey, index: u16) -> Self {
+        Self {
+            shared,
+            tenant,
+            index,
+            epoch: None,
+            after: 0,
+        }
+    }
+
+    /// Routes for as long as the tenant is configured.
+    async fn run(mut self) -> Result<(), RoutingError> {
+        // Watched before the first look, so that nothing slips between.
+        let mut unrouted = self.shared.bus.watch_unrouted(self.tenant);
+        let mut config = self.shared.config.clone();
+        let mut backoff = Backoff::new();
+        loop {
+            unrouted.mark_unchanged();
+            if config.borrow_and_update().tenant(self.tenant).is_none() {
+                return Ok(());
+            }
+            match self.turn().await {
+                // A full batch: there may be more.
+                Ok(BATCH) => {}
+                Ok(_) => {
+                    backoff.reset();
+                    tokio::select! {
+                        changed = unrouted.changed() => changed.map_err(|_| RoutingError::BusClosed)?,
+                        () = changed(&mut config) => {}
+                        () = tokio::time::sleep(SAFETY_POLL) => self.after = 0,
+                    }
+                }
+                Err(BusError::Closed) => return Err(RoutingError::BusClosed),
+                Err(error) => {
+                    self.failed(&error);
+                    backoff.wait().await;
+                }
+            }
+        }
+    }
+
+    fn failed(&mut self, error: &BusError) {
+        metrics::counter!("nexus_route_errors_total", "error" => error.label()).increment(1);
+        let (tenant, partition) = (self.tenant, self.index);
+        tracing::warn!(%tenant, partition, error = chain(error), "cannot route; trying again");
+        // Another owner took it over, or what was written is unknown: begin again from the start.
+        self.epoch = None;
+        self.after = 0;
+    }
+
+    /// Routes a batch and says how many events it had.
+    async fn turn(&mut self) -> Result<usize, BusError> {
+        let bus = &self.shared.bus;
+        let epoch = match self.epoch {
+            Some(epoch) => epoch,
+            None => *self.epoch.insert(bus.acquire(self.tenant, self.index).await?),
+        };
+        let events = bus.unrouted(self.tenant, self.index, self.after, BATCH).await?;
+        let Some(last) = events.last().map(|event| event.seq) else {
+            return Ok(0);
+        };
+        let config = Arc::clone(&self.shared.config.borrow());
+        let Some(tenant) = config.tenant(self.tenant) else {
+            return Ok(0);
+        };
+        let routes: Vec<_> = events.iter().map(|event| decide(tenant.table(), event)).collect();
+        let count = routes.len();
+        bus.route(self.tenant, self.index, epoch, routes).await?;
+        metrics::counter!("nexus_routed_total").increment(count as u64);
+        self.after = last;
+        Ok(count)
+    }
+}
+
+/// Whom an event concerns. One that cannot be read concerns nobody: it must not hold up what follows.
+fn decide(table: &RouteTable, event: &Unrouted) -> Route {
+    let (inboxes, decision) = match serde_json::from_slice::<StandardEvent>(&event.event) {
+        Ok(standard) => {
+            let decision = table.route(&standard);
+            let inboxes = decision.chosen.iter().map(|chosen| chosen.inbox).collect();
+            (inboxes, serde_json::to_vec(&decision))
+        }
+        Err(error) => {
+            metrics::counter!("nexus_unreadable_events_total").increment(1);
+            tracing::error!(event = %event.id, %error, "an event cannot be read; it is routed to nobody");
+            let decision = Decision {
+                version: table.version().clone(),
+                chosen: Vec::new(),
+                passed_over: Vec::new(),
+                passed_over_count: 0,
+                unresolved: Vec::new(),
+            };
+            let error = format!("the event cannot be read: {error}");
+            (Vec::new(), serde_json::to_vec(&Unreadable { decision, error }))
+        }
+    };
+    Route {
+        seq: event.seq,
+        inboxes,
+        decision: Bytes::from(decision.unwrap_or_default()),
+    }
+}

@@ -1,0 +1,193 @@
+//! A session: one connection of an agent, from its upgrade to its goodbye.
+//!
+//! [`state::State`] decides and is pure; [`work`] drives it: one loop that pulls against credit, delivers,
+//! and takes in frames, beside [`sever::severed`], which ends it from outside. Frames are handled in order: an
+//! Ack is committed in the bus before a Grant that follows it counts, so that a crash can repeat no more
+//! events than the agent had credit for.
+//!
+//! Any frame, and any ping or pong of the WebSocket itself, counts as a sign of life.
+
+pub(crate) mod end;
+mod inboxes;
+pub(crate) mod sever;
+mod state;
+mod transport;
+mod work;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use nexus_core::id::TenantKey;
+use nexus_runtime::Drain;
+use nexus_runtime::lane::StopGate;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use self::end::End;
+use self::inboxes::Inboxes;
+use self::sever::Admitted;
+use self::state::{HELLO_DEADLINE, Identity, State, Terms};
+use self::transport::Transport;
+use crate::config::{GatewayConfig, Profile};
+use crate::presence::Entered;
+use crate::shared::Shared;
+
+/// Inboxes wake their sessions; in case one does not, they are asked this often while there is credit.
+const SAFETY_POLL: Duration = Duration::from_secs(5);
+
+/// A connection that was admitted and is about to be upgraded.
+pub(crate) struct Start {
+    pub(crate) upgrade: OnUpgrade,
+    pub(crate) tenant: TenantKey,
+    pub(crate) admitted: Admitted,
+    pub(crate) entered: Entered,
+    /// Subscribed before the decision that admitted.
+    pub(crate) gate: StopGate,
+}
+
+/// Runs a session to its end.
+pub(crate) async fn run(shared: Arc<Shared>, start: Start, drain: Drain) {
+    let Start {
+        upgrade,
+        tenant,
+        admitted,
+        entered,
+        gate,
+    } = start;
+    // What a session does only now and then is boxed: a future is as large as the largest thing it may wait
+    // for, and thousands of sessions at rest wait for little.
+    let opened = timeout(
+        HELLO_DEADLINE,
+        Box::pin(open(&shared, &tenant, admitted, &entered, upgrade)),
+    );
+    let end = match opened.await.unwrap_or(Err(End::PeerLost)) {
+        Err(end) => end,
+        Ok(mut session) => {
+            let end = tokio::select! {
+                biased;
+                end = sever::severed(&shared, admitted, entered.figures(), gate, &drain) => end,
+                end = session.work() => end,
+            };
+            Box::pin(session.close(&end)).await;
+            end
+        }
+    };
+    metrics::counter!("nexus_session_ends_total", "reason" => end.label()).increment(1);
+    note(&tenant, &entered, &end);
+}
+
+fn note(tenant: &TenantKey, entered: &Entered, end: &End) {
+    let figures = entered.figures();
+    let (agent, session, peer, reason) = (figures.agent, figures.session, figures.peer, end.label());
+    if matches!(end, End::Stopped { .. } | End::Draining) {
+        // These come by thousands, and what causes them has a line of its own.
+        tracing::debug!(%tenant, %agent, %session, %peer, reason, "session ended");
+    } else {
+        tracing::info!(%tenant, %agent, %session, %peer, reason, "session ended");
+    }
+}
+
+/// Takes the socket over from HTTP.
+async fn open<'a>(
+    shared: &'a Shared,
+    tenant: &'a TenantKey,
+    admitted: Admitted,
+    entered: &'a Entered,
+    upgrade: OnUpgrade,
+) -> Result<Session<'a>, End> {
+    let upgraded: Upgraded = upgrade.await.map_err(|_| End::PeerLost)?;
+    // Taken back out of hyper's wrapper: the socket itself can be reset, and needs no dynamic dispatch.
+    let parts = upgraded
+        .downcast::<TokioIo<TcpStream>>()
+        .map_err(|_| End::Internal)?;
+    let transport = Transport::websocket(parts.io.into_inner(), &parts.read_buf).await;
+    let config = shared.config.clone();
+    let now = Arc::clone(&config.borrow());
+    let profile = now.agent(admitted.agent).ok_or(End::ProfileRemoved)?;
+    let identity = Identity {
+        agent: admitted.agent,
+        name: profile.name.to_owned(),
+        session: entered.figures().session,
+    };
+    // Noted before the first pull, so that whatever happens from here on returns what is held.
+    shared.leases.hold(tenant, identity.session);
+    Ok(Session {
+        state: State::new(terms(&profile), Instant::now()),
+        inboxes: Inboxes::watch(&shared.bus, tenant, profile.inboxes()),
+        poll_at: Instant::now() + SAFETY_POLL,
+        shared,
+        tenant,
+        admitted,
+        entered,
+        identity,
+        transport,
+        config,
+    })
+}
+
+fn terms(profile: &Profile<'_>) -> Terms {
+    Terms {
+        heartbeat: profile.snapshot.heartbeat,
+        max_in_flight: profile.agent.max_in_flight,
+    }
+}
+
+struct Session<'a> {
+    shared: &'a Shared,
+    tenant: &'a TenantKey,
+    admitted: Admitted,
+    entered: &'a Entered,
+    identity: Identity,
+    transport: Transport,
+    config: watch::Receiver<Arc<GatewayConfig>>,
+    state: State,
+    inboxes: Inboxes,
+    poll_at: Instant,
+}
+
+impl Session<'_> {
+    /// Parts with the agent and returns what it held, both at once.
+    async fn close(self, end: &End) {
+        let Self {
+            shared,
+            identity,
+            mut transport,
+            ..
+        } = self;
+        let part = async {
+            // A frame that waits half sent can only be finished or cut off. After a stop it is cut off, and what
+            // the kernel has of it is dropped: nothing may be delivered any more.
+            let cut = transport.is_unsent() && matches!(end, End::Stopped { .. } | End::TooSlow);
+            let parted = cut
+                || timeout(end.patience(), transport.part(end, end.goodbye()))
+                    .await
+                    .is_err();
+            if parted && transport.is_unsent() {
+                let _ = transport.reset();
+            }
+            drop(transport);
+        };
+        tokio::join!(part, shared.leases.give_back(identity.session));
+    }
+}
+
+#[cfg(test)]
+mod size_probe {
+    use super::*;
+    fn size<A, B, C, F>(_: fn(A, B, C) -> F) -> usize { std::mem::size_of::<F>() }
+    #[test]
+    fn sizes() {
+        println!("run {}", size(run));
+        println!("session {} transport {} state {} inboxes {}", size_of::<Session<'static>>(), size_of::<Transport>(), size_of::<State>(), size_of::<Inboxes>());
+        println!("start {}", size_of::<Start>());
+        async fn sev(s: &'static Shared, f: &'static crate::presence::Figures, x: (Admitted, StopGate, &'static Drain)) -> End { sever::severed(s, x.0, f, x.1, x.2).await }
+        println!("severed {}", size(sev));
+        async fn wk(s: Session<'static>, _b: (), _c: ()) { let mut s = s; s.work().await; }
+        println!("work {}", size(wk) );
+        async fn cl(s: Session<'static>, _b: (), _c: ()) { let e = End::Draining; s.close(&e).await; }
+        println!("close {}", size(cl) );
+    }
+}

@@ -1,0 +1,130 @@
+//! Why a session ends, and what the agent is told.
+
+use std::time::Duration;
+
+use nexus_core::stop::{EngagementName, Verdict};
+use nexus_wire::agent::v1::{Goodbye, GoodbyeReason};
+use nexus_wire::frame;
+
+/// Why a session ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    /// A stop holds for the agent.
+    Stopped {
+        engagement: Option<EngagementName>,
+        reason: Option<String>,
+    },
+    /// The gateway shuts down.
+    Draining,
+    /// The agent was silent for too long.
+    HeartbeatMissed,
+    /// The token's time is over.
+    TokenExpired,
+    /// The profile is gone or has another secret.
+    ProfileRemoved,
+    /// The agent does not keep to the protocol.
+    ProtocolError(String),
+    /// The agent does not read.
+    TooSlow,
+    /// The bus cannot do what a session needs.
+    Internal,
+    /// The agent closed the connection.
+    PeerClosed,
+    /// The connection broke.
+    PeerLost,
+}
+
+impl End {
+    /// The end that a verdict orders.
+    pub(crate) fn of(verdict: Verdict) -> Option<Self> {
+        match verdict {
+            Verdict::Run => None,
+            Verdict::Stopped { engagement, reason } => Some(Self::Stopped { engagement, reason }),
+        }
+    }
+
+    /// The variant's name, for metric labels.
+    pub(crate) const fn label(&self) -> &'static str {
+        match self {
+            Self::Stopped { .. } => "stopped",
+            Self::Draining => "draining",
+            Self::HeartbeatMissed => "heartbeat_missed",
+            Self::TokenExpired => "token_expired",
+            Self::ProfileRemoved => "profile_removed",
+            Self::ProtocolError(_) => "protocol_error",
+            Self::TooSlow => "too_slow",
+            Self::Internal => "internal",
+            Self::PeerClosed => "peer_closed",
+            Self::PeerLost => "peer_lost",
+        }
+    }
+
+    /// How long the agent may take to hear of it.
+    pub(crate) const fn patience(&self) -> Duration {
+        match self {
+            Self::Stopped { .. } => Duration::from_millis(50),
+            _ => Duration::from_secs(1),
+        }
+    }
+
+    /// What the agent is told; nothing where nobody listens.
+    pub(crate) fn goodbye(&self) -> Option<Goodbye> {
+        let (reason, message, after) = match self {
+            Self::Stopped { engagement, reason } => (
+                GoodbyeReason::Stopped,
+                stop_message(engagement.as_ref(), reason.as_deref()),
+                Some(Duration::from_secs(5)),
+            ),
+            Self::Draining => (
+                GoodbyeReason::Draining,
+                "this gateway restarts; connect again".to_owned(),
+                // Spread out, or all agents would come back at once.
+                Some(Duration::from_millis(rand::random_range(0..=5_000))),
+            ),
+            Self::HeartbeatMissed => (
+                GoodbyeReason::HeartbeatMissed,
+                "no frame came for longer than the heartbeat allows; send Ping".to_owned(),
+                None,
+            ),
+            Self::TokenExpired => (
+                GoodbyeReason::TokenExpired,
+                "the access token expired; send Reauth in time, or connect with a new one".to_owned(),
+                None,
+            ),
+            Self::ProfileRemoved => (
+                GoodbyeReason::ProfileRemoved,
+                "the agent's profile was removed or its client secret was changed".to_owned(),
+                None,
+            ),
+            Self::ProtocolError(what) => (GoodbyeReason::ProtocolError, what.clone(), None),
+            Self::Internal => (
+                GoodbyeReason::Internal,
+                "the gateway's store does not answer; what was not acknowledged comes again".to_owned(),
+                Some(Duration::from_millis(rand::random_range(1_000..=5_000))),
+            ),
+            Self::TooSlow => (
+                GoodbyeReason::TooSlow,
+                "the agent did not read what was sent to it".to_owned(),
+                None,
+            ),
+            Self::PeerClosed | Self::PeerLost => return None,
+        };
+        Some(Goodbye {
+            reason: reason.into(),
+            message,
+            reconnect_after: after.map(frame::duration),
+        })
+    }
+}
+
+/// A stop in a sentence: which engagement, why, and what ends it.
+pub(crate) fn stop_message(engagement: Option<&EngagementName>, reason: Option<&str>) -> String {
+    let Some(engagement) = engagement else {
+        return "stopped: this gateway has not learned yet whether a stop is engaged".to_owned();
+    };
+    let because = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    format!(
+        "stopped by engagement {engagement}{because}; it holds until an admin takes back spec.stop and sets \
+         spec.release to {engagement} on the NexusPolicy"
+    )
+}

@@ -1,0 +1,264 @@
+//! What a session does while it is open: pull against credit, deliver, take in frames.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nexus_core::id::EventId;
+use nexus_store::bus::{BusError, Held};
+use nexus_wire::agent::v1::{Pong, server_frame};
+use nexus_wire::frame;
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::end::End;
+use super::inboxes::Inboxes;
+use super::state::{Effect, Received};
+use super::transport::Broken;
+use super::{SAFETY_POLL, Session, sever, terms};
+use crate::chain;
+
+/// The most bytes of events that one pull takes.
+const MAX_PULL_BYTES: usize = 256 * 1024;
+
+/// The most events that one pull takes. A pull counts as an attempt, so no more is taken than is sent next.
+const MAX_PULL: u32 = 32;
+
+/// The largest event that is delivered.
+const MAX_EVENT: usize = 1024 * 1024;
+
+/// The most frames that are taken in before the session looks at anything else.
+const BATCH: usize = 64;
+
+impl Session<'_> {
+    /// Works until the session ends from within.
+    pub(super) async fn work(&mut self) -> End {
+        match self.serve().await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        }
+    }
+
+    async fn serve(&mut self) -> Result<Infallible, End> {
+        loop {
+            let hungry = self.state.wanted() > 0;
+            if (hungry && self.inboxes.any_ready()) || self.state.can_deliver() {
+                Box::pin(self.feed()).await?;
+            }
+            self.show();
+            let hungry = self.state.wanted() > 0;
+            let deadline = self.state.deadline();
+            tokio::select! {
+                biased;
+                // First, so that a sign of life that has come counts before the deadline does.
+                received = self.transport.recv() => Box::pin(self.receive(received)).await?,
+                () = self.inboxes.changed() => {}
+                () = sever::changed(&mut self.config) => self.adopt()?,
+                () = sleep_until(self.poll_at), if hungry => {
+                    self.poll_at = Instant::now() + SAFETY_POLL;
+                    self.inboxes.all_ready();
+                }
+                () = sleep_until(deadline) => {
+                    if let Some(end) = self.state.overdue(Instant::now()) {
+                        return Err(end);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Pulls and delivers until credit or inboxes are used up.
+    async fn feed(&mut self) -> Result<(), End> {
+        while self.pull().await? {
+            self.deliver().await?;
+        }
+        self.deliver().await
+    }
+
+    /// Pulls once, from the inbox whose turn it is. False when there is nothing to pull, or no credit.
+    async fn pull(&mut self) -> Result<bool, End> {
+        let wanted = self.state.wanted().min(MAX_PULL) as usize;
+        if wanted == 0 {
+            return Ok(false);
+        }
+        let Some(inbox) = self.inboxes.next_ready() else {
+            return Ok(false);
+        };
+        let (bus, session) = (&self.shared.bus, self.identity.session);
+        match bus
+            .pull(self.tenant, inbox, session, wanted, MAX_PULL_BYTES)
+            .await
+        {
+            Ok(held) => {
+                let bytes: usize = held.iter().map(|one| one.event.len()).sum();
+                if held.len() < wanted && bytes < MAX_PULL_BYTES / 2 {
+                    self.inboxes.emptied(inbox);
+                }
+                self.state.pulled(held);
+            }
+            Err(BusError::Closed) => return Err(End::Internal),
+            Err(error) => {
+                // The session goes on: the safety poll tries again, in time and no sooner.
+                metrics::counter!("nexus_pull_errors_total", "error" => error.label()).increment(1);
+                tracing::warn!(tenant = %self.tenant, %session, error = chain(&error), "cannot pull");
+                self.inboxes.emptied(inbox);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Delivers what there is credit for.
+    async fn deliver(&mut self) -> Result<(), End> {
+        while self.state.can_deliver() {
+            // Asked again just before each send: what was pulled a moment ago may not be sent any more.
+            self.admitted.decide(&self.config.borrow(), &self.shared.gate)?;
+            let Some(held) = self.state.deliver() else { break };
+            match self.json(&held) {
+                Ok(json) => {
+                    self.write(json).await?;
+                    metrics::counter!("nexus_delivers_total").increment(1);
+                }
+                Err(reason) => self.give_up(&held, reason).await?,
+            }
+        }
+        self.flush().await
+    }
+
+    fn json(&self, held: &Held) -> Result<String, &'static str> {
+        if held.event.len() > MAX_EVENT {
+            return Err("the event is larger than 1 MiB");
+        }
+        let event = std::str::from_utf8(&held.event).map_err(|_| "the event is not UTF-8")?;
+        let alias = self.inboxes.alias(held.inbox);
+        Ok(frame::deliver_json(event, held.attempt, alias, held.replay))
+    }
+
+    /// Refuses an event that can never be delivered: after its attempts it is parked, where an admin sees why.
+    async fn give_up(&mut self, held: &Held, reason: &'static str) -> Result<(), End> {
+        tracing::warn!(tenant = %self.tenant, event = %held.id, reason, "cannot deliver an event");
+        self.state.undeliverable(held.id);
+        self.nack(held.id, Duration::ZERO, reason.to_owned()).await
+    }
+
+    /// Takes in what came, with what else has come already.
+    async fn receive(&mut self, first: Received) -> Result<(), End> {
+        let mut batch = vec![first];
+        while batch.len() < BATCH && !matches!(batch.last(), Some(Received::Closed | Received::Lost)) {
+            let Some(next) = self.transport.try_recv() else {
+                break;
+            };
+            batch.push(next);
+        }
+        self.entered.figures().heard(self.shared.clock.now());
+        let mut effects = VecDeque::from(self.state.receive(&self.identity, batch, Instant::now()));
+        while let Some(effect) = effects.pop_front() {
+            for more in self.perform(effect).await?.into_iter().rev() {
+                effects.push_front(more);
+            }
+        }
+        self.flush().await
+    }
+
+    /// Does what the state asks for. Answers with what is to be done next on account of it.
+    async fn perform(&mut self, effect: Effect) -> Result<Vec<Effect>, End> {
+        match effect {
+            Effect::Pong => self.send(server_frame::Frame::Pong(Pong {})).await?,
+            Effect::Error(error) => self.send(server_frame::Frame::Error(error)).await?,
+            Effect::Welcome(welcome) => {
+                // Shown before it is told: whoever has a Welcome is present.
+                self.show();
+                self.entered.welcomed();
+                self.send(server_frame::Frame::Welcome(welcome)).await?;
+            }
+            Effect::Ack(ids) => {
+                let bus = &self.shared.bus;
+                let acked = bus.ack(self.tenant, self.identity.session, ids).await;
+                let acked = acked.map_err(|error| self.store_failed("ack", &error))?;
+                metrics::counter!("nexus_acks_total").increment(acked as u64);
+            }
+            Effect::Nack {
+                id,
+                retry_after,
+                reason,
+            } => self.nack(id, retry_after, reason).await?,
+            Effect::Reauth(token) => return Ok(self.reauthenticate(&token)),
+            Effect::End(end) => return Err(end),
+        }
+        Ok(Vec::new())
+    }
+
+    async fn nack(&mut self, id: EventId, after: Duration, reason: String) -> Result<(), End> {
+        let bus = &self.shared.bus;
+        let nacked = bus
+            .nack(self.tenant, self.identity.session, id, after, reason)
+            .await;
+        nacked.map_err(|error| self.store_failed("nack", &error))?;
+        metrics::counter!("nexus_nacks_total").increment(1);
+        Ok(())
+    }
+
+    fn reauthenticate(&mut self, token: &str) -> Vec<Effect> {
+        let claims = match self.shared.keys.verify(token, self.shared.clock.now()) {
+            Ok(claims) => claims,
+            Err(error) => return self.state.wrong_token(&error.to_string()),
+        };
+        if claims.agent != self.admitted.agent || claims.tenant != *self.tenant {
+            return self.state.wrong_token("the token is another agent's");
+        }
+        if !claims.fits(self.admitted.credential) {
+            return self
+                .state
+                .wrong_token("the token was issued for another client secret");
+        }
+        self.entered.figures().extend(claims.expires);
+        Vec::new()
+    }
+
+    /// Takes over what the configuration says now.
+    fn adopt(&mut self) -> Result<(), End> {
+        let now = Arc::clone(&self.config.borrow());
+        let profile = now.agent(self.admitted.agent).ok_or(End::ProfileRemoved)?;
+        self.state.adopt(terms(&profile));
+        let inboxes = profile.inboxes();
+        if !self.inboxes.are(&inboxes) {
+            self.inboxes = Inboxes::watch(&self.shared.bus, self.tenant, inboxes);
+        }
+        Ok(())
+    }
+
+    /// Tells presence what the session has.
+    fn show(&self) {
+        let figures = self.entered.figures();
+        figures.set(self.state.credit(), self.state.held());
+    }
+
+    async fn send(&mut self, frame: server_frame::Frame) -> Result<(), End> {
+        self.write(frame::to_json(frame)).await
+    }
+
+    async fn write(&mut self, json: String) -> Result<(), End> {
+        let written = timeout(self.shared.settings.write_deadline, self.transport.feed(json));
+        slow_or_lost(written.await)
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        let flushed = timeout(self.shared.settings.write_deadline, self.transport.flush());
+        slow_or_lost(flushed.await)
+    }
+
+    fn store_failed(&self, doing: &'static str, error: &BusError) -> End {
+        metrics::counter!("nexus_session_store_errors_total", "error" => error.label()).increment(1);
+        let session = self.identity.session;
+        tracing::error!(tenant = %self.tenant, %session, doing, error = chain(error), "store failed");
+        End::Internal
+    }
+}
+
+fn slow_or_lost(written: Result<Result<(), Broken>, Elapsed>) -> Result<(), End> {
+    match written {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(Broken)) => Err(End::PeerLost),
+        Err(_) => Err(End::TooSlow),
+    }
+}

@@ -1,0 +1,487 @@
+//! A gateway as it is shipped, on a port of its own, over a real bus; and an agent that speaks to it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use biscuit_auth::{BlockBuilder, UnverifiedBiscuit};
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use jiff::Timestamp;
+use nexus_core::change::ChangeKey;
+use nexus_core::clock::Clock;
+use nexus_core::event::{DataContentType, EventData, Provider, SpecVersion, StandardEvent};
+use nexus_core::id::{AgentId, EventId, InboxId, TenantKey};
+use nexus_core::kind::{Kind, Rank};
+use nexus_core::mention::Mentions;
+use nexus_core::secret::Secret;
+use nexus_core::selector::Labels;
+use nexus_core::snapshot::{Agent, Alias, Delivery, GatewaySnapshot, Heartbeat};
+use nexus_core::stop::{Mirror, Policy, Targets, Workloads};
+use nexus_gateway::token::Claims;
+use nexus_gateway::{Gateway, GatewayConfig, GatewayDeps, GatewaySettings, Presence, TokenKeys};
+use nexus_runtime::Drain;
+use nexus_runtime::lane::StopLane;
+use nexus_runtime::tasks::TaskEnded;
+use nexus_store::bus::{Append, Appended, Bus, InboxDepth, Raw};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use uuid::Uuid;
+
+/// Nothing that a test waits for takes this long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Secrets of agents are their names with this behind.
+const SECRET: &str = "-secret-of-at-least-32-characters";
+
+pub(crate) fn tenant() -> TenantKey {
+    "acme/acme".parse().unwrap()
+}
+
+pub(crate) fn agent_id(name: &str) -> AgentId {
+    AgentId::of(&tenant(), name)
+}
+
+pub(crate) fn secret(name: &str) -> String {
+    format!("{name}{SECRET}")
+}
+
+/// A tenant to be changed by tests: its agents, each heard of by its name.
+pub(crate) fn snapshot(names: &[&str]) -> GatewaySnapshot {
+    let agent = |name: &&str| {
+        let agent = Agent {
+            id: agent_id(name),
+            display_name: (*name).to_owned(),
+            role: None,
+            owner: None,
+            labels: Labels::new(),
+            aliases: vec![],
+            subscriptions: vec![],
+            max_in_flight: 10,
+            credential: Some(Secret::new(secret(name)).digest()),
+            shared_inboxes: vec![],
+        };
+        ((*name).to_owned(), agent)
+    };
+    GatewaySnapshot {
+        tenant: tenant(),
+        agents: names.iter().map(agent).collect(),
+        aliases: vec![],
+        heartbeat: Heartbeat::default(),
+    }
+}
+
+/// A token to which its holder has added a block.
+pub(crate) fn attenuated(token: &str, code: &str) -> String {
+    let block = BlockBuilder::new().code(code).unwrap();
+    let token = UnverifiedBiscuit::from_base64(token).unwrap();
+    token.append(block).unwrap().to_base64().unwrap()
+}
+
+/// Adds an alias with one shared inbox.
+pub(crate) fn share(snapshot: &mut GatewaySnapshot, alias: &str, members: &[&str]) {
+    snapshot.aliases.push(Alias {
+        name: alias.to_owned(),
+        handles: BTreeMap::new(),
+        members: members.iter().map(|&name| name.to_owned()).collect(),
+        delivery: Delivery::Any,
+    });
+    for name in members {
+        let agent = snapshot.agents.get_mut(*name).unwrap();
+        agent.shared_inboxes.push(InboxId::of_alias(&tenant(), alias));
+    }
+}
+
+/// A running gateway.
+pub(crate) struct World {
+    pub(crate) bus: Bus,
+    pub(crate) lane: StopLane,
+    pub(crate) config: watch::Sender<Arc<GatewayConfig>>,
+    pub(crate) keys: TokenKeys,
+    pub(crate) address: SocketAddr,
+    pub(crate) presence: Presence,
+    pub(crate) drain: Drain,
+    pub(crate) running: JoinSet<Result<(), TaskEnded>>,
+    pub(crate) clock: Clock,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    pub(crate) async fn new(snapshot: GatewaySnapshot) -> Self {
+        Self::with(snapshot, |_| {}).await
+    }
+
+    pub(crate) async fn with(snapshot: GatewaySnapshot, change: impl FnOnce(&mut GatewaySettings)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = nexus_runtime::clock::system();
+        let bus = Bus::open_embedded(&folder.path().join("bus"), clock.clone()).unwrap();
+        let lane = StopLane::open(&folder.path().join("latch.json")).unwrap();
+        lane.observe(&[]).unwrap();
+        let config = watch::Sender::new(Arc::new(configure(snapshot)));
+        let mut world = Self {
+            bus,
+            lane,
+            config,
+            keys: TokenKeys::generate(),
+            address: ([127, 0, 0, 1], 0).into(),
+            presence: Presence::default(),
+            drain: Drain::new(),
+            running: JoinSet::new(),
+            clock,
+            _folder: folder,
+        };
+        let mut settings = GatewaySettings::at(world.address);
+        change(&mut settings);
+        (world.address, world.presence) = world.start(settings).await;
+        world
+    }
+
+    /// Starts a gateway; a second one in the same world shares the bus with the first.
+    pub(crate) async fn start(&mut self, settings: GatewaySettings) -> (SocketAddr, Presence) {
+        let deps = GatewayDeps {
+            bus: self.bus.clone(),
+            gate: self.lane.gate(),
+            config: self.config.subscribe(),
+            keys: self.keys.clone(),
+            clock: self.clock.clone(),
+        };
+        let bound = Gateway::bind(deps, settings).await.unwrap();
+        let at = (bound.address(), bound.presence());
+        self.running.spawn(bound.run(self.drain.clone()));
+        at
+    }
+
+    pub(crate) fn configure(&self, snapshot: GatewaySnapshot) {
+        self.config.send_replace(Arc::new(configure(snapshot)));
+    }
+
+    /// A token as the key holder can make it, for tests of tokens themselves.
+    pub(crate) fn token_until(&self, name: &str, expires: Timestamp) -> String {
+        let claims = Claims {
+            tenant: tenant(),
+            agent: agent_id(name),
+            credential: None,
+            expires,
+        };
+        self.keys.issue(&claims).unwrap()
+    }
+
+    pub(crate) fn in_seconds(&self, seconds: u64) -> Timestamp {
+        self.clock.now() + Duration::from_secs(seconds)
+    }
+
+    /// A token as agents get it.
+    pub(crate) async fn token(&self, name: &str) -> String {
+        let answer = self.ask_token(name).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["access_token"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) async fn ask_token(&self, name: &str) -> Answer {
+        let basic = BASE64_STANDARD.encode(format!("{}:{}", agent_id(name), secret(name)));
+        let headers = format!("authorization: Basic {basic}\r\n");
+        self.post_form("/oauth/token", &headers, "grant_type=client_credentials")
+            .await
+    }
+
+    pub(crate) async fn post_form(&self, path: &str, headers: &str, form: &str) -> Answer {
+        let headers = format!("content-type: application/x-www-form-urlencoded\r\n{headers}");
+        self.http("POST", path, &headers, form).await
+    }
+
+    pub(crate) async fn http(&self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let length = body.len();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: gateway.test\r\nconnection: close\r\n\
+             content-length: {length}\r\n{headers}\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(PATIENCE, stream.read_to_string(&mut answer))
+            .await
+            .unwrap()
+            .unwrap();
+        Answer::parse(&answer)
+    }
+
+    /// Connects as an agent does.
+    pub(crate) async fn connect(&self, name: &str) -> Client {
+        let token = self.token(name).await;
+        self.connect_with(&token).await.unwrap()
+    }
+
+    /// Connects and says Hello.
+    pub(crate) async fn open(&self, name: &str, credit: u32) -> Client {
+        let mut client = self.connect(name).await;
+        client.send(json!({"hello": {"credit": credit}})).await;
+        let welcome = client.next().await;
+        assert!(welcome.get("welcome").is_some(), "{welcome}");
+        client
+    }
+
+    pub(crate) async fn connect_with(&self, token: &str) -> Result<Client, Answer> {
+        let bearer = format!("Bearer {token}");
+        self.connect_headers(&[
+            ("authorization", &bearer),
+            ("sec-websocket-protocol", "nexus.v1+json"),
+        ])
+        .await
+    }
+
+    pub(crate) async fn connect_headers(&self, headers: &[(&'static str, &str)]) -> Result<Client, Answer> {
+        let url = format!("ws://{}/v1/connect", self.address);
+        let mut request = url.into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        // An Ack and the Grant behind it are two small writes.
+        stream.set_nodelay(true).unwrap();
+        match tokio_tungstenite::client_async(request, stream).await {
+            Ok((stream, response)) => {
+                let asked = headers.iter().any(|(name, _)| *name == "sec-websocket-protocol");
+                let told = response.headers().contains_key("sec-websocket-protocol");
+                assert_eq!(asked, told);
+                Ok(Client { stream })
+            }
+            Err(Error::Http(response)) => Err(Answer {
+                status: response.status().as_u16(),
+                headers: response
+                    .headers()
+                    .iter()
+                    .map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()))
+                    .collect(),
+                body: String::from_utf8(response.into_body().unwrap_or_default()).unwrap(),
+            }),
+            Err(error) => panic!("no answer: {error}"),
+        }
+    }
+
+    /// Appends an event whose text is this.
+    pub(crate) async fn append(&self, text: &str) -> EventId {
+        let id = EventId::from(Uuid::now_v7());
+        let event = serde_json::to_vec(&event(id, text)).unwrap();
+        self.append_raw(id, event).await
+    }
+
+    pub(crate) async fn append_raw(&self, id: EventId, event: Vec<u8>) -> EventId {
+        let append = Append {
+            id,
+            delivery_key: id.to_string(),
+            dedupe_for: Duration::from_secs(3600),
+            thread_key: "github:acme/shop#12".into(),
+            kind: Kind::NewMessage,
+            source: "github".into(),
+            title: None,
+            received: self.clock.now(),
+            change: ChangeKey::single(id.to_string(), Rank::Update),
+            event: Bytes::from(event),
+            raw: Raw {
+                headers: vec![],
+                body: Bytes::new(),
+            },
+            quota_bytes: 1 << 30,
+        };
+        let appended = self.bus.append(&tenant(), append).await.unwrap();
+        assert!(matches!(appended, Appended::Stored(_)));
+        id
+    }
+
+    /// Waits until an agent's inbox is as it should be.
+    pub(crate) async fn inbox_until(&self, name: &str, wanted: impl Fn(&InboxDepth) -> bool) -> InboxDepth {
+        let (tenant, inbox) = (tenant(), agent_id(name).inbox());
+        until(async || {
+            let depth = self.bus.inbox_depth(&tenant, inbox).await.unwrap();
+            wanted(&depth).then_some(depth)
+        })
+        .await
+    }
+}
+
+fn configure(snapshot: GatewaySnapshot) -> GatewayConfig {
+    GatewayConfig::new([(snapshot.tenant.clone(), Arc::new(snapshot))].into())
+}
+
+/// Waits until a condition yields something.
+pub(crate) async fn until<T>(mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let wait = async {
+        loop {
+            if let Some(value) = condition().await {
+                return value;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, wait)
+        .await
+        .expect("the condition holds in time")
+}
+
+pub(crate) fn event(id: EventId, text: &str) -> StandardEvent {
+    let mut mentions = Mentions::default();
+    mentions.scan(text);
+    let now: Timestamp = "2026-11-24T07:00:00Z".parse().unwrap();
+    StandardEvent {
+        specversion: SpecVersion::V1,
+        id,
+        source: "/hooks/acme/acme/github".into(),
+        kind: Kind::NewMessage,
+        subject: None,
+        time: now,
+        datacontenttype: DataContentType::Json,
+        tenant: tenant(),
+        receivedtime: now,
+        data: EventData {
+            provider: Provider::GitHub,
+            provider_event: "x".into(),
+            actor: None,
+            title: None,
+            text: Some(text.to_owned()),
+            url: None,
+            mentions: mentions.into_vec(),
+            thread_key: "github:acme/shop#12".into(),
+            project_key: None,
+            labels: vec![],
+            links: vec![],
+            enriched: true,
+            change: ChangeKey::single(id.to_string(), Rank::Update),
+            item: None,
+            changes: vec![],
+            push: None,
+            outcome: None,
+            reaction: None,
+        },
+    }
+}
+
+pub(crate) fn stop_all(generation: u64, stop: bool, release: Option<&str>) -> Policy {
+    Policy {
+        name: "stop-all".into(),
+        uid: "1f2e3d4c-0000-4000-8000-000000000001".into(),
+        generation,
+        stop,
+        release: release.map(Into::into),
+        reason: Some("drill".into()),
+        targets: Targets::default(),
+        workloads: Workloads::default(),
+        mirror: Mirror::default(),
+    }
+}
+
+/// An answer of the gateway over HTTP.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    fn parse(text: &str) -> Self {
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let (status, headers) = head.split_once("\r\n").unwrap();
+        Self {
+            status: status.split(' ').nth(1).unwrap().parse().unwrap(),
+            headers: format!("{headers}\r\n").to_ascii_lowercase(),
+            body: body.to_owned(),
+        }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub(crate) fn error(&self) -> String {
+        self.json()["error"].as_str().unwrap_or_default().to_owned()
+    }
+
+    pub(crate) fn says(&self, text: &str) -> bool {
+        self.json()["error_description"]
+            .as_str()
+            .unwrap_or_default()
+            .contains(text)
+    }
+}
+
+/// An agent.
+pub(crate) struct Client {
+    pub(crate) stream: WebSocketStream<TcpStream>,
+}
+
+impl Client {
+    pub(crate) async fn send(&mut self, frame: Value) {
+        self.send_text(&frame.to_string()).await;
+    }
+
+    pub(crate) async fn send_text(&mut self, text: &str) {
+        self.stream.send(Message::text(text)).await.unwrap();
+    }
+
+    /// The next frame; none once the gateway has closed.
+    pub(crate) async fn try_next(&mut self) -> Option<Value> {
+        loop {
+            let message = timeout(PATIENCE, self.stream.next())
+                .await
+                .expect("a message in time");
+            match message {
+                Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                Some(Ok(other)) => panic!("not a text: {other:?}"),
+            }
+        }
+    }
+
+    pub(crate) async fn next(&mut self) -> Value {
+        self.try_next().await.expect("the connection is open")
+    }
+
+    /// The next frame, which is a Deliver: the event's id and the attempt.
+    pub(crate) async fn delivered(&mut self) -> (EventId, u64) {
+        let frame = self.next().await;
+        let deliver = &frame["deliver"];
+        assert!(deliver.is_object(), "{frame}");
+        let id = deliver["event"]["id"].as_str().unwrap().parse().unwrap();
+        (id, deliver["attempt"].as_u64().unwrap())
+    }
+
+    /// The next frame, which is a Goodbye with this reason, after which the gateway closes.
+    pub(crate) async fn goodbye(&mut self, reason: &str) -> Value {
+        let frame = self.next().await;
+        let goodbye = frame["goodbye"].clone();
+        assert_eq!(goodbye["reason"], format!("GOODBYE_REASON_{reason}"), "{frame}");
+        assert_eq!(self.try_next().await, None);
+        goodbye
+    }
+
+    /// The next frame, which is an Error with this code.
+    pub(crate) async fn error(&mut self, code: &str) {
+        let frame = self.next().await;
+        assert_eq!(frame["error"]["code"], code, "{frame}");
+    }
+
+    pub(crate) async fn ack(&mut self, id: EventId) {
+        self.send(json!({"ack": {"eventId": id.to_string()}})).await;
+    }
+
+    pub(crate) async fn grant(&mut self, credit: u32) {
+        self.send(json!({"grant": {"credit": credit}})).await;
+    }
+
+    /// Sends a Ping and expects that nothing else comes before its Pong.
+    pub(crate) async fn quiet(&mut self) {
+        self.send(json!({"ping": {}})).await;
+        assert_eq!(self.next().await, json!({"pong": {}}));
+    }
+}
