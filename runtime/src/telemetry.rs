@@ -1,5 +1,7 @@
 //! Logs and metrics of a process.
 
+use std::io::IsTerminal as _;
+
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
@@ -31,7 +33,7 @@ pub fn init(format: LogFormat, default_filter: &str) -> Result<PrometheusHandle,
         .with_writer(std::io::stderr);
     // A second subscriber in one process is refused; the first stays, which is what an embedder wants.
     let _ = match format {
-        LogFormat::Text => builder.with_target(false).try_init(),
+        LogFormat::Text => builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     PrometheusBuilder::new().set_buckets(&SECONDS)?.install_recorder()

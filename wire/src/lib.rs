@@ -16,7 +16,8 @@ pub mod frame;
 #[expect(
     missing_docs,
     clippy::all,
-    clippy::unwrap_used,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
     reason = "generated; documented in the protobuf files"
 )]
 mod generated {

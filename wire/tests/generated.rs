@@ -1,5 +1,7 @@
 //! The committed code under `src/gen` is what the protobuf files say.
 
+#![expect(clippy::unwrap_used, reason = "a failed step is the test's report")]
+
 use std::fs;
 use std::path::Path;
 

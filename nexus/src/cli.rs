@@ -1,0 +1,54 @@
+//! The command line.
+
+mod args;
+mod client;
+mod events;
+mod output;
+mod send;
+mod sign;
+mod status;
+mod stop;
+mod why;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use self::args::{Cli, Verb};
+use self::client::Client;
+use crate::dev;
+
+pub use self::output::print;
+
+/// Runs the command line; errors are shown with their whole chain.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&anyhow::Error::new(error).context("cannot start the async runtime")),
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    let client = Client::new(&cli.admin)?;
+    match cli.verb {
+        Verb::Dev(dev) => dev::run(dev.into_settings(&cli.admin)?).await,
+        Verb::Status => status::run(&client, cli.output).await,
+        Verb::Events(events) => events::run(&client, events, cli.output).await,
+        Verb::Why(why) => why::run(&client, &why.event, cli.output).await,
+        Verb::Send(send) => send::run(&client, send, cli.output).await,
+        Verb::Stop(stop) => stop::stop(&client, stop, cli.output).await,
+        Verb::Release(release) => stop::release(&client, release, cli.output).await,
+    }
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    // Standard error may be closed; there is nobody left to tell then.
+    let _ = writeln!(std::io::stderr(), "error: {error:#}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,185 @@
+//! Arguments: every verb with an example.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use nexus_core::kind::Kind;
+
+use super::output::Output;
+use crate::dev::DevSettings;
+
+/// The default admin address.
+const ADMIN: &str = "127.0.0.1:9090";
+
+/// Traffic control for a company's AI agents.
+#[derive(Debug, Parser)]
+#[command(name = "nexus", version, propagate_version = true, after_help = "Example:\n  nexus dev examples/quickstart")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+    /// Address of the admin server: served by `dev`, asked by the other verbs
+    #[arg(long, global = true, env = "NEXUS_ADMIN", default_value = ADMIN, value_name = "HOST:PORT")]
+    pub admin: String,
+    /// `table` for people, `json` for machines
+    #[arg(short, long, global = true, default_value = "table", value_enum)]
+    pub output: Output,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run all roles in one process over a folder of CR and Secret files
+    #[command(after_help = "Example:\n  nexus dev examples/quickstart --data /var/lib/nexus")]
+    Dev(DevArgs),
+    /// Show tenants, agents, queues and whether a stop holds
+    #[command(after_help = "Example:\n  nexus status -o json")]
+    Status,
+    /// List events, newest first
+    #[command(after_help = "Example:\n  nexus events --kind NewWorkItem --limit 50")]
+    Events(EventsArgs),
+    /// Explain why an event went where it went
+    #[command(after_help = "Examples:\n  nexus why last\n  nexus why 0190163d-8694-739b-aea5-966c26f8ad91")]
+    Why(WhyArgs),
+    /// Sign and post a sample, or a given body, as the provider would
+    #[command(after_help = "Examples:\n  nexus send github\n  nexus send slack --sample message --text '@AI_Squad help'\n  \
+                            nexus send github --event issues --body issue.json")]
+    Send(SendArgs),
+    /// Stop every agent at once and hold the queue
+    #[command(after_help = "Example:\n  nexus stop --reason 'agents answer each other'")]
+    Stop(StopArgs),
+    /// Release a stop by its name; without a name, say what holds
+    #[command(after_help = "Example:\n  nexus release 1f2e3d4c-3")]
+    Release(ReleaseArgs),
+}
+
+/// Arguments of `dev`.
+#[derive(Debug, Args)]
+pub struct DevArgs {
+    /// Folder of Tenant, AgentProfile, NexusPolicy and Secret files
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// Where state is kept
+    #[arg(long, default_value = ".nexus", value_name = "PATH")]
+    data: PathBuf,
+    /// Address for webhooks
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
+    ingest: SocketAddr,
+    /// Address for agents
+    #[arg(long, default_value = "127.0.0.1:8081", value_name = "HOST:PORT")]
+    gateway: SocketAddr,
+    /// Log lines as JSON
+    #[arg(long)]
+    log_json: bool,
+}
+
+impl DevArgs {
+    /// The settings of `nexus dev`.
+    pub fn into_settings(self, admin: &str) -> anyhow::Result<DevSettings> {
+        let Self { dir, data, ingest, gateway, log_json } = self;
+        let admin = admin.trim_start_matches("http://").trim_end_matches('/');
+        let admin = admin.parse().map_err(|_| {
+            anyhow::anyhow!("--admin {admin} is no address to serve on; give one such as {ADMIN}")
+        })?;
+        Ok(DevSettings { folder: dir, data, ingest, gateway, admin, log_json })
+    }
+}
+
+/// Arguments of `events`.
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// Only this tenant
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub tenant: Option<String>,
+    /// Only this kind, such as NewWorkItem
+    #[arg(long, value_parser = parse_kind)]
+    pub kind: Option<Kind>,
+    /// At most so many of each tenant
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub limit: u16,
+}
+
+/// Arguments of `why`.
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// The event's id, or `last`
+    pub event: String,
+}
+
+/// Arguments of `send`.
+#[derive(Debug, Args)]
+pub struct SendArgs {
+    /// Name of the source, as the Tenant has it
+    pub source: String,
+    /// The tenant; needed if several have the source
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub tenant: Option<String>,
+    /// Which sample; a wrong name lists them
+    #[arg(long, conflicts_with = "body")]
+    pub sample: Option<String>,
+    /// Text of the sample's message, comment or issue
+    #[arg(long, conflicts_with = "body")]
+    pub text: Option<String>,
+    /// Send this body instead of a sample
+    #[arg(long, value_name = "FILE")]
+    pub body: Option<PathBuf>,
+    /// GitHub's name of the event in --body, such as `issues`
+    #[arg(long, requires = "body")]
+    pub event: Option<String>,
+    /// Seconds to wait for the agents' acknowledgements
+    #[arg(long, default_value_t = 5)]
+    pub wait: u64,
+}
+
+/// Arguments of `stop`.
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    /// Why, for the people who will ask
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// The policy
+    #[arg(long, default_value = "stop-all")]
+    pub policy: String,
+}
+
+/// Arguments of `release`.
+#[derive(Debug, Args)]
+pub struct ReleaseArgs {
+    /// The engagement, as `nexus stop` and `nexus status` show it
+    pub engagement: Option<String>,
+    /// The policy
+    #[arg(long, default_value = "stop-all")]
+    pub policy: String,
+}
+
+fn parse_kind(text: &str) -> Result<Kind, String> {
+    text.parse().map_err(|_| {
+        let near = Kind::ALL.iter().max_by(|a, b| {
+            let score = |kind: &Kind| strsim::jaro_winkler(&kind.name().to_lowercase(), &text.to_lowercase());
+            score(a).total_cmp(&score(b))
+        });
+        format!("no such kind; did you mean {}?", near.map_or("Unclassified", |kind| kind.name()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent_and_every_verb_has_an_example() {
+        Cli::command().debug_assert();
+        for verb in Cli::command().get_subcommands() {
+            let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("nexus "), "`{}` has no example", verb.get_name());
+        }
+    }
+
+    #[test]
+    fn a_wrong_kind_names_the_right_one() {
+        assert_eq!(parse_kind("newworkitems").unwrap_err(), "no such kind; did you mean NewWorkItem?");
+    }
+}

@@ -1,0 +1,65 @@
+//! The client of the admin API.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::api::ApiError;
+
+/// Asks one admin server.
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+}
+
+impl Client {
+    /// A client of the server at `host:port`.
+    pub fn new(admin: &str) -> anyhow::Result<Self> {
+        let base = admin.trim_end_matches('/');
+        let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(2))
+            .timeout(Duration::from_secs(30))
+            .build()
+            .context("cannot make an HTTP client")?;
+        Ok(Self { http, base })
+    }
+
+    /// The client for other requests.
+    pub fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    /// `GET /api/v1/{path}`.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        self.answer(self.http.get(self.url(path))).await
+    }
+
+    /// `POST /api/v1/{path}`.
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
+        self.answer(self.http.post(self.url(path)).json(body)).await
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}/api/v1/{path}", self.base)
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> anyhow::Result<T> {
+        let answer = request.send().await.with_context(|| {
+            format!("no answer from {}; is `nexus dev` running, and is --admin its address?", self.base)
+        })?;
+        let status = answer.status();
+        let body = answer.bytes().await.with_context(|| format!("the answer of {} broke off", self.base))?;
+        if status.is_success() {
+            return serde_json::from_slice(&body)
+                .with_context(|| format!("{} is no admin server of this version", self.base));
+        }
+        match serde_json::from_slice::<ApiError>(&body) {
+            Ok(error) => anyhow::bail!("{}", error.message),
+            Err(_) => anyhow::bail!("{} answered {status}", self.base),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! `nexus why`: one event's decision and fate on one screen.
+
+use std::fmt::Write as _;
+
+use anyhow::Context as _;
+use nexus_core::id::EventId;
+use nexus_core::route::{Chosen, Decision, Mismatch, PassedOver, Rule};
+use nexus_store::bus::Copy;
+
+use super::args::EventsArgs;
+use super::client::Client;
+use super::output::{Output, clip, print, span};
+use crate::api::EventStory;
+
+/// Agents that were passed over and are named on the screen.
+const SHOWN: usize = 10;
+
+/// Explains one event.
+pub async fn run(client: &Client, event: &str, output: Output) -> anyhow::Result<()> {
+    let id = resolve(client, event).await?;
+    let story: EventStory = client.get(&format!("events/{id}")).await?;
+    match output {
+        Output::Json => output.show(&story, |_| String::new()),
+        Output::Table => print(&show(&story)),
+    }
+}
+
+async fn resolve(client: &Client, event: &str) -> anyhow::Result<EventId> {
+    if event != "last" {
+        return event.parse().with_context(|| "give an id as `nexus events` lists them, or `last`");
+    }
+    let newest = EventsArgs { tenant: None, kind: None, limit: 1 };
+    let events = super::events::list(client, &newest).await?;
+    let newest = events.iter().max_by_key(|event| event.received).context("there is no event yet")?;
+    Ok(newest.id)
+}
+
+/// The screen.
+pub fn show(story: &EventStory) -> String {
+    let event = &story.event;
+    let mut text = String::new();
+    let _ = writeln!(text, "{} {} from {}", event.kind, event.id, event.source);
+    if let Some(title) = event.data.title.as_ref().or(event.data.text.as_ref()) {
+        let _ = writeln!(text, "  {}", clip(title, 100));
+    }
+    let actor = event.data.actor.as_ref().map(|actor| {
+        let name = actor.display.as_deref().unwrap_or(&actor.id);
+        format!(", by {name}{}", if actor.is_bot { " (a program)" } else { "" })
+    });
+    let _ = writeln!(text, "  {} of {}{}", event.data.provider_event, event.data.thread_key, actor.unwrap_or_default());
+    match &story.decision {
+        None => {
+            let _ = writeln!(text, "\nNot routed yet.");
+        }
+        Some(decision) => show_decision(&mut text, story, decision),
+    }
+    text
+}
+
+fn show_decision(text: &mut String, story: &EventStory, decision: &Decision) {
+    let _ = writeln!(text, "\nROUTED TO (by configuration {})", decision.version.short());
+    if decision.chosen.is_empty() {
+        let _ = writeln!(text, "  nobody; the event is kept and can be replayed");
+    }
+    for chosen in &decision.chosen {
+        let reasons: Vec<_> = chosen.rules.iter().map(rule).collect();
+        let _ = writeln!(text, "  {:<16} {}", chosen.target, reasons.join("; "));
+        let _ = writeln!(text, "  {:<16} {}", "", fate(story, chosen));
+    }
+    if decision.passed_over_count > 0 {
+        let _ = writeln!(text, "\nNOT TO");
+        for passed in decision.passed_over.iter().take(SHOWN) {
+            let _ = writeln!(text, "  {:<16} {}", passed.agent, why_not(passed));
+        }
+        let more = decision.passed_over_count.saturating_sub(SHOWN);
+        if more > 0 {
+            let _ = writeln!(text, "  … and {more} more");
+        }
+    }
+    if !decision.unresolved.is_empty() {
+        let _ = writeln!(text, "\nNAMED, BUT UNKNOWN HERE: {}", decision.unresolved.join(", "));
+    }
+}
+
+fn rule(rule: &Rule) -> String {
+    match rule {
+        Rule::Mention { mention } => format!("the text names @{mention}"),
+        Rule::Alias { alias, mention } if alias.eq_ignore_ascii_case(mention) => format!("the text names alias @{alias}"),
+        Rule::Alias { alias, mention } => format!("the text names @{mention}, which means alias @{alias}"),
+        Rule::Subscription { index } => format!("subscriptions[{index}] matches"),
+    }
+}
+
+fn why_not(passed: &PassedOver) -> String {
+    if passed.mismatches.is_empty() {
+        return "not named, and has no subscription".to_owned();
+    }
+    let reasons: Vec<_> = (0..)
+        .zip(&passed.mismatches)
+        .map(|(index, mismatch): (usize, _)| format!("subscriptions[{index}]: {}", mismatch_text(*mismatch)))
+        .collect();
+    format!("not named; {}", reasons.join(", "))
+}
+
+fn mismatch_text(mismatch: Mismatch) -> &'static str {
+    match mismatch {
+        Mismatch::Kind => "another kind",
+        Mismatch::Source => "another source",
+        Mismatch::Project => "another project",
+        Mismatch::Label => "none of its labels",
+        Mismatch::Bots => "filters.bots",
+    }
+}
+
+fn fate(story: &EventStory, chosen: &Chosen) -> String {
+    let Some(copy) = story.copies.iter().find(|copy| copy.inbox == chosen.inbox) else {
+        return "no longer kept".to_owned();
+    };
+    let received = story.event.receivedtime;
+    match &copy.copy {
+        Copy::Waiting { attempts: 0, .. } => "waits to be delivered".to_owned(),
+        Copy::Waiting { attempts, not_before: None } => format!("waits again after {attempts} attempts"),
+        Copy::Waiting { attempts, not_before: Some(time) } => {
+            format!("waits until {time} after {attempts} attempts")
+        }
+        Copy::Held { attempt, since, .. } => {
+            format!("delivered after {}, attempt {attempt}, not acknowledged yet", span(received, *since))
+        }
+        Copy::Done { attempts, delivered, acked, .. } => format!(
+            "delivered after {}, acknowledged after {}, attempt {attempts}",
+            span(received, *delivered),
+            span(received, *acked)
+        ),
+        Copy::Coalesced => "left out: another event of the same change was delivered".to_owned(),
+        Copy::Dead { attempts, reason } => format!("parked after {attempts} attempts: {reason}"),
+    }
+}

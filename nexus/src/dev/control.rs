@@ -1,0 +1,229 @@
+//! The control plane of `nexus dev`: the folder's objects, compiled and published.
+//!
+//! Stop policies have a lock of their own, so that a stop never waits for a folder to be read or compiled.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use nexus_compile::{Compiled, Previous, Status};
+use nexus_core::id::{AgentId, TenantKey};
+use nexus_gateway::GatewayConfig;
+use nexus_ingest::{IngestConfig, TenantSources};
+use nexus_runtime::lane::{KnownAgent, StopLane};
+use tokio::sync::watch;
+
+use super::credentials;
+use super::data::DataDir;
+use crate::folder::{Folder, Objects, PolicyStore, Reading};
+
+/// What is in force.
+#[derive(Debug, Default)]
+pub struct View {
+    /// What each tenant compiled to.
+    pub tenants: BTreeMap<TenantKey, Arc<Compiled>>,
+    /// What is wrong in the folder, or with objects that belong to no tenant.
+    pub problems: Vec<String>,
+}
+
+/// Reads, compiles and publishes.
+pub struct Control {
+    folder: Mutex<Folder>,
+    policies: Mutex<PolicyStore>,
+    agents: PathBuf,
+    lane: Arc<StopLane>,
+    view: ArcSwap<View>,
+    ingest: watch::Sender<Arc<IngestConfig>>,
+    gateway: watch::Sender<Arc<GatewayConfig>>,
+}
+
+impl Control {
+    /// Nothing is in force yet; [`Control::reload`] comes next.
+    pub fn open(folder: &Path, data: &DataDir, lane: Arc<StopLane>) -> anyhow::Result<Self> {
+        Ok(Self {
+            // The data folder may lie inside the served one; what is in there is ours.
+            folder: Mutex::new(Folder::new(folder).without(data.path())),
+            policies: Mutex::new(PolicyStore::open(&data.policies()).context("cannot read what is kept of policies")?),
+            agents: data.agents(),
+            lane,
+            view: ArcSwap::default(),
+            ingest: watch::Sender::new(Arc::default()),
+            gateway: watch::Sender::new(Arc::default()),
+        })
+    }
+
+    /// What is in force.
+    pub fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    /// What ingest is configured with.
+    pub fn ingest(&self) -> watch::Receiver<Arc<IngestConfig>> {
+        self.ingest.subscribe()
+    }
+
+    /// What gateway is configured with.
+    pub fn gateway(&self) -> watch::Receiver<Arc<GatewayConfig>> {
+        self.gateway.subscribe()
+    }
+
+    /// Reads the folder and puts in force what changed. Blocks on the file system.
+    pub fn reload(&self) {
+        // Held to the end: two reloads must not publish in the wrong order.
+        let mut folder = lock(&self.folder);
+        let reading = folder.read();
+        self.observe_policies(&reading);
+        if reading.changed {
+            self.apply(&reading);
+        }
+    }
+
+    /// Orders a stop on behalf of an admin.
+    pub fn engage(&self, policy: &str, reason: Option<String>) -> anyhow::Result<()> {
+        let mut policies = lock(&self.policies);
+        let current = policies.engage(policy, reason)?;
+        // The stop takes effect whether or not it can be kept.
+        let observed = self.lane.observe(&current);
+        policies.save()?;
+        observed?;
+        Ok(())
+    }
+
+    /// Releases an engagement on behalf of an admin.
+    pub fn release(&self, policy: &str, engagement: &str) -> anyhow::Result<()> {
+        let mut policies = lock(&self.policies);
+        let latch = self.lane.gate().latch();
+        let held: Vec<_> = latch.engagements().map(|held| (held.name(), held.policy.clone())).collect();
+        anyhow::ensure!(!held.is_empty(), "no stop is engaged");
+        let Some((name, owner)) = held.iter().find(|(name, _)| name.to_string() == engagement) else {
+            let names: Vec<_> = held.iter().map(|(name, _)| name.to_string()).collect();
+            anyhow::bail!("`{engagement}` is not engaged; engaged: {}", names.join(", "));
+        };
+        anyhow::ensure!(owner == policy, "`{engagement}` is an engagement of policy {owner}: give --policy {owner}");
+        let merged = self.lane.observe(&policies.release(policy, name)?)?;
+        anyhow::ensure!(merged.released.contains(name), "`{engagement}` is renewed already; see `nexus status`");
+        Ok(())
+    }
+
+    fn observe_policies(&self, reading: &Reading) {
+        let mut policies = lock(&self.policies);
+        let observed = self.lane.observe(&policies.observe(&reading.objects.policies));
+        let errors = [policies.save().err().map(anyhow::Error::from), observed.err().map(anyhow::Error::from)];
+        for error in errors.into_iter().flatten() {
+            tracing::error!(error = format!("{error:#}"), "cannot keep the state of the stop switch; trying again");
+        }
+    }
+
+    fn apply(&self, reading: &Reading) {
+        let mut problems: Vec<_> = reading.problems.iter().map(ToString::to_string).collect();
+        for notice in &reading.notices {
+            tracing::info!("{notice}");
+        }
+        let before = self.view();
+        let (groups, orphans) = self.group(&reading.objects, &mut problems);
+        problems.extend(orphans.iter().flat_map(complaints));
+        let mut tenants = BTreeMap::new();
+        for objects in groups {
+            let key = nexus_compile::tenant_key(&objects.tenant).ok();
+            let previous = key.and_then(|key| before.tenants.get(&key));
+            let previous = previous.map_or_else(Previous::default, |compiled| compiled.as_previous());
+            if let Ok(compiled) = nexus_compile::compile(&objects, previous) {
+                tenants.insert(compiled.gateway.tenant.clone(), Arc::new(compiled));
+            }
+        }
+        let view = Arc::new(View { tenants, problems });
+        report(&before, &view);
+        self.publish(&view);
+        self.view.store(view);
+    }
+
+    /// Objects by tenant, with credentials made for agents that the folder gives none.
+    fn group(
+        &self,
+        objects: &Objects,
+        problems: &mut Vec<String>,
+    ) -> (Vec<nexus_compile::TenantObjects>, Vec<nexus_compile::ObjectConditions>) {
+        let (mut groups, orphans) = objects.by_tenant();
+        for group in &mut groups {
+            let Ok(tenant) = nexus_compile::tenant_key(&group.tenant) else {
+                continue;
+            };
+            for profile in &group.profiles {
+                let Some(name) = profile.metadata.name.as_deref() else {
+                    continue;
+                };
+                let secret = nexus_compile::credential_secret(name);
+                if group.secrets.contains_key(&secret) {
+                    continue;
+                }
+                match credentials::ensure(&self.agents, tenant.namespace(), name, AgentId::of(&tenant, name)) {
+                    Ok(made) => {
+                        let data = BTreeMap::from([(nexus_compile::CLIENT_SECRET.to_owned(), made)]);
+                        group.secrets.insert(secret, data);
+                    }
+                    Err(error) => problems.push(format!("{error:#}")),
+                }
+            }
+        }
+        (groups, orphans)
+    }
+
+    fn publish(&self, view: &View) {
+        let sources = |compiled: &Arc<Compiled>| TenantSources {
+            snapshot: Arc::new(compiled.ingest.clone()),
+            secrets: compiled.signing.clone(),
+        };
+        let tenants = view.tenants.iter().map(|(key, compiled)| (key.clone(), sources(compiled)));
+        self.ingest.send_replace(Arc::new(IngestConfig { tenants: tenants.collect() }));
+        let known = view.tenants.iter().flat_map(|(tenant, compiled)| {
+            compiled.gateway.agents.values().map(|agent| KnownAgent {
+                tenant: tenant.clone(),
+                agent: agent.id,
+                labels: agent.labels.clone(),
+            })
+        });
+        // The stop lane knows an agent before the gateway does, so that a stop by label never misses one.
+        if let Err(error) = self.lane.know(known.collect()) {
+            tracing::error!(error = format!("{:#}", anyhow::Error::from(error)), "cannot keep the stop latch");
+        }
+        let snapshots = view.tenants.iter().map(|(key, compiled)| (key.clone(), Arc::new(compiled.gateway.clone())));
+        let snapshots = snapshots.collect();
+        self.gateway.send_modify(|config| *config = Arc::new(config.next(snapshots)));
+    }
+}
+
+/// The conditions of an object that do not hold.
+pub fn complaints(object: &nexus_compile::ObjectConditions) -> Vec<String> {
+    let bad = object.conditions.iter().filter(|condition| condition.status == Status::False);
+    bad.map(|condition| {
+        let (kind, reason) = (condition.kind.name(), condition.reason.name());
+        format!("{} {}/{}: {kind} is False ({reason}): {}", object.kind, object.namespace, object.name, condition.message)
+    })
+    .collect()
+}
+
+/// Logs what became wrong, and that all is well again.
+fn report(before: &View, after: &View) {
+    let all = |view: &View| -> Vec<String> {
+        let conditions = view.tenants.values().flat_map(|compiled| compiled.conditions.iter().flat_map(complaints));
+        view.problems.iter().cloned().chain(conditions).collect()
+    };
+    let (old, new) = (all(before), all(after));
+    for problem in new.iter().filter(|problem| !old.contains(problem)) {
+        tracing::warn!("{problem}");
+    }
+    if new.is_empty() && !old.is_empty() {
+        tracing::info!("the folder has no problem any more");
+    }
+    tracing::info!(tenants = after.tenants.len(), problems = new.len(), "configuration in force");
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[path = "control_tests.rs"]
+mod tests;

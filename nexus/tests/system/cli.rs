@@ -1,0 +1,32 @@
+//! The command line against a running process.
+
+use crate::harness::{Site, until};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_verbs_speak_to_people_and_to_machines() {
+    let site = Site::new(&["coder"]);
+    let nexus = site.start().await;
+    let id = site.post_issue(7).await.unwrap();
+    until("it is routed", || async {
+        (site.cli_json(&["events"]).await[0]["routed"] == true).then_some(())
+    })
+    .await;
+
+    let table = String::from_utf8(site.cli(&["events"]).await.stdout).unwrap();
+    assert!(table.contains("NewWorkItem") && table.contains("issue 7") && table.contains(&id), "{table}");
+    assert!(site.cli_json(&["events", "--kind", "NewComment"]).await.as_array().unwrap().is_empty());
+    let status = String::from_utf8(site.cli(&["status"]).await.stdout).unwrap();
+    assert!(status.contains("RUNNING") && status.contains("coder") && status.contains("Offline"), "{status}");
+
+    let error = |output: std::process::Output| {
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(error(site.cli(&["send", "gitlab"]).await).contains("github of acme/acme"));
+    assert!(error(site.cli(&["send", "github", "--sample", "isue"]).await).contains("issue, comment, pull-request"));
+    assert!(error(site.cli(&["events", "--kind", "NewWork"]).await).contains("NewWorkItem"));
+    assert!(error(site.cli(&["why", "0190163d-8694-739b-aea5-966c26f8ad91"]).await).contains("no event"));
+    assert!(error(site.cli(&["stats"]).await).contains("status"));
+    nexus.kill().await;
+    assert!(error(site.cli(&["status"]).await).contains("is `nexus dev` running"));
+}
