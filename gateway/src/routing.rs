@@ -5,6 +5,7 @@
 //! stop: inboxes fill, nothing leaves them.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +17,12 @@ use nexus_core::route::{Decision, RouteTable};
 use nexus_runtime::Drain;
 use nexus_store::bus::{BusError, Epoch, PARTITIONS, Route, Seq, Unrouted};
 use serde::Serialize;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::backoff::Backoff;
 use crate::chain;
+use crate::config::GatewayConfig;
 use crate::session::sever::changed;
 use crate::shared::Shared;
 
@@ -78,8 +81,19 @@ pub(crate) async fn route_all(shared: Arc<Shared>, drain: Drain) -> Result<(), R
 /// Routes for one tenant for as long as it is configured.
 async fn route_tenant(shared: Arc<Shared>, tenant: TenantKey) -> Result<TenantKey, RoutingError> {
     let partitions = (0..PARTITIONS).map(|index| Partition::new(&shared, &tenant, index).run());
-    try_join_all(partitions).await?;
-    Ok(tenant)
+    // One look decides for all partitions: were each to look, a tenant that is gone for a moment could be left
+    // with some of them.
+    tokio::select! {
+        ended = try_join_all(partitions) => ended.map(|_: Vec<Infallible>| tenant.clone()),
+        () = gone(shared.config.clone(), &tenant) => Ok(tenant),
+    }
+}
+
+/// Waits until a tenant is configured no more.
+async fn gone(mut config: watch::Receiver<Arc<GatewayConfig>>, tenant: &TenantKey) {
+    while config.borrow_and_update().tenant(tenant).is_some() {
+        changed(&mut config).await;
+    }
 }
 
 /// One partition, as this gateway routes it.
@@ -103,20 +117,18 @@ impl<'a> Partition<'a> {
         }
     }
 
-    /// Routes for as long as the tenant is configured.
-    async fn run(mut self) -> Result<(), RoutingError> {
+    /// Routes until the bus is closed.
+    async fn run(mut self) -> Result<Infallible, RoutingError> {
         // Watched before the first look, so that nothing slips between.
         let mut unrouted = self.shared.bus.watch_unrouted(self.tenant);
         let mut config = self.shared.config.clone();
         let mut backoff = Backoff::new();
         loop {
             unrouted.mark_unchanged();
-            if config.borrow_and_update().tenant(self.tenant).is_none() {
-                return Ok(());
-            }
+            config.mark_unchanged();
             match self.turn().await {
                 // A full batch: there may be more.
-                Ok(BATCH) => {}
+                Ok(BATCH) => backoff.reset(),
                 Ok(_) => {
                     backoff.reset();
                     tokio::select! {

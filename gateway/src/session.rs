@@ -173,21 +173,3 @@ impl Session<'_> {
         tokio::join!(part, shared.leases.give_back(identity.session));
     }
 }
-
-#[cfg(test)]
-mod size_probe {
-    use super::*;
-    fn size<A, B, C, F>(_: fn(A, B, C) -> F) -> usize { std::mem::size_of::<F>() }
-    #[test]
-    fn sizes() {
-        println!("run {}", size(run));
-        println!("session {} transport {} state {} inboxes {}", size_of::<Session<'static>>(), size_of::<Transport>(), size_of::<State>(), size_of::<Inboxes>());
-        println!("start {}", size_of::<Start>());
-        async fn sev(s: &'static Shared, f: &'static crate::presence::Figures, x: (Admitted, StopGate, &'static Drain)) -> End { sever::severed(s, x.0, f, x.1, x.2).await }
-        println!("severed {}", size(sev));
-        async fn wk(s: Session<'static>, _b: (), _c: ()) { let mut s = s; s.work().await; }
-        println!("work {}", size(wk) );
-        async fn cl(s: Session<'static>, _b: (), _c: ()) { let e = End::Draining; s.close(&e).await; }
-        println!("close {}", size(cl) );
-    }
-}

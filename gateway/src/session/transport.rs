@@ -14,8 +14,9 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::end::End;
 use super::state::Received;
 
-/// The library would take 128 KiB for each direction of each socket.
-const READ_BUFFER: usize = 4 * 1024;
+/// Taken for each socket at once; the library's default is 128 KiB. Frames of agents are some hundred bytes, and
+/// a longer one gets its room when it comes.
+const READ_BUFFER: usize = 2 * 1024;
 
 /// What is gathered before it is written.
 const WRITE_BUFFER: usize = 4 * 1024;
