@@ -4,6 +4,7 @@
 """
 import json, os, pathlib, time, urllib.parse, urllib.request
 from datetime import datetime, timezone
+from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 gateway = os.environ.get("NEXUS_GATEWAY", "http://127.0.0.1:8081")
@@ -24,6 +25,6 @@ while True:
                     ws.send(json.dumps({"grant": {"credit": 1}}))
                 else:
                     print(frame, flush=True)
-    except OSError as error:  # refused, severed or gone: say so and try again
+    except (OSError, WebSocketException) as error:  # refused, severed or gone: say so and try again
         print(f"not connected: {error}", flush=True)
     time.sleep(1)
