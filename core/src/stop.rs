@@ -10,6 +10,8 @@
 //!   since passed (a pod may have missed a renewal of the stop, which its admin saw and named);
 //! - on another object under the same name: the very name that is known here, and no other.
 //!
+//! A `release` that stood there when the stop was ordered names nothing: it must be written after the stop.
+//!
 //! Nothing known is no permission: until a first answer, or a latch file, the verdict is stopped.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -181,6 +183,9 @@ pub struct Engagement {
     pub workloads: Workloads,
     /// The strictest that it ever ordered for mirrored messages.
     pub mirror: Mirror,
+    /// The `release` that stood in the policy when it ordered the stop; it releases nothing until it was gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stale_release: Option<String>,
 }
 
 impl Engagement {
@@ -200,6 +205,7 @@ impl Engagement {
             agents: BTreeSet::new(),
             workloads: policy.workloads,
             mirror: policy.mirror,
+            stale_release: policy.release.clone(),
         }
     }
 
@@ -222,7 +228,14 @@ impl Engagement {
     }
 
     /// Whether `policy`, seen without `stop`, releases this engagement.
-    fn released_by(&self, policy: &Policy) -> bool {
+    fn released_by(&mut self, policy: &Policy) -> bool {
+        if policy.name != self.policy {
+            return false;
+        }
+        if self.stale_release.is_some() && self.stale_release == policy.release {
+            return false;
+        }
+        self.stale_release = None;
         let Some(named) = policy
             .release
             .as_deref()
@@ -232,7 +245,7 @@ impl Engagement {
         };
         let own = self.name();
         if named == own {
-            return policy.name == self.policy;
+            return true;
         }
         // A later generation counts only if the object itself has passed it: else a name far in the future,
         // left in a manifest, would release every stop to come.
@@ -267,6 +280,8 @@ pub enum AlarmKind {
     GenerationWentBack,
     /// `stop` was taken back without a release.
     NotReleased,
+    /// `release` was there before the stop.
+    StaleRelease,
     /// `release` names something else.
     WrongRelease {
         /// What it names.
@@ -286,6 +301,9 @@ impl fmt::Display for Alarm {
             AlarmKind::Recreated => write!(f, "policy {policy} is another object than the one that engaged")?,
             AlarmKind::GenerationWentBack => write!(f, "policy {policy} went back to an older generation")?,
             AlarmKind::NotReleased => write!(f, "policy {policy} no longer says stop, but releases nothing")?,
+            AlarmKind::StaleRelease => {
+                write!(f, "the release in policy {policy} was there before the stop: take it out, then set it anew")?;
+            }
             AlarmKind::WrongRelease { named } => {
                 write!(f, "policy {policy} releases `{named}`, which is not engaged")?
             }
@@ -379,6 +397,19 @@ impl Latch {
         }
     }
 
+    /// Takes in of a full list only what stops: to be put in force before anything is written.
+    pub fn tighten<'a>(&mut self, policies: &[Policy], directory: impl IntoIterator<Item = Subject<'a>>) -> Merged {
+        let before = self.clone();
+        self.known = true;
+        let mut merged = Merged::default();
+        for policy in policies.iter().filter(|policy| policy.stop) {
+            self.engage(policy, &mut merged);
+        }
+        self.remember(directory);
+        merged.changed = *self != before;
+        merged
+    }
+
     /// Takes in a full list of the policies as they stand; `directory` holds the agents known now.
     pub fn merge<'a>(
         &mut self,
@@ -389,7 +420,11 @@ impl Latch {
         self.known = true;
         let mut merged = Merged::default();
         for policy in policies {
-            self.merge_one(policy, &mut merged);
+            if policy.stop {
+                self.engage(policy, &mut merged);
+            } else {
+                self.release(policy, &mut merged);
+            }
         }
         self.alarms = self
             .engagements
@@ -415,18 +450,18 @@ impl Latch {
         added
     }
 
-    fn merge_one(&mut self, policy: &Policy, merged: &mut Merged) {
-        if policy.stop {
-            match self.engagements.get_mut(&policy.uid) {
-                Some(engagement) => engagement.widen(policy),
-                None => {
-                    let engagement = Engagement::new(policy);
-                    merged.engaged.push(engagement.name());
-                    self.engagements.insert(policy.uid.clone(), engagement);
-                }
+    fn engage(&mut self, policy: &Policy, merged: &mut Merged) {
+        match self.engagements.get_mut(&policy.uid) {
+            Some(engagement) => engagement.widen(policy),
+            None => {
+                let engagement = Engagement::new(policy);
+                merged.engaged.push(engagement.name());
+                self.engagements.insert(policy.uid.clone(), engagement);
             }
-            return;
         }
+    }
+
+    fn release(&mut self, policy: &Policy, merged: &mut Merged) {
         self.engagements.retain(|_, engagement| {
             let released = engagement.released_by(policy);
             if released {
@@ -445,6 +480,7 @@ fn alarm(engagement: &Engagement, policies: &[Policy]) -> Option<Alarm> {
         Some(policy) if policy.generation < engagement.generation => AlarmKind::GenerationWentBack,
         Some(policy) if policy.stop => return None,
         Some(policy) => match &policy.release {
+            Some(_) if policy.release == engagement.stale_release => AlarmKind::StaleRelease,
             Some(named) => AlarmKind::WrongRelease { named: named.clone() },
             None => AlarmKind::NotReleased,
         },

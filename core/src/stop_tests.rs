@@ -297,58 +297,123 @@ fn the_latch_round_trips_as_json() {
     assert_eq!(serde_json::from_str::<Latch>(&json).unwrap(), latch);
 }
 
-/// A life of one policy: each step is an edit of its spec, each sight a state that it once had.
-fn life() -> impl Strategy<Value = (Vec<Policy>, Vec<usize>)> {
-    let edit = prop_oneof![Just(None), (0u64..6).prop_map(Some)];
-    proptest::collection::vec((any::<bool>(), edit), 1..6).prop_flat_map(|edits| {
-        let states: Vec<_> = (1..)
-            .zip(edits)
-            .map(|(generation, (stop, named))| Policy {
-                stop,
-                release: named.map(|named| format!("1f2e3d4c-{named}")),
-                ..policy(generation)
-            })
-            .collect();
-        let sights = proptest::collection::vec(0..states.len(), 0..8);
-        (Just(states), sights)
-    })
+#[test]
+fn a_release_that_stood_there_before_the_stop_releases_nothing() {
+    let armed = Policy { stop: true, ..release(2, "1f2e3d4c-2") };
+    let mut latch = seen(&[&[armed], &[release(3, "1f2e3d4c-2")]]);
+    assert!(!runs(&latch));
+    assert_eq!(latch.alarms()[0].what, AlarmKind::StaleRelease);
+    latch.merge(&[policy(4)], []);
+    latch.merge(&[release(5, "1f2e3d4c-2")], []);
+    assert!(runs(&latch));
+}
+
+#[test]
+fn tightening_stops_and_never_releases() {
+    let mut latch = seen(&[&[stop(3)]]);
+    let other = Policy { name: "other".into(), uid: OTHER_UID.into(), ..stop(1) };
+    let merged = latch.tighten(&[release(4, "1f2e3d4c-3"), other], []);
+    assert_eq!((merged.engaged.len(), merged.released.len()), (1, 0));
+    assert_eq!(latch.engagements().count(), 2);
+}
+
+/// What an admin does to the policy, one edit after the other.
+#[derive(Debug, Clone, Copy)]
+enum Edit {
+    /// Orders the stop, or renews it.
+    Stop,
+    /// Takes `stop` back and releases what is engaged.
+    Release,
+    /// Takes `stop` back and releases nothing.
+    Withdraw,
+    /// Releases something else.
+    WrongRelease,
+    /// Changes another field.
+    Touch,
+}
+
+/// A policy after an edit, and whether the admin's agents must then be stopped.
+type Step = (Policy, bool);
+
+/// Lives the edits out. The truth is told from what the admin did, not from what a latch would make of it.
+fn live(edits: &[Edit]) -> Vec<Step> {
+    let mut now = policy(0);
+    let mut engaged_at = None;
+    let mut steps = Vec::new();
+    for edit in edits {
+        now.generation += 1;
+        match edit {
+            Edit::Stop => now.stop = true,
+            Edit::Release => {
+                now.stop = false;
+                now.release = engaged_at.take().map(|at| format!("1f2e3d4c-{at}")).or(now.release);
+            }
+            Edit::Withdraw => now.stop = false,
+            Edit::WrongRelease => now.release = Some("1f2e3d4c-0".into()),
+            Edit::Touch => now.reason = Some(format!("edit {}", now.generation)),
+        }
+        if now.stop {
+            engaged_at = Some(now.generation);
+        }
+        steps.push((now.clone(), engaged_at.is_some()));
+    }
+    steps
+}
+
+fn edits() -> impl Strategy<Value = Vec<Edit>> {
+    let edit = prop_oneof![
+        Just(Edit::Stop),
+        Just(Edit::Release),
+        Just(Edit::Withdraw),
+        Just(Edit::WrongRelease),
+        Just(Edit::Touch)
+    ];
+    proptest::collection::vec(edit, 1..10)
 }
 
 proptest! {
-    /// Whatever was seen in whatever order, twice or never: once a stop was seen, only a sight of a state
-    /// without `stop` whose `release` names this or a later, passed generation can end it.
+    /// A pod that sees every edit is stopped exactly when the admin means it to be.
     #[test]
-    fn only_a_valid_release_ends_a_stop((states, sights) in life()) {
+    fn a_pod_that_sees_everything_knows_the_truth(edits in edits(), repeats in 1usize..3) {
         let mut latch = Latch::default();
-        latch.merge(&[], []);
-        for &at in &sights {
-            let held: Vec<_> = latch.engagements().map(|e| e.generation).collect();
-            let state = &states[at];
-            latch.merge(std::slice::from_ref(state), []);
-            if state.stop {
-                prop_assert!(!runs(&latch));
-            } else if let Some(&generation) = held.first() {
-                let named = state.release.as_deref().and_then(|r| r.rsplit('-').next()?.parse::<u64>().ok());
-                let valid = named.is_some_and(|n| n == generation || (n > generation && n < state.generation));
-                prop_assert_eq!(runs(&latch), valid);
+        for (state, stopped) in live(&edits) {
+            for _ in 0..repeats {
+                latch.merge(std::slice::from_ref(&state), []);
             }
+            prop_assert_eq!(!runs(&latch), stopped, "after {:?}", state);
         }
     }
 
-    /// A pod that saw every state in order and one that saw only some agree after both see the last state
-    /// twice, unless that state leaves a stop of the first unreleased: then the first is stopped.
+    /// A pod that saw old states in any order, some never: at the sight of the last one it is stopped if that
+    /// orders a stop, and runs if its release is the admin's for the last engagement.
     #[test]
-    fn missing_sights_never_release_more((states, sights) in life()) {
-        let full: Vec<_> = states.iter().map(std::slice::from_ref).collect();
-        let full = seen(&full);
-        let mut partial = Latch::default();
-        for &at in &sights {
-            partial.merge(std::slice::from_ref(&states[at]), []);
+    fn a_pod_that_missed_things_agrees_at_the_end(
+        edits in edits(),
+        sights in proptest::collection::vec(any::<proptest::sample::Index>(), 0..12),
+    ) {
+        let steps = live(&edits);
+        let mut latch = Latch::default();
+        latch.merge(&[], []);
+        let mut saw_a_stop = false;
+        for sight in sights {
+            let (state, _) = &steps[sight.index(steps.len())];
+            let running = runs(&latch);
+            latch.merge(std::slice::from_ref(state), []);
+            saw_a_stop |= state.stop;
+            prop_assert!(!state.stop || !runs(&latch), "a sight of a stop stops");
+            prop_assert!(running || !runs(&latch) || state.release.is_some(), "nothing but a release releases");
         }
-        let last = states.last().unwrap();
-        partial.merge(std::slice::from_ref(last), []);
+        let (last, stopped) = steps.last().unwrap();
+        latch.merge(std::slice::from_ref(last), []);
         if last.stop {
-            prop_assert!(!runs(&full) && !runs(&partial));
+            prop_assert!(!runs(&latch));
+        }
+        if !saw_a_stop && !last.stop {
+            prop_assert!(runs(&latch));
+        }
+        let released_last = matches!(edits.last(), Some(Edit::Release)) && !stopped;
+        if released_last && steps.iter().rev().nth(1).is_some_and(|(_, stopped)| *stopped) {
+            prop_assert!(runs(&latch), "released by {:?}", last);
         }
     }
 }

@@ -10,6 +10,10 @@
 //!   disk on the next append; if the power goes before, the event is routed or handed out once more.
 //! - who holds what: the failure of a write, not the process.
 //!
+//! Metrics: `nexus_bus_appended_total{outcome}`, `…_routed_total`, `…_coalesced_total`, `…_handed_total`,
+//! `…_acked_total`, `…_nacked_total`, `…_dead_total`, `…_swept_total`, `…_commit_failures_total`, and the histograms
+//! `nexus_bus_commit_seconds` and `nexus_bus_commit_group_size`.
+//!
 //! In memory are counters, cursors, and the copies that are held or delayed; a backlog is on disk alone.
 
 mod again;

@@ -1,20 +1,33 @@
 //! Faults of the disk under the embedded log.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed expectation is how a test reports"
+)]
 
 #[path = "contract/rig.rs"]
 #[expect(dead_code, reason = "the contract's rig has more than is needed here")]
 mod rig;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nexus_store::bus::Appended;
+use nexus_core::clock::{Clock, ManualClock};
+use nexus_store::bus::{Appended, Bus};
 
 use crate::rig::*;
+
+/// So many appends of a megabyte make the engine flush for sure.
+const TRIES: usize = 100;
 
 /// The folders that the engine flushes into.
 fn tables(dir: &Path) -> Vec<PathBuf> {
     let keyspaces = std::fs::read_dir(dir.join("keyspaces")).unwrap();
-    let tables: Vec<_> = keyspaces.map(|entry| entry.unwrap().path().join("tables")).collect();
+    let tables: Vec<_> = keyspaces
+        .map(|entry| entry.unwrap().path().join("tables"))
+        .collect();
     assert_eq!(tables.len(), 4);
     tables
 }
@@ -26,24 +39,31 @@ fn away(path: &Path) -> PathBuf {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_failed_write_the_log_refuses_and_then_takes_writes_again() {
     let rig = Rig::new(Backend::Embedded);
-    rig.fill(&["held"], inbox(1)).await;
-    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["held"]));
+    let held: Vec<_> = (0..TRIES).map(|n| format!("held{n}")).collect();
+    let held: Vec<_> = held.iter().map(String::as_str).collect();
+    rig.fill(&held, inbox(1)).await;
+    assert_eq!(rig.pull_ids(inbox(1), session(1)).await.len(), TRIES);
     let tables = tables(rig.path());
     for tables in &tables {
         std::fs::rename(tables, away(tables)).unwrap();
         std::fs::write(tables, "no folder").unwrap();
     }
     // The log goes on until the engine wants to flush and cannot.
-    let mut kept = Vec::new();
+    let (mut kept, mut acked) = (Vec::new(), 0);
     let refused = loop {
         let name = format!("{}", kept.len());
         let mut event = rig.event(&name);
         event.event = vec![b'x'; 1 << 20].into();
-        match rig.bus.append(&tenant(), event).await {
+        let acme = tenant();
+        let ack = rig.bus.ack(&acme, session(1), ids(&[held[kept.len()]]));
+        // Whether both are of one batch is chance: either may fail alone.
+        let (appended, acknowledged) = tokio::join!(rig.bus.append(&acme, event), ack);
+        acked += usize::from(acknowledged.is_ok());
+        match appended {
             Ok(_) => kept.push(name),
             Err(error) => break error,
         }
-        assert!(kept.len() < 200, "the engine never flushed");
+        assert!(kept.len() < TRIES, "the engine never flushed");
     };
     assert_eq!(refused.label(), "storage");
     assert_eq!(label(rig.bus.append(&tenant(), rig.event("z")).await), "storage");
@@ -72,15 +92,40 @@ async fn after_a_failed_write_the_log_refuses_and_then_takes_writes_again() {
         let again = rig.bus.append(&tenant(), rig.event(name)).await.unwrap();
         assert_eq!(again, Appended::Duplicate(id(name)));
     }
-    // The session lives, and so does its hold.
+    // The session lives and holds what it held, also what it could not acknowledge.
     assert!(rig.pull_ids(inbox(1), session(2)).await.is_empty());
-    assert_eq!(rig.ack(session(1), &["held"]).await, 1);
+    assert_eq!(rig.ack(session(1), &held).await, TRIES - acked);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_has_one_log() {
     let rig = Rig::new(Backend::Embedded);
-    let second = nexus_store::bus::Bus::open_embedded(rig.path(), rig.clock.clock());
+    let second = Bus::open_embedded(rig.path(), rig.clock.clock());
     assert_eq!(label(second), "storage");
     rig.store_all(&["a"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_writer_dies_nobody_waits_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let broken = Arc::new(AtomicBool::new(false));
+    let clock = {
+        let broken = Arc::clone(&broken);
+        let time = ManualClock::at("2026-11-24T07:00:00Z".parse().unwrap()).clock();
+        Clock::new(move || {
+            assert!(!broken.load(Ordering::SeqCst), "the clock of this test breaks");
+            time.now()
+        })
+    };
+    let bus = Bus::open_embedded(dir.path(), clock).unwrap();
+    let rig = Rig::new(Backend::Embedded);
+    bus.append(&tenant(), rig.event("a")).await.unwrap();
+    broken.store(true, Ordering::SeqCst);
+    // The first one is with the writer when it dies, the second one finds it dead.
+    assert_eq!(label(bus.append(&tenant(), rig.event("b")).await), "closed");
+    assert_eq!(
+        label(bus.pull(&tenant(), inbox(1), session(1), 1, 1).await),
+        "closed"
+    );
+    bus.close().await;
 }

@@ -13,6 +13,8 @@ pub(super) type TenantNo = u32;
 /// Texts longer than this are cut and get a digest, since keys of the engine end at 64 KiB.
 const LONGEST_TEXT: usize = 1024;
 
+/// In `meta`: the format of the log.
+pub(super) const FORMAT: u8 = b'f';
 /// In `meta`: a tenant's number.
 pub(super) const TENANTS: u8 = b't';
 /// In `meta`: a tenant's counters.

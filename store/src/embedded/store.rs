@@ -17,7 +17,8 @@ use fjall::{
     PersistMode, Readable, Slice, Snapshot,
 };
 
-use super::repair;
+use super::records::Malformed;
+use super::{keys, repair};
 use crate::bus::BusError;
 
 const MIB: u64 = 1 << 20;
@@ -25,6 +26,9 @@ const MIB: u64 = 1 << 20;
 /// fjall halts a writer in a loop without end at four sealed memtables, also when the threads that would flush
 /// them have died. We wait before that, and look whether they have.
 const SEALED_BEFORE_WE_WAIT: usize = 3;
+
+/// Which keys and values are written. A change that an older version would misread counts it up.
+const FORMAT: [u8; 1] = [1];
 
 /// How long recovery after a failed write may take to put everything into new files.
 const REWRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -64,14 +68,15 @@ pub(super) enum Space {
     Synced = 15,
 }
 
-/// Three keyspaces only, all of which every append writes: the journal is kept until each of them is flushed, so
-/// one that rests while others work would pin it (fjall #288).
+/// Few keyspaces, all of which every append writes: the journal is kept until each of them is flushed, so one that
+/// rests while others work would pin it (fjall #288). Events and raws are written in the order of their keys and
+/// are large; by themselves and out of the tree they are not moved by the compaction of what is random.
 const KEYSPACES: [&str; 3] = ["records", "events", "raws"];
 
 impl Space {
     const fn keyspace(self) -> usize {
         match self {
-            Self::Events | Self::Heads => 1,
+            Self::Events => 1,
             Self::Raws => 2,
             _ => 0,
         }
@@ -84,16 +89,17 @@ impl Space {
 
 fn options(keyspace: &str) -> KeyspaceCreateOptions {
     let options = KeyspaceCreateOptions::default();
-    if keyspace == "raws" {
-        // Packed already; large ones are kept out of the tree, so that compaction does not move them.
-        options
+    let apart = KvSeparationOptions::default();
+    match keyspace {
+        // Packed already.
+        "raws" => options
             .max_memtable_size(16 * MIB)
             .data_block_compression_policy(CompressionPolicy::disabled())
-            .with_kv_separation(Some(
-                KvSeparationOptions::default().compression(CompressionType::None),
-            ))
-    } else {
-        options.max_memtable_size(8 * MIB)
+            .with_kv_separation(Some(apart.compression(CompressionType::None))),
+        "events" => options
+            .max_memtable_size(16 * MIB)
+            .with_kv_separation(Some(apart)),
+        _ => options.max_memtable_size(8 * MIB),
     }
 }
 
@@ -127,7 +133,8 @@ impl Store {
             Err(fjall::Error::JournalRecovery(torn)) => repair::mend(path, torn, Self::open_as_it_is),
             opened => opened,
         }
-        .map_err(cannot("open the log"))
+        .map_err(cannot("open the log"))?
+        .check_format()
     }
 
     fn open_as_it_is(path: &Path) -> Result<Self, fjall::Error> {
@@ -142,6 +149,22 @@ impl Store {
             keyspaces.push(db.keyspace(name, || options(name))?);
         }
         Ok(Self { db, keyspaces })
+    }
+
+    /// Marks a new log with the format of this version, and refuses one of another.
+    fn check_format(self) -> Result<Self, BusError> {
+        let key = [keys::FORMAT];
+        match self.get(Space::Meta, &key)? {
+            Some(found) if *found == FORMAT => Ok(self),
+            Some(_) => Err(cannot("read a log of another version")(Malformed("meta"))),
+            None if self.all(Space::Meta, &[]).next().is_none() => {
+                let mut batch = self.db.batch();
+                batch.insert(self.keyspace(Space::Meta), Space::Meta.key(&key), FORMAT);
+                self.commit(batch, true)?;
+                Ok(self)
+            }
+            None => Err(cannot("read a log of another version")(Malformed("meta"))),
+        }
     }
 
     fn keyspace(&self, space: Space) -> &Keyspace {

@@ -29,7 +29,7 @@ async fn an_event_that_was_refused_five_times_is_parked() {
             attempts: MAX_ATTEMPTS,
             reason: "busy".into(),
         };
-        assert_eq!(dead(&rig).await, [letter.clone()]);
+        assert_eq!(dead(&rig).await, std::slice::from_ref(&letter));
         rig.reopen().await;
         assert_eq!(dead(&rig).await, [letter]);
         assert!(rig.pull_ids(inbox(1), session(1)).await.is_empty());

@@ -154,6 +154,37 @@ async fn a_late_route_of_another_partition_is_not_overlooked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_route_and_a_pull_at_the_same_time_overlook_nothing() {
+    for rig in Rig::each() {
+        let mut got = Vec::new();
+        for round in 0..60 {
+            for n in [0, 1] {
+                rig.store(rig.event(&format!("{round}-{n}"))).await;
+            }
+            let waiting = rig.unrouted().await;
+            let epochs = rig.own_all().await;
+            let route = |(partition, seq, _): (u16, u64, _)| {
+                let (bus, epoch) = (rig.bus.clone(), epochs[usize::from(partition)]);
+                let routes = vec![to(seq, &[inbox(1)])];
+                async move { bus.route(&tenant(), partition, epoch, routes).await.unwrap() }
+            };
+            route(waiting[1]).await;
+            // The earlier one comes while the later one is drawn.
+            let filler = rig.event(&format!("{round}-f"));
+            let (_, (), held) = tokio::join!(
+                rig.store(filler),
+                route(waiting[0]),
+                rig.pull(inbox(1), session(1), 9)
+            );
+            got.extend(ids_of(&held));
+            rig.route(&[]).await;
+        }
+        got.extend(rig.pull_ids(inbox(1), session(1)).await);
+        assert_eq!(got.len(), 120);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_nack_delays_that_event_only() {
     for mut rig in Rig::each() {
         rig.fill(&["a", "b", "c"], inbox(1)).await;

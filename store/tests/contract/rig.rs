@@ -8,7 +8,7 @@ use nexus_core::change::ChangeKey;
 use nexus_core::clock::ManualClock;
 use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
 use nexus_core::kind::{Kind, Rank};
-use nexus_store::bus::{Append, Appended, Bus, BusError, Copy, Held, PARTITIONS, Raw, Route, Seq};
+use nexus_store::bus::{Append, Appended, Bus, BusError, Copy, Epoch, Held, PARTITIONS, Raw, Route, Seq};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
@@ -140,6 +140,15 @@ impl Rig {
         }
         all.sort_unstable_by_key(|(_, seq, _)| *seq);
         all
+    }
+
+    /// Takes all partitions over.
+    pub(crate) async fn own_all(&self) -> Vec<Epoch> {
+        let mut epochs = Vec::new();
+        for partition in 0..PARTITIONS {
+            epochs.push(self.bus.acquire(&tenant(), partition).await.unwrap());
+        }
+        epochs
     }
 
     /// Routes all that waits to these inboxes.

@@ -129,3 +129,30 @@ async fn an_event_that_was_left_out_everywhere_is_not_pending() {
         assert_eq!(rig.bus.depth(&tenant()).await.unwrap().pending_bytes, before);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_told_in_full_stays_told_in_full() {
+    for rig in Rig::each() {
+        let both = ChangeKey {
+            keys: vec!["x".into(), "y".into()],
+            covers: vec![],
+            rank: Rank::Update,
+        };
+        let changes = [
+            ("a", ChangeKey::single("x", Rank::Update)),
+            ("b", ChangeKey::single("x", Rank::Birth)),
+            ("c", ChangeKey::single("x", Rank::Birth)),
+            ("d", both),
+            ("e", ChangeKey::single("x", Rank::Birth)),
+            ("f", ChangeKey::single("y", Rank::Birth)),
+        ];
+        for (name, change) in changes {
+            rig.store(of_thread(&rig, name, change)).await;
+            rig.route(&[inbox(1)]).await;
+        }
+        assert_eq!(
+            rig.pull_ids(inbox(1), session(1)).await,
+            ids(&["a", "b", "d", "f"])
+        );
+    }
+}
