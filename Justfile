@@ -26,3 +26,8 @@ update:
 # Measure the engines that were weighed for the embedded log.
 bench-log:
     cd bench/group-commit && cargo run --release
+
+# Measure Nexus beside the floor: the same durable steps and hops with no logic.
+bench-load *ARGS:
+    cargo build --release -p nexus
+    cd bench/load && cargo run --release -- compare --nexus "${CARGO_TARGET_DIR:-../../target}/release/nexus" {{ARGS}}

@@ -1,0 +1,115 @@
+//! Arguments: every verb with an example.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The signing secret of the generated folder; it protects nothing.
+pub const SECRET: &str = "a-signing-secret-for-load-only";
+
+/// Load and a floor for Nexus. All traffic is loopback.
+#[derive(Debug, Parser)]
+#[command(name = "nexus-load", version)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub verb: Verb,
+    /// `table` for people, `json` for machines
+    #[arg(short, long, global = true, default_value = "table", value_enum)]
+    pub output: Output,
+}
+
+/// The form of results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Table,
+    /// For machines
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Compare Nexus with the floor: throughput, latency, CPU, memory
+    #[command(after_help = "Example:\n  nexus-load compare --rounds 5 --nexus target/release/nexus")]
+    Compare(CompareArgs),
+    /// Measure how fast a stop takes hold of connected agents
+    #[command(after_help = "Example:\n  nexus-load stop --sessions 5000 --runs 5")]
+    Stop(StopArgs),
+    /// Serve the floor: the same durable steps and hops with no logic
+    #[command(after_help = "Example:\n  nexus-load floor --listen 127.0.0.1:8080 --data floor-data")]
+    Floor(FloorArgs),
+}
+
+/// What both measuring verbs take.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// The nexus binary; measure a release build
+    #[arg(long, env = "NEXUS_BIN", default_value = "target/release/nexus", value_name = "PATH")]
+    pub nexus: PathBuf,
+    /// Where data folders are made and removed; on a disk. Default: beside this binary
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    /// Agents; each event goes to one of them
+    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub agents: u32,
+    /// Bytes of a webhook's body
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1_500..=1_000_000))]
+    pub body_bytes: u32,
+    /// Events per second of the open loop
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rate: u32,
+    /// Connections that post
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub connections: u32,
+}
+
+/// Arguments of `compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// What both verbs take
+    #[command(flatten)]
+    pub common: Common,
+    /// Rounds; in each both servers take their turn, in alternating order
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub rounds: u32,
+    /// Seconds of the closed loop
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=120))]
+    pub closed_seconds: u32,
+    /// Seconds of the open loop
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=120))]
+    pub open_seconds: u32,
+    /// Idle connections
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=15_000))]
+    pub idle: u32,
+}
+
+/// Arguments of `stop`.
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    /// What both verbs take
+    #[command(flatten)]
+    pub common: Common,
+    /// Sessions that are connected
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=15_000))]
+    pub sessions: u32,
+    /// Stops, one after the other on one server
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub runs: u32,
+}
+
+/// Arguments of `floor`.
+#[derive(Debug, Args)]
+pub struct FloorArgs {
+    /// Address for webhooks and agents
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
+    pub listen: SocketAddr,
+    /// Folder of the segment; made if it is not there
+    #[arg(long, value_name = "PATH")]
+    pub data: PathBuf,
+    /// The signing secret of webhooks
+    #[arg(long, default_value = SECRET)]
+    pub secret: String,
+}

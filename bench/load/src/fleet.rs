@@ -1,0 +1,254 @@
+//! Many sessions of agents: they connect, take what comes, acknowledge it and grant as much again.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::{Error, Message};
+use uuid::Uuid;
+
+use crate::body::FIRST_NUMBER;
+use crate::folder::IN_FLIGHT;
+use crate::frame::{Deliver, ServerFrame};
+use crate::ledger::Ledger;
+use crate::socket::{Latest, Socket, connect};
+
+/// So many sessions connect at a time.
+const AT_ONCE: usize = 64;
+
+/// A sign of life, well within the heartbeat of 30 s.
+const PING: Duration = Duration::from_secs(20);
+
+/// The longest that connecting all sessions may take.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Sessions that run until this is dropped or they are closed by the server.
+pub struct Fleet {
+    shared: Arc<Shared>,
+    sessions: usize,
+    tasks: JoinSet<()>,
+}
+
+struct Shared {
+    gateway: SocketAddr,
+    ledger: Arc<Ledger>,
+    gate: Semaphore,
+    open: AtomicUsize,
+    last_byte: Arc<Latest>,
+    last_deliver: Latest,
+    last_closed: Latest,
+    goodbyes: Mutex<BTreeMap<String, u64>>,
+    failure: Mutex<Option<anyhow::Error>>,
+}
+
+impl Fleet {
+    /// Connects so many sessions, spread over the agents that these tokens are of, and waits until all are open.
+    pub async fn connect(
+        gateway: SocketAddr,
+        tokens: &[String],
+        sessions: usize,
+        ledger: &Arc<Ledger>,
+    ) -> anyhow::Result<Self> {
+        let shared = Arc::new(Shared {
+            gateway,
+            ledger: Arc::clone(ledger),
+            gate: Semaphore::new(AT_ONCE),
+            open: AtomicUsize::new(0),
+            last_byte: Arc::default(),
+            last_deliver: Latest::default(),
+            last_closed: Latest::default(),
+            goodbyes: Mutex::default(),
+            failure: Mutex::default(),
+        });
+        let mut tasks = JoinSet::new();
+        for token in tokens.iter().cycle().take(sessions) {
+            let (shared, token) = (Arc::clone(&shared), token.clone());
+            tasks.spawn(async move { shared.run(&token).await });
+        }
+        let fleet = Self { shared, sessions, tasks };
+        let deadline = Instant::now() + PATIENCE;
+        while fleet.open() < sessions {
+            if let Some(failure) = lock(&fleet.shared.failure).take() {
+                return Err(failure.context("a session cannot be opened"));
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "{} of {sessions} sessions opened in {PATIENCE:?}",
+                fleet.open()
+            );
+            sleep(Duration::from_millis(10)).await;
+        }
+        Ok(fleet)
+    }
+
+    /// Sessions that are open.
+    pub fn open(&self) -> usize {
+        self.shared.open.load(Ordering::Relaxed)
+    }
+
+    /// Fails if a session ended or was told of an error.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if let Some(failure) = lock(&self.shared.failure).take() {
+            return Err(failure);
+        }
+        ensure!(
+            self.open() == self.sessions,
+            "{} of {} sessions are open; goodbyes: {:?}",
+            self.open(),
+            self.sessions,
+            self.goodbyes()
+        );
+        Ok(())
+    }
+
+    /// Waits until the server has closed every session.
+    pub async fn closed(&mut self, patience: Duration) -> anyhow::Result<()> {
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        let in_time = timeout(patience, all).await.is_ok();
+        ensure!(in_time, "{} of {} sessions are still open after {patience:?}", self.open(), self.sessions);
+        Ok(())
+    }
+
+    /// How often each goodbye was read.
+    pub fn goodbyes(&self) -> BTreeMap<String, u64> {
+        lock(&self.shared.goodbyes).clone()
+    }
+
+    /// When any agent read a byte last.
+    pub fn last_byte(&self) -> &Latest {
+        &self.shared.last_byte
+    }
+
+    /// When any agent read an event last.
+    pub fn last_deliver(&self) -> &Latest {
+        &self.shared.last_deliver
+    }
+
+    /// When a session was closed last.
+    pub fn last_closed(&self) -> &Latest {
+        &self.shared.last_closed
+    }
+}
+
+impl Shared {
+    async fn run(&self, token: &str) {
+        match Box::pin(self.open_one(token)).await {
+            Ok(socket) => {
+                let ended = self.session(socket).await;
+                self.last_closed.mark();
+                self.open.fetch_sub(1, Ordering::Relaxed);
+                if let Err(error) = ended {
+                    lock(&self.failure).get_or_insert(error);
+                }
+            }
+            Err(error) => {
+                lock(&self.failure).get_or_insert(error);
+            }
+        }
+    }
+
+    /// Connects and says hello. A server that is busy is asked again.
+    async fn open_one(&self, token: &str) -> anyhow::Result<Socket> {
+        let _turn = self.gate.acquire().await?;
+        let deadline = Instant::now() + PATIENCE;
+        let mut socket = loop {
+            match connect(self.gateway, token, Arc::clone(&self.last_byte)).await {
+                Ok(socket) => break socket,
+                Err(Error::Http(answer)) if answer.status().as_u16() == 503 && Instant::now() < deadline => {
+                    sleep(Duration::from_millis(100)).await;
+                }
+                Err(Error::Http(answer)) => {
+                    let text = answer.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+                    bail!("the gateway answers {}: {text}", answer.status())
+                }
+                Err(error) => return Err(error).context("cannot connect an agent"),
+            }
+        };
+        socket.send(Message::text(format!(r#"{{"hello":{{"credit":{IN_FLIGHT}}}}}"#))).await?;
+        let answer = timeout(PATIENCE, socket.next()).await?.context("closed before Welcome")??;
+        match serde_json::from_str(answer.to_text()?)? {
+            ServerFrame::Welcome {} => self.open.fetch_add(1, Ordering::Relaxed),
+            other => bail!("{other:?} instead of Welcome"),
+        };
+        Ok(socket)
+    }
+
+    /// Works until the server closes the connection.
+    async fn session(&self, mut socket: Socket) -> anyhow::Result<()> {
+        let mut ping_at = Instant::now() + PING;
+        loop {
+            tokio::select! {
+                message = socket.next() => {
+                    let Some(Ok(message)) = message else { return Ok(()) };
+                    if self.take(&mut socket, message).await?.is_none() {
+                        return Ok(());
+                    }
+                }
+                () = sleep_until(ping_at) => {
+                    ping_at = Instant::now() + PING;
+                    if socket.send(Message::text(r#"{"ping":{}}"#)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in a message and all that came with it, and answers them together. None when the connection is over.
+    async fn take(&self, socket: &mut Socket, first: Message) -> anyhow::Result<Option<()>> {
+        let mut next = Some(Some(Ok(first)));
+        while let Some(message) = next {
+            let Some(Ok(message)) = message else { return Ok(None) };
+            if let Message::Text(text) = &message {
+                for answer in self.frame(text)? {
+                    if socket.feed(answer).await.is_err() {
+                        return Ok(None);
+                    }
+                }
+            }
+            next = socket.next().now_or_never();
+        }
+        Ok(socket.flush().await.ok())
+    }
+
+    fn frame(&self, text: &str) -> anyhow::Result<Vec<Message>> {
+        match serde_json::from_str(text)
+            .with_context(|| format!("a frame that is not understood: {text:.200}"))?
+        {
+            ServerFrame::Deliver(deliver) => {
+                self.last_deliver.mark();
+                self.done(&deliver)
+            }
+            ServerFrame::Goodbye { reason } => {
+                *lock(&self.goodbyes).entry(reason).or_default() += 1;
+                Ok(Vec::new())
+            }
+            ServerFrame::Error { code, message } => bail!("the gateway says {code}: {message}"),
+            ServerFrame::Welcome {} | ServerFrame::Pong {} => Ok(Vec::new()),
+        }
+    }
+
+    fn done(&self, deliver: &Deliver<'_>) -> anyhow::Result<Vec<Message>> {
+        let event = &deliver.event;
+        let seq = event
+            .data
+            .item
+            .number
+            .checked_sub(FIRST_NUMBER)
+            .context("an issue that this tool never opened")?;
+        self.ledger.deliver(Uuid::parse_str(event.id)?, seq, deliver.attempt, std::time::Instant::now());
+        let ack = format!(r#"{{"ack":{{"eventId":"{}"}}}}"#, event.id);
+        Ok(vec![Message::text(ack), Message::text(r#"{"grant":{"credit":1}}"#)])
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

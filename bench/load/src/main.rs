@@ -1,0 +1,56 @@
+//! An open-loop load tool for Nexus, and the floor that it is compared with. README.md says what is measured.
+//!
+//! 1. [`args`] reads the command line, [`machine`] raises limits and refuses data folders in memory;
+//! 2. [`server`] starts Nexus over a generated [`folder`], or the [`floor`], as a child process;
+//! 3. [`fleet`] connects agents, [`load`] posts signed [`body`]s; both tell a [`ledger`];
+//! 4. [`compare`] and [`stop`] run the rounds, [`process`] asks the kernel what the child used;
+//! 5. [`report`] makes one table, or JSON.
+
+mod args;
+mod body;
+mod compare;
+mod fleet;
+mod floor;
+mod folder;
+mod frame;
+mod http;
+mod idle;
+mod ledger;
+mod load;
+mod machine;
+mod process;
+mod report;
+mod server;
+mod socket;
+mod stop;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Verb};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // On an interrupt everything is dropped in order: children end, folders go.
+    let ended = tokio::select! {
+        ended = run(&cli) => ended,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: &Cli) -> anyhow::Result<()> {
+    match &cli.verb {
+        Verb::Compare(args) => compare::run(args, cli.output).await,
+        Verb::Stop(args) => stop::run(args, cli.output).await,
+        Verb::Floor(args) => floor::run(args).await,
+    }
+}
