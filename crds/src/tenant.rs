@@ -149,7 +149,8 @@ pub struct Retention {
 /// How much may wait.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Quota {
-    /// Bytes of events that may wait unacknowledged; webhooks beyond them are answered 503 and come again.
+    /// Bytes of events that may wait unacknowledged; webhooks beyond them are answered 503. ClickUp and Slack send
+    /// those again by themselves, GitHub only when its redelivery is asked for.
     /// Default 1073741824, 1 GiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1024))]

@@ -20,10 +20,7 @@ impl Budget {
     /// A budget of so many bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            used: Arc::new(AtomicUsize::new(0)),
-        }
+        Self { limit, used: Arc::new(AtomicUsize::new(0)) }
     }
 
     /// Bytes that are in use.
@@ -35,10 +32,7 @@ impl Budget {
     /// A share that holds nothing yet.
     #[must_use]
     pub fn share(&self) -> Share {
-        Share {
-            budget: self.clone(),
-            held: 0,
-        }
+        Share { budget: self.clone(), held: 0 }
     }
 }
 
@@ -57,10 +51,7 @@ impl Share {
     pub fn grow(&mut self, bytes: usize) -> Result<(), Exhausted> {
         let limit = self.budget.limit;
         let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= limit);
-        self.budget
-            .used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
-            .map_err(|_| Exhausted)?;
+        self.budget.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).map_err(|_| Exhausted)?;
         self.held += bytes;
         Ok(())
     }

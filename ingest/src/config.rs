@@ -73,11 +73,7 @@ pub struct IngestSettings {
 
 impl Default for IngestSettings {
     fn default() -> Self {
-        Self {
-            body_deadline: Duration::from_secs(10),
-            max_body: 25 << 20,
-            budget: 256 << 20,
-        }
+        Self { body_deadline: Duration::from_secs(10), max_body: 25 << 20, budget: 256 << 20 }
     }
 }
 
@@ -96,9 +92,7 @@ mod tests {
             }),
             secrets: BTreeMap::from([("github".to_owned(), vec![Secret::new("hunter2")])]),
         };
-        let config = IngestConfig {
-            tenants: BTreeMap::from([(tenant, sources)]),
-        };
+        let config = IngestConfig { tenants: BTreeMap::from([(tenant, sources)]) };
         let shown = format!("{config:?}");
         assert!(shown.contains("github") && !shown.contains("hunter2"), "{shown}");
     }

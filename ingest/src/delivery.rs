@@ -44,10 +44,7 @@ impl Unverified {
 
     /// How many bytes the body has.
     #[must_use]
-    #[expect(
-        clippy::len_without_is_empty,
-        reason = "an empty body is as good a body as any here"
-    )]
+    #[expect(clippy::len_without_is_empty, reason = "an empty body is as good a body as any here")]
     pub const fn len(&self) -> usize {
         self.body.len()
     }
@@ -58,11 +55,7 @@ impl Unverified {
     /// When none of the secrets made the signature.
     pub fn verify(self, claim: &Claim, secrets: &[Secret]) -> Result<Verified, Rejected> {
         claim.check(&self.body, secrets)?;
-        Ok(Verified {
-            provider: claim.provider(),
-            headers: self.headers,
-            body: self.body,
-        })
+        Ok(Verified { provider: claim.provider(), headers: self.headers, body: self.body })
     }
 }
 
@@ -106,11 +99,7 @@ impl Verified {
         let form = self
             .header(header::CONTENT_TYPE.as_str())
             .and_then(|value| value.split(';').next())
-            .is_some_and(|media| {
-                media
-                    .trim()
-                    .eq_ignore_ascii_case("application/x-www-form-urlencoded")
-            });
+            .is_some_and(|media| media.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"));
         if form {
             return form_urlencoded::parse(&self.body)
                 .find(|(name, _)| name == "payload")
@@ -129,10 +118,7 @@ impl Verified {
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), self.header(name)?.to_owned())))
             .collect();
-        Raw {
-            headers,
-            body: self.body.clone(),
-        }
+        Raw { headers, body: self.body.clone() }
     }
 }
 

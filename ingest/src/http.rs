@@ -6,7 +6,6 @@
 mod answer;
 mod body;
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ::http::{HeaderMap, Method, header};
@@ -24,7 +23,7 @@ use nexus_store::bus::{Append, Appended, Bus};
 use tokio::sync::watch;
 use uuid::{ContextV7, Uuid};
 
-use self::answer::{Answer, Refusal};
+use self::answer::{Answer, LogLimit, Refusal};
 use crate::budget::{Budget, Share};
 use crate::config::{IngestConfig, IngestSettings};
 use crate::delivery::{Unverified, Verified};
@@ -50,8 +49,7 @@ struct Door {
     budget: Budget,
     /// Counts events of one millisecond, so that ids of one pod sort by acceptance.
     order: Mutex<ContextV7>,
-    /// The second in which a refusal was logged last.
-    logged: AtomicI64,
+    logged: LogLimit,
 }
 
 impl Ingest {
@@ -70,7 +68,7 @@ impl Ingest {
             settings,
             budget: Budget::new(settings.budget),
             order: Mutex::new(ContextV7::new()),
-            logged: AtomicI64::new(i64::MIN),
+            logged: LogLimit::default(),
         }))
     }
 
@@ -84,10 +82,7 @@ impl Ingest {
 /// The routes: `POST /hooks/{namespace}/{tenant}/{source}`. All else is 404, other methods are 405.
 pub fn router(ingest: Ingest) -> Router {
     Router::new()
-        .route(
-            "/hooks/{namespace}/{tenant}/{source}",
-            post(receive).fallback(other_method),
-        )
+        .route("/hooks/{namespace}/{tenant}/{source}", post(receive).fallback(other_method))
         .fallback(elsewhere)
         .with_state(ingest)
 }
@@ -113,7 +108,7 @@ async fn receive(
             let address = (source.tenant.clone(), source.name.clone());
             let result = take(&ingest.0, source, request).await;
             if let Err(refusal) = &result
-                && ingest.0.may_log()
+                && ingest.0.logged.may(refusal.label(), ingest.0.clock.now())
             {
                 answer::log(&address.0, &address.1, refusal);
             }
@@ -164,14 +159,7 @@ async fn take(door: &Door, source: Source, request: Request) -> Result<Answer, R
     let body = body::read(body, &door.settings, &mut share).await?;
     let received = door.clock.now();
     let id = door.next_id(received);
-    let work = Work {
-        id,
-        received,
-        claim,
-        delivery: Unverified::new(head.headers, body),
-        source,
-        share,
-    };
+    let work = Work { id, received, claim, delivery: Unverified::new(head.headers, body), source, share };
     match work.run().await? {
         Made::Challenge(text) => Ok(Answer::Challenge(text)),
         Made::Append(tenant, append, share) => {
@@ -196,12 +184,6 @@ fn plain(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 impl Door {
-    /// One refusal a second is logged, so that strangers cannot fill a disk; all are counted.
-    fn may_log(&self) -> bool {
-        let now = self.clock.now().as_second();
-        self.logged.swap(now, Ordering::Relaxed) != now
-    }
-
     fn next_id(&self, received: Timestamp) -> EventId {
         let seconds = u64::try_from(received.as_second()).unwrap_or_default();
         let nanos = u32::try_from(received.subsec_nanosecond()).unwrap_or_default();
@@ -236,21 +218,9 @@ impl Work {
     }
 
     fn compute(self) -> Result<Made, Refusal> {
-        let Self {
-            id,
-            received,
-            claim,
-            delivery,
-            source,
-            share,
-        } = self;
+        let Self { id, received, claim, delivery, source, share } = self;
         let delivery = delivery.verify(&claim, &source.secrets)?;
-        let edge = Edge {
-            id,
-            received,
-            tenant: &source.tenant,
-            source: &source.name,
-        };
+        let edge = Edge { id, received, tenant: &source.tenant, source: &source.name };
         match normalize::normalize(&delivery, &edge)? {
             Meaning::Challenge(text) => Ok(Made::Challenge(text)),
             Meaning::Event(normalized) => {
@@ -262,11 +232,7 @@ impl Work {
 }
 
 fn append(normalized: Normalized, delivery: &Verified, source: &Source) -> Append {
-    let Normalized {
-        mut event,
-        delivery_key,
-        dedupe_for,
-    } = normalized;
+    let Normalized { mut event, delivery_key, dedupe_for } = normalized;
     Append {
         id: event.id,
         delivery_key,

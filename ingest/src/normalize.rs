@@ -21,13 +21,15 @@ use nexus_core::event::{
 };
 use nexus_core::id::{EventId, TenantKey};
 use nexus_core::kind::Kind;
+use nexus_core::mention::Mentions;
 use sha2::{Digest, Sha256};
 
 pub use bounds::{MAX_EVENT, encode};
 
 use crate::delivery::Verified;
 
-/// How long a delivery key is remembered: as long as any provider sends a delivery again.
+/// How long a delivery key is remembered: as long as github.com lets a delivery be sent again. An Enterprise
+/// Server does for seven days; what it sends after these is a new event of the same change key.
 pub const DEDUPE: Duration = Duration::from_hours(72);
 
 /// The same where a delivery has no identity of its own: two equal bodies may well be two changes, so only
@@ -114,23 +116,22 @@ struct Draft {
     /// What the event tells of; none stands for the delivery itself.
     keys: Vec<String>,
     covers: Vec<String>,
+    /// Whom the event names, all its parts together.
+    mentions: Mentions,
     data: EventData,
 }
 
 impl Draft {
     /// A draft of which nothing is known yet but the provider's name for it.
     fn new(provider: Provider, provider_event: &str, kind: Kind) -> Self {
-        let change = ChangeKey {
-            keys: Vec::new(),
-            covers: Vec::new(),
-            rank: kind.rank(),
-        };
+        let change = ChangeKey { keys: Vec::new(), covers: Vec::new(), rank: kind.rank() };
         Self {
             kind,
             subject: None,
             time: None,
             keys: Vec::new(),
             covers: Vec::new(),
+            mentions: Mentions::default(),
             data: EventData {
                 provider,
                 provider_event: bounds::cut(provider_event, bounds::MAX_NAME),
@@ -155,40 +156,23 @@ impl Draft {
     }
 
     fn link(&mut self, rel: &str, href: impl Into<String>) {
-        self.data.links.push(Link {
-            rel: rel.to_owned(),
-            href: href.into(),
-        });
+        self.data.links.push(Link { rel: rel.to_owned(), href: href.into() });
     }
 
     /// Tells of a changed field, unless nothing is known of either side.
     fn change(&mut self, field: &str, before: Option<String>, after: Option<String>) {
         if before.is_some() || after.is_some() {
-            self.data.changes.push(FieldChange {
-                field: field.to_owned(),
-                before,
-                after,
-            });
+            self.data.changes.push(FieldChange { field: field.to_owned(), before, after });
         }
     }
 
     fn finish(self, edge: &Edge<'_>, delivery_key: &str, dedupe_for: Duration) -> Normalized {
-        let Self {
-            kind,
-            subject,
-            time,
-            mut keys,
-            covers,
-            mut data,
-        } = self;
+        let Self { kind, subject, time, mut keys, covers, mentions, mut data } = self;
+        data.mentions = mentions.into_vec();
         if keys.is_empty() {
             keys.push(format!("{}:{delivery_key}", data.provider.name()));
         }
-        data.change = ChangeKey {
-            keys,
-            covers,
-            rank: kind.rank(),
-        };
+        data.change = ChangeKey { keys, covers, rank: kind.rank() };
         if data.thread_key.is_empty() {
             data.thread_key = format!("{}:{}", data.provider.name(), edge.source);
         }
@@ -209,11 +193,7 @@ impl Draft {
             0..=MAX_KEY => delivery_key.to_owned(),
             _ => hash(delivery_key, 64),
         };
-        Normalized {
-            event,
-            delivery_key: format!("{}:{short}", edge.source),
-            dedupe_for,
-        }
+        Normalized { event, delivery_key: format!("{}:{short}", edge.source), dedupe_for }
     }
 }
 

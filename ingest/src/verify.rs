@@ -54,11 +54,7 @@ impl Claim {
             Provider::Slack => slack::claim(headers, now)?,
             Provider::GitHub => (String::new(), github::digest(headers)?),
         };
-        Ok(Self {
-            provider,
-            prefix,
-            digest,
-        })
+        Ok(Self { provider, prefix, digest })
     }
 
     /// Who is said to have sent it.
@@ -81,11 +77,7 @@ impl Claim {
             mac.update(body);
             fits |= mac.finalize().into_bytes().ct_eq(&self.digest);
         }
-        if fits.into() {
-            Ok(())
-        } else {
-            Err(Rejected::Mismatch)
-        }
+        if fits.into() { Ok(()) } else { Err(Rejected::Mismatch) }
     }
 }
 
@@ -119,12 +111,7 @@ mod tests {
     const SLACK_BODY: &str = "token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c";
 
     /// The three documented vectors: provider, secret, headers, body.
-    type Vector = (
-        Provider,
-        &'static str,
-        Vec<(&'static str, &'static str)>,
-        &'static str,
-    );
+    type Vector = (Provider, &'static str, Vec<(&'static str, &'static str)>, &'static str);
 
     fn vectors() -> [Vector; 3] {
         [
@@ -152,10 +139,7 @@ mod tests {
             (
                 Provider::ClickUp,
                 "secret",
-                vec![(
-                    "x-signature",
-                    "4830bf524f6e29a3e8da953936c6f21c1fea2b9669b825d3e1be293ef3416c8c",
-                )],
+                vec![("x-signature", "4830bf524f6e29a3e8da953936c6f21c1fea2b9669b825d3e1be293ef3416c8c")],
                 r#"{"webhook_id":"7689a169-a000-4985-8676-6902b96d6627","event":"taskCreated","task_id":"c0j"}"#,
             ),
         ]
@@ -184,10 +168,7 @@ mod tests {
     fn the_documented_vectors_hold_with_either_secret_of_a_rotation() {
         for (provider, secret, headers, body) in vectors() {
             for secrets in [&[secret] as &[_], &["other", secret], &[secret, "other"]] {
-                assert_eq!(
-                    verify(provider, secrets, &headers, body.as_bytes(), at(0)),
-                    Ok(())
-                );
+                assert_eq!(verify(provider, secrets, &headers, body.as_bytes(), at(0)), Ok(()));
             }
             for secrets in [&[] as &[_], &["other"], &[""]] {
                 assert_eq!(
@@ -226,31 +207,17 @@ mod tests {
     #[test]
     fn a_stale_timestamp_is_refused_in_both_directions() {
         let (provider, secret, headers, body) = vectors()[1].clone();
-        for (seconds, expected) in [
-            (300, Ok(())),
-            (-300, Ok(())),
-            (301, Err(Rejected::Stale)),
-            (-301, Err(Rejected::Stale)),
-        ] {
-            assert_eq!(
-                verify(provider, &[secret], &headers, body.as_bytes(), at(seconds)),
-                expected
-            );
+        for (seconds, expected) in
+            [(300, Ok(())), (-300, Ok(())), (301, Err(Rejected::Stale)), (-301, Err(Rejected::Stale))]
+        {
+            assert_eq!(verify(provider, &[secret], &headers, body.as_bytes(), at(seconds)), expected);
         }
-        for odd in [
-            "9223372036854775807",
-            "-9223372036854775808",
-            "1531420618.0",
-            "",
-            " 1531420618",
-            "+1531420618",
-        ] {
+        for odd in
+            ["9223372036854775807", "-9223372036854775808", "1531420618.0", "", " 1531420618", "+1531420618"]
+        {
             let mut headers = headers.clone();
             headers[1].1 = odd;
-            assert!(
-                verify(provider, &[secret], &headers, body.as_bytes(), at(0)).is_err(),
-                "{odd}"
-            );
+            assert!(verify(provider, &[secret], &headers, body.as_bytes(), at(0)).is_err(), "{odd}");
         }
     }
 

@@ -1,11 +1,12 @@
 //! The stop lane: the latch as one process holds it, its file, and the gate that all who act must ask.
 //!
 //! The order of the two halves of a change matters. A stop takes effect first and is written then: it must
-//! not wait for a disk. A release is written first and takes effect then: a crash in between leaves the stop.
+//! not wait for a disk, nor for somebody else who waits for one. A release is written first and takes effect
+//! then: a crash in between leaves the stop. What a list orders of both is done in this order, too.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nexus_core::id::{AgentId, TenantKey};
 use nexus_core::selector::Labels;
@@ -87,13 +88,17 @@ struct LatchFile {
 pub struct StopLane {
     path: PathBuf,
     latch: watch::Sender<Arc<Latch>>,
-    known: Mutex<Known>,
+    /// Held for moments only, never over a write.
+    state: Mutex<State>,
+    /// Held over each write of the file; what was written last.
+    written: Mutex<Option<Arc<Latch>>>,
 }
 
-#[derive(Debug, Default)]
-struct Known {
+#[derive(Debug)]
+struct State {
+    latch: Arc<Latch>,
     agents: Vec<KnownAgent>,
-    /// Whether the file lags behind the latch, because writing it failed.
+    /// Whether the file lags behind the latch.
     unsaved: bool,
 }
 
@@ -130,11 +135,12 @@ impl StopLane {
     /// # Errors
     /// When the file is there but cannot be read or is damaged.
     pub fn open(path: &Path) -> Result<Self, LaneError> {
-        let latch = read(path)?;
+        let latch = Arc::new(read(path)?);
         Ok(Self {
             path: path.to_owned(),
-            latch: watch::Sender::new(Arc::new(latch)),
-            known: Mutex::default(),
+            latch: watch::Sender::new(Arc::clone(&latch)),
+            state: Mutex::new(State { latch, agents: Vec::new(), unsaved: false }),
+            written: Mutex::new(None),
         })
     }
 
@@ -144,16 +150,23 @@ impl StopLane {
         StopGate(self.latch.subscribe())
     }
 
-    /// Takes in a full list of the policies as they stand.
+    /// Takes in a full list of the policies as they stand. Blocks on the disk, but only after every stop of the
+    /// list is in force.
     ///
     /// # Errors
     /// When the latch file cannot be written: a stop is in force nevertheless, a release is not, and the next
     /// call tries again.
     pub fn observe(&self, policies: &[Policy]) -> Result<Merged, LaneError> {
-        let mut known = self.lock();
-        let mut latch = (*self.latch.borrow()).as_ref().clone();
-        let merged = latch.merge(policies, known.agents.iter().map(KnownAgent::subject));
-        self.apply(&mut known, latch, &merged)?;
+        let tightened = self.update(|latch, agents| latch.tighten(policies, agents.iter().map(KnownAgent::subject)));
+        for engagement in &tightened.engaged {
+            tracing::warn!(%engagement, "stop engaged");
+        }
+        let mut merged = self.settle(Some(policies))?;
+        for engagement in &merged.released {
+            tracing::warn!(%engagement, "stop released");
+        }
+        merged.engaged = tightened.engaged;
+        merged.changed |= tightened.changed;
         Ok(merged)
     }
 
@@ -162,53 +175,70 @@ impl StopLane {
     /// # Errors
     /// When the latch file cannot be written; see [`StopLane::observe`].
     pub fn know(&self, agents: Vec<KnownAgent>) -> Result<(), LaneError> {
-        let mut known = self.lock();
-        let mut latch = (*self.latch.borrow()).as_ref().clone();
-        let changed = latch.remember(agents.iter().map(KnownAgent::subject));
-        known.agents = agents;
-        self.apply(
-            &mut known,
-            latch,
-            &Merged {
-                changed,
-                ..Merged::default()
-            },
-        )
+        lock(&self.state).agents = agents;
+        self.update(|latch, agents| Merged {
+            changed: latch.remember(agents.iter().map(KnownAgent::subject)),
+            ..Merged::default()
+        });
+        self.settle(None).map(drop)
     }
 
-    fn apply(&self, known: &mut Known, latch: Latch, merged: &Merged) -> Result<(), LaneError> {
-        if !merged.changed && !known.unsaved {
-            return Ok(());
+    /// Changes the latch in a way that only stops more, and puts it in force at once.
+    fn update(&self, change: impl FnOnce(&mut Latch, &[KnownAgent]) -> Merged) -> Merged {
+        let mut state = lock(&self.state);
+        let mut latch = (*state.latch).clone();
+        let merged = change(&mut latch, &state.agents);
+        if merged.changed {
+            self.put(&mut state, Arc::new(latch));
         }
-        let latch = Arc::new(latch);
-        let loosens = !merged.released.is_empty();
-        if !loosens {
-            self.publish(&latch);
-        }
-        known.unsaved = true;
-        write(&self.path, &latch)?;
-        known.unsaved = false;
-        if loosens {
-            self.publish(&latch);
-        }
-        for engagement in &merged.engaged {
-            tracing::warn!(%engagement, "stop engaged");
-        }
-        for engagement in &merged.released {
-            tracing::warn!(%engagement, "stop released");
-        }
-        Ok(())
+        merged
     }
 
-    fn publish(&self, latch: &Arc<Latch>) {
-        self.latch.send_replace(Arc::clone(latch));
-        metrics::gauge!("nexus_stop_engagements").set(count(latch.engagements().count()));
-        metrics::gauge!("nexus_stop_alarms").set(count(latch.alarms().len()));
+    /// Writes what is in force, with what `policies` release left out, and then lets that go.
+    fn settle(&self, policies: Option<&[Policy]>) -> Result<Merged, LaneError> {
+        let mut written = lock(&self.written);
+        loop {
+            let (base, unsaved) = {
+                let state = lock(&self.state);
+                (Arc::clone(&state.latch), state.unsaved)
+            };
+            let mut next = (*base).clone();
+            // The agents are known to the latch already; binding them again would change nothing.
+            let merged = policies.map_or_else(Merged::default, |policies| next.merge(policies, []));
+            if !merged.changed && !unsaved {
+                return Ok(merged);
+            }
+            let next = Arc::new(next);
+            if written.as_ref() != Some(&next) {
+                *written = None;
+                write(&self.path, &next)?;
+                *written = Some(Arc::clone(&next));
+            }
+            let mut state = lock(&self.state);
+            // Somebody tightened meanwhile: what was written says less than what must be kept.
+            if Arc::ptr_eq(&state.latch, &base) {
+                self.put(&mut state, next);
+                state.unsaved = false;
+                return Ok(merged);
+            }
+        }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Puts a latch in force.
+    fn put(&self, state: &mut State, latch: Arc<Latch>) {
+        state.unsaved = true;
+        if state.latch != latch {
+            self.latch.send_replace(Arc::clone(&latch));
+            metrics::gauge!("nexus_stop_engagements").set(count(latch.engagements().count()));
+            metrics::gauge!("nexus_stop_alarms").set(count(latch.alarms().len()));
+        }
+        state.latch = latch;
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic cannot leave these half changed: they are replaced whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "policies are counted in tens")]
@@ -345,6 +375,41 @@ mod tests {
         std::fs::remove_dir(&block).unwrap();
         lane.observe(&[policy(3, false, Some("1f2e3d4c-2"))]).unwrap();
         assert!(runs(&lane.gate()));
+    }
+
+    #[test]
+    fn a_list_that_releases_one_and_orders_another_stops_without_a_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let lane = StopLane::open(&folder.path().join("latch.json")).unwrap();
+        let squad = |generation, stop, release: Option<&str>| Policy {
+            name: "stop-squad".into(),
+            uid: "aaaa3d4c-0000-4000-8000-000000000002".into(),
+            targets: Targets { tenants: vec!["other/other".parse().unwrap()], ..Targets::default() },
+            ..policy(generation, stop, release)
+        };
+        lane.observe(&[squad(1, true, None)]).unwrap();
+        assert!(runs(&lane.gate()), "the stop means another tenant");
+        std::fs::create_dir(folder.path().join("latch.json.tmp")).unwrap();
+        let both = [squad(2, false, Some("aaaa3d4c-1")), policy(2, true, None)];
+        assert!(lane.observe(&both).is_err());
+        assert!(!runs(&lane.gate()));
+        assert_eq!(lane.gate().latch().engagements().count(), 2, "nothing is released that is not written");
+        std::fs::remove_dir(folder.path().join("latch.json.tmp")).unwrap();
+        let merged = lane.observe(&both).unwrap();
+        assert_eq!(merged.released.len(), 1);
+        assert!(!runs(&lane.gate()));
+    }
+
+    #[test]
+    fn an_idle_lane_writes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("latch.json");
+        let lane = StopLane::open(&path).unwrap();
+        lane.observe(&[policy(2, true, None)]).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(!lane.observe(&[policy(2, true, None)]).unwrap().changed);
+        lane.know(vec![]).unwrap();
+        assert!(!path.exists());
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! The shell of a pod: what every role needs around its work, and nothing of the work itself.
 //!
-//! It refuses to know a provider, an agent or a store. It owns tasks, serves HTTP with deadlines, says whether
+//! It refuses to know a provider, a protocol or a store. It owns tasks, serves HTTP with deadlines, says whether
 //! the pod is ready, and holds the stop lane, which must work when everything else does not.
 //!
 //! The flow, in five lines:

@@ -44,13 +44,13 @@ impl Tasks {
     }
 
     /// Starts a task. It should end soon after the drain token is cancelled, and not before.
-    pub fn start<E: std::fmt::Display>(
+    pub fn start<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
         &mut self,
         name: &'static str,
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
         self.set
-            .spawn(async move { (name, task.await.map_err(|error| error.to_string())) });
+            .spawn(async move { (name, task.await.map_err(|error| chain(error.into().as_ref()))) });
     }
 
     /// Runs until drained, then gives the tasks `grace` to end and aborts what is left.
@@ -69,7 +69,16 @@ impl Tasks {
                 }
             }
         }
-        let all = async { while self.set.join_next().await.is_some() {} };
+        let role = self.role;
+        let all = async {
+            while let Some(ended) = self.set.join_next().await {
+                match ended {
+                    Ok((_, Ok(()))) => {}
+                    Ok((task, Err(error))) => tracing::warn!(role, task, error, "a task ended badly in the drain"),
+                    Err(error) => tracing::warn!(role, %error, "a task panicked in the drain"),
+                }
+            }
+        };
         if tokio::time::timeout(grace, all).await.is_err() {
             tracing::warn!(
                 role = self.role,
@@ -94,6 +103,18 @@ impl Tasks {
             how,
         }
     }
+}
+
+/// An error and its causes, as one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
 }
 
 #[cfg(test)]

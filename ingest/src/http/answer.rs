@@ -1,10 +1,13 @@
 //! Answers. Each says what is wrong and how to mend it, and nothing that helps to guess a signature.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ::http::{HeaderValue, Method, StatusCode, header};
 use axum::Json;
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 use nexus_core::id::{EventId, TenantKey};
 use nexus_store::bus::BusError;
 use serde::Serialize;
@@ -70,7 +73,7 @@ impl From<BusError> for Refusal {
 
 impl Refusal {
     /// The variant's name: the metric's label and the `error` of the answer.
-    const fn label(&self) -> &'static str {
+    pub(super) const fn label(&self) -> &'static str {
         match self {
             Self::UnknownSource => "unknown_source",
             Self::Method(_) => "method",
@@ -146,15 +149,9 @@ pub(super) fn give(provider: &'static str, result: Result<Answer, Refusal>) -> R
         Ok(Answer::Duplicate(event)) => accepted(event, true),
         Ok(Answer::Challenge(text)) => {
             let headers = [
-                (
-                    header::CONTENT_TYPE,
-                    HeaderValue::from_static("text/plain; charset=utf-8"),
-                ),
+                (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
                 // The text is the provider's: no browser shall take it for a page.
-                (
-                    header::X_CONTENT_TYPE_OPTIONS,
-                    HeaderValue::from_static("nosniff"),
-                ),
+                (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
             ];
             (headers, text).into_response()
         }
@@ -163,10 +160,7 @@ pub(super) fn give(provider: &'static str, result: Result<Answer, Refusal>) -> R
 }
 
 fn refuse(refusal: &Refusal) -> Response {
-    let problem = Problem {
-        error: refusal.label(),
-        message: &refusal.to_string(),
-    };
+    let problem = Problem { error: refusal.label(), message: &refusal.to_string() };
     let mut response = (refusal.status(), Json(problem)).into_response();
     let headers = response.headers_mut();
     if let Some(after) = refusal.retry_after() {
@@ -176,6 +170,20 @@ fn refuse(refusal: &Refusal) -> Response {
         headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
     }
     response
+}
+
+/// One refusal a second of each outcome is logged, so that strangers cannot fill a disk, and cannot hide by
+/// their bad signatures that nothing can be written either. All are counted.
+#[derive(Debug, Default)]
+pub(super) struct LogLimit(Mutex<BTreeMap<&'static str, i64>>);
+
+impl LogLimit {
+    /// Whether the outcome may be logged now; if so, it may not again in this second.
+    pub(super) fn may(&self, outcome: &'static str, now: Timestamp) -> bool {
+        let second = now.as_second();
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.insert(outcome, second) != Some(second)
+    }
 }
 
 /// Logs a refusal of a known source: it is news for whoever runs the hook. Deliveries that went well, and
@@ -195,6 +203,19 @@ pub(super) fn log(tenant: &TenantKey, source: &str, refusal: &Refusal) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_outcome_is_logged_once_a_second_whatever_others_do() {
+        let limit = LogLimit::default();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let storage = Refusal::Storage(BusError::Closed);
+        let stranger = Refusal::Signature(Rejected::Mismatch);
+        assert!(limit.may(stranger.label(), at(1)));
+        assert!(!limit.may(stranger.label(), at(1)));
+        assert!(limit.may(storage.label(), at(1)), "a stranger hides no fault of ours");
+        assert!(!limit.may(storage.label(), at(1)));
+        assert!(limit.may(stranger.label(), at(2)) && limit.may(storage.label(), at(2)));
+    }
 
     #[test]
     fn no_refusal_is_401_or_410_and_each_503_says_when() {
@@ -217,10 +238,7 @@ mod tests {
         for refusal in refusals {
             let response = refuse(&refusal);
             let status = response.status();
-            assert!(
-                status != StatusCode::UNAUTHORIZED && status != StatusCode::GONE,
-                "{refusal}"
-            );
+            assert!(status != StatusCode::UNAUTHORIZED && status != StatusCode::GONE, "{refusal}");
             let says_when = response.headers().contains_key(header::RETRY_AFTER);
             assert_eq!(status == StatusCode::SERVICE_UNAVAILABLE, says_when, "{refusal}");
         }

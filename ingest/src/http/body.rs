@@ -24,9 +24,7 @@ pub(super) async fn read(body: Body, settings: &IngestSettings, share: &mut Shar
     let reading = collect(body, settings.max_body, share);
     match tokio::time::timeout(settings.body_deadline, reading).await {
         Ok(read) => read,
-        Err(_) => Err(Refusal::Slow {
-            seconds: settings.body_deadline.as_secs(),
-        }),
+        Err(_) => Err(Refusal::Slow { seconds: settings.body_deadline.as_secs() }),
     }
 }
 

@@ -8,13 +8,15 @@ use nexus_core::event::{EventData, StandardEvent};
 pub const MAX_EVENT: usize = 960 << 10;
 
 /// The longest text; GitHub's longest is 65,536 characters of up to four bytes.
-const MAX_TEXT: usize = 256 << 10;
+pub(super) const MAX_TEXT: usize = 256 << 10;
 /// The longest title.
 const MAX_TITLE: usize = 1 << 10;
 /// The longest value of a changed field.
 const MAX_VALUE: usize = 16 << 10;
 /// The most labels, links, changes and names of people.
 const MAX_LIST: usize = 100;
+/// The longest id and name of somebody who is mentioned: with [`MAX_LIST`] of them an event still is short.
+const MAX_MENTION: usize = 255;
 /// The longest name of an event.
 pub(super) const MAX_NAME: usize = 128;
 
@@ -23,11 +25,12 @@ pub(super) fn cut(text: &str, max: usize) -> String {
     if text.len() <= max {
         return text.to_owned();
     }
-    let mut end = max.saturating_sub('…'.len_utf8());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}…", &text[..end])
+    format!("{}…", head(text, max.saturating_sub('…'.len_utf8())))
+}
+
+/// The beginning of a text, at most so many bytes long.
+pub(super) fn head(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
 }
 
 /// Cuts what is too long.
@@ -39,6 +42,12 @@ pub(super) fn bound(data: &mut EventData) {
     };
     shorten(&mut data.title, MAX_TITLE);
     shorten(&mut data.text, MAX_TEXT);
+    // A cut id would be another's.
+    data.mentions.retain(|mention| mention.id.len() <= MAX_MENTION);
+    data.mentions.truncate(MAX_LIST);
+    for mention in &mut data.mentions {
+        shorten(&mut mention.name, MAX_MENTION);
+    }
     data.labels.truncate(MAX_LIST);
     data.links.truncate(MAX_LIST);
     data.changes.truncate(MAX_LIST);
@@ -51,7 +60,8 @@ pub(super) fn bound(data: &mut EventData) {
     }
 }
 
-/// The event as JSON, at most [`MAX_EVENT`] bytes long: a longer one loses its changes, then most of its text.
+/// The event as JSON, at most [`MAX_EVENT`] bytes long: a longer one loses its changes and most of its text, then
+/// all that has no bound of its own. It keeps its mentions, as they say whose event it is.
 ///
 /// # Panics
 /// Never: events have string keys only, so their JSON cannot fail.
@@ -70,7 +80,9 @@ pub fn encode(event: &mut StandardEvent) -> Bytes {
         event.data.text = None;
         event.data.labels.clear();
         event.data.links.clear();
-        event.data.mentions.clear();
+        if let Some(item) = &mut event.data.item {
+            item.assignees.clear();
+        }
         bytes = json(event);
     }
     bytes.into()
@@ -78,7 +90,37 @@ pub fn encode(event: &mut StandardEvent) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn an_event_of_whatever_length_is_short_and_keeps_its_mentions() {
+        // The sign takes six bytes in JSON.
+        let long = |len: usize| "\u{1}".repeat(len);
+        let mention = |id: String, name: String| json!({"kind": "user", "id": id, "name": name});
+        let mut mentions: Vec<_> =
+            (0..100).map(|n| mention(format!("{n}{}", long(250)), long(2048))).collect();
+        mentions.insert(50, mention(long(2048), "an id that is none".into()));
+        let mut event: StandardEvent = serde_json::from_value(json!({
+            "specversion": "1.0", "id": "0190163d-8694-739b-aea5-966c26f8ad91", "source": "/hooks/a/a/slack",
+            "type": "dev.nexus.NewMessage.v1", "time": "2026-11-24T07:00:00Z", "datacontenttype": "application/json",
+            "tenant": "a/a", "receivedtime": "2026-11-24T07:00:00Z",
+            "data": {
+                "provider": "slack", "providerEvent": "message", "threadKey": long(2048), "enriched": true,
+                "change": {"keys": ["k"], "rank": "birth"}, "mentions": mentions,
+                "title": long(4096), "text": long(1 << 20), "labels": vec![long(2048); 200],
+                "links": vec![json!({"rel": "file", "href": long(2048)}); 200],
+                "item": {"id": "1", "assignees": vec![long(2048); 200]},
+                "changes": vec![json!({"field": "f", "before": long(1 << 15)}); 200],
+            },
+        }))
+        .unwrap();
+        bound(&mut event.data);
+        assert!(encode(&mut event).len() <= MAX_EVENT);
+        assert_eq!(event.data.mentions.len(), 100);
+        assert!(event.data.mentions.iter().all(|mention| mention.id.len() < 255));
+    }
 
     #[test]
     fn a_cut_keeps_characters_whole() {

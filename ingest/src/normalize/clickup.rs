@@ -1,13 +1,16 @@
 //! ClickUp, API v2. One change fires several events under one history id, and the history item's `field` says
 //! more than the event's name: it is what classifies.
 //!
-//! Change key: the history id, one per item. Delivery key: webhook, event and history ids; where an event has
-//! no history, the body. Source: ClickUp's webhooks and task payloads pages.
+//! Change key: the history id, one per item; of comments their text too. Delivery key: webhook, event and
+//! history ids; where an event has no history, the body. What may happen again with the same body, and the edit
+//! of a comment, is a change of its own whenever it is accepted. Source: ClickUp's webhooks and task payloads
+//! pages.
 
 mod body;
 mod comment;
 mod field;
 
+use jiff::Timestamp;
 use nexus_core::event::{Actor, Item, Provider};
 use nexus_core::kind::Kind;
 
@@ -17,6 +20,15 @@ use super::{DEDUPE, DEDUPE_BY_CONTENT, Draft, Edge, Malformed, Normalized, hash,
 
 /// More history items than this in one event are keyed as a whole.
 const MAX_KEYS: usize = 256;
+
+/// The event that says of itself that a comment was edited. Beside it comes a `taskUpdated`, as with a post.
+const EDITED: &str = "taskCommentUpdated";
+
+/// ClickUp sends the twins of one change within seconds; a later one comes again after a failure.
+const TWIN_SECONDS: i64 = 60;
+
+/// Ids longer than this are hashed; ClickUp's have less than forty characters.
+const MAX_ID: usize = 64;
 
 pub(super) fn normalize(json: &str, edge: &Edge<'_>) -> Result<Normalized, Malformed> {
     let mut mended = String::new();
@@ -32,17 +44,20 @@ pub(super) fn normalize(json: &str, edge: &Edge<'_>) -> Result<Normalized, Malfo
     }
     let webhook = body.webhook_id.word().unwrap_or("-");
     let ids: Vec<_> = items().filter_map(|item| identity(item)).collect();
+    // A comment may be edited back to what it once said, and ClickUp repeats the ids: it only comes again at
+    // once where it is the same edit.
+    let again = draft.kind == Kind::CommentEdited || ids.is_empty() && !once(name);
+    let dedupe = if again { DEDUPE_BY_CONTENT } else { DEDUPE };
     // An item without an id is known by nothing but the body.
     if ids.is_empty() || ids.len() > MAX_KEYS || ids.len() < items().count() {
         let resource = resource(&body).map_or("-", |(_, id)| id);
         let content = hash(json, 32);
-        let key = format!("clickup:{name}:{resource}:{content}");
-        keys(&mut draft, &body, vec![key]);
-        let dedupe = if ids.is_empty() && !once(name) {
-            DEDUPE_BY_CONTENT
+        let key = if again {
+            format!("clickup:{name}:{resource}:{}", edge.id)
         } else {
-            DEDUPE
+            format!("clickup:{name}:{resource}:{content}")
         };
+        keys(&mut draft, &body, vec![key]);
         return Ok(draft.finish(edge, &format!("{webhook}:{name}:{resource}:{content}"), dedupe));
     }
     let mut sorted = ids.clone();
@@ -57,16 +72,30 @@ pub(super) fn normalize(json: &str, edge: &Edge<'_>) -> Result<Normalized, Malfo
     });
     let changes = changes.collect();
     keys(&mut draft, &body, changes);
-    Ok(draft.finish(edge, &format!("{webhook}:{name}:{identity}"), DEDUPE))
+    if name == EDITED && !with_its_post(draft.time, edge.received) {
+        // No earlier text can hold it back; its twin under another name is held back by what it covers.
+        draft.covers.append(&mut draft.keys);
+        draft.keys.push(format!("clickup:{name}:{}", edge.id));
+    }
+    Ok(draft.finish(edge, &format!("{webhook}:{name}:{identity}"), dedupe))
+}
+
+/// Whether an edit was received so soon after its comment was posted that it may be what ClickUp sends along
+/// with a post: then the same text is the same change. Only an edit back within that time goes unheard.
+fn with_its_post(posted: Option<Timestamp>, received: Timestamp) -> bool {
+    posted.is_some_and(|posted| received.duration_since(posted).as_secs() < TWIN_SECONDS)
 }
 
 /// What a history item is known by. The edit of a comment repeats the id and the date of the post, so that of
 /// comments the text counts too.
 fn identity(item: &HistoryItem<'_>) -> Option<String> {
-    let id = item.id.word()?;
+    let id = match item.id.word()? {
+        long if long.len() > MAX_ID => hash(long, 32),
+        id => id.to_owned(),
+    };
     Some(match comment::text(item) {
         Some(text) if item.is_comment() => format!("{id}:{}", hash(&text, 8)),
-        _ => id.to_owned(),
+        _ => id,
     })
 }
 
@@ -96,10 +125,7 @@ fn classify(name: &str, body: &Body<'_>) -> Kind {
         "taskCreated" => return Kind::NewWorkItem,
         "taskDeleted" => return Kind::WorkItemDeleted,
         _ if name.starts_with("task") => {}
-        _ if ["list", "folder", "space", "goal", "keyResult"]
-            .iter()
-            .any(|noun| name.starts_with(noun)) =>
-        {
+        _ if ["list", "folder", "space", "goal", "keyResult"].iter().any(|noun| name.starts_with(noun)) => {
             return Kind::ProjectUpdated;
         }
         _ => return Kind::Unclassified,
@@ -107,11 +133,12 @@ fn classify(name: &str, body: &Body<'_>) -> Kind {
     if items().any(|item| item.field.is("task_creation")) {
         return Kind::NewWorkItem;
     }
-    if name == "taskCommentUpdated" {
-        return Kind::CommentEdited;
-    }
-    if name == "taskCommentPosted" || items().any(HistoryItem::is_comment) {
+    if name == "taskCommentPosted" {
         return Kind::NewComment;
+    }
+    // A `taskUpdated` of a comment comes with posts and with edits, and does not say with which.
+    if name == EDITED || items().any(HistoryItem::is_comment) {
+        return Kind::CommentEdited;
     }
     let status = items().filter(|item| item.field.is("status")).last();
     match status.map(|item| (item.before.is_finished(), item.after.is_finished())) {
@@ -131,10 +158,7 @@ fn place(draft: &mut Draft, body: &Body<'_>) {
             data.thread_key = format!("clickup:{id}");
             data.project_key = list.or_else(|| body.list_id.word()).map(str::to_owned);
             data.url = Some(format!("https://app.clickup.com/t/{id}"));
-            data.item = Some(Item {
-                id: id.to_owned(),
-                ..Item::default()
-            });
+            data.item = Some(Item { id: id.to_owned(), ..Item::default() });
             draft.subject = Some(id.to_owned());
         }
         Some((noun, id)) => {

@@ -12,7 +12,7 @@ mod work;
 use nexus_core::event::{Actor, Provider};
 use nexus_core::mention::Mentions;
 
-use self::body::Body;
+use self::body::{Body, Comment, Person};
 use super::lenient::decode;
 use super::{DEDUPE, Draft, Edge, Malformed, Normalized, bounds, moment};
 use crate::delivery::Verified;
@@ -26,11 +26,7 @@ pub(super) fn normalize(delivery: &Verified, json: &str, edge: &Edge<'_>) -> Res
     let guid = required(delivery, DELIVERY)?;
     let mut mended = String::new();
     let body: Body<'_> = decode(json, &mut mended)?;
-    let told = Told {
-        name,
-        action: body.action.word().unwrap_or_default(),
-        body: &body,
-    };
+    let told = Told { name, action: body.action.word().unwrap_or_default(), body: &body };
     let provider_event = match told.action {
         "" => name.to_owned(),
         action => format!("{name}.{action}"),
@@ -73,19 +69,13 @@ impl<'t> Told<'t> {
     fn place(&self) -> &'t str {
         let organization = || self.body.organization.get()?.login.word();
         let account = || self.body.installation.get()?.account.get()?.login.word();
-        self.repo()
-            .or_else(organization)
-            .or_else(account)
-            .unwrap_or(self.name)
+        self.repo().or_else(organization).or_else(account).unwrap_or(self.name)
     }
 }
 
 /// A header that must be there, be plain and not be endless.
 fn required<'d>(delivery: &'d Verified, name: &'static str) -> Result<&'d str, Malformed> {
-    delivery
-        .header(name)
-        .filter(|value| plain(value))
-        .ok_or(Malformed::Header(name))
+    delivery.header(name).filter(|value| plain(value)).ok_or(Malformed::Header(name))
 }
 
 fn plain(value: &str) -> bool {
@@ -119,7 +109,9 @@ fn describe(draft: &mut Draft, told: &Told<'_>) {
 fn actor(told: &Told<'_>) -> Option<Actor> {
     let body = told.body;
     let made = match told.action {
-        "created" | "submitted" => body.comment.get().map(|comment| &comment.by_app),
+        // A person may edit what an App wrote in another's name; the App edits under the name it wrote in.
+        "edited" if !is_author(body) => None,
+        "created" | "submitted" | "edited" => written(body).map(|comment| &comment.by_app),
         "opened" => body.issue.get().map(|issue| &issue.by_app),
         _ => None,
     };
@@ -135,11 +127,7 @@ fn actor(told: &Told<'_>) -> Option<Actor> {
         _ if told.action == "created" => body.comment.get().and_then(|comment| comment.user.get()),
         _ => None,
     };
-    let person = body
-        .sender
-        .get()
-        .filter(|sender| sender.handle().is_some())
-        .or(author)?;
+    let person = body.sender.get().filter(|sender| sender.handle().is_some()).or(author)?;
     let handle = person.handle()?;
     Some(Actor {
         id: person.id.owned().unwrap_or_else(|| handle.to_owned()),
@@ -148,8 +136,21 @@ fn actor(told: &Told<'_>) -> Option<Actor> {
     })
 }
 
+/// The comment or review that an event is about.
+fn written<'b>(body: &'b Body<'b>) -> Option<&'b Comment<'b>> {
+    body.comment.get().or_else(|| body.review.get())
+}
+
+/// Whether the sender wrote the comment or review, as far as both are told.
+fn is_author(body: &Body<'_>) -> bool {
+    let author = || written(body)?.user.get()?.handle();
+    let sender = body.sender.get().and_then(Person::handle);
+    sender.is_none() || author().is_none() || sender == author()
+}
+
 /// Adds everybody whom a Markdown text names. GitHub hides HTML comments, and issue templates are full of them.
 fn scan(mentions: &mut Mentions, text: &str) {
+    let text = bounds::head(text, bounds::MAX_TEXT);
     if !text.contains("<!--") {
         return mentions.scan(text);
     }
@@ -177,11 +178,7 @@ mod tests {
         let names = |text: &str| {
             let mut mentions = Mentions::default();
             scan(&mut mentions, text);
-            mentions
-                .into_vec()
-                .into_iter()
-                .map(|mention| mention.id)
-                .collect::<Vec<_>>()
+            mentions.into_vec().into_iter().map(|mention| mention.id).collect::<Vec<_>>()
         };
         assert_eq!(names("<!-- cc @nobody --> @coder <!-- @open"), ["coder"]);
         assert_eq!(names("@a <!----> @b"), ["a", "b"]);

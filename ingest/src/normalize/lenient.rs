@@ -3,7 +3,10 @@
 //!
 //! Numbers keep their digits: ids beyond 64 bits and Slack's timestamps are taken as they are written.
 
+mod counted;
+
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -12,6 +15,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use self::counted::Counted;
 use super::Malformed;
 
 /// The longest text that is taken for an id, a name or an address.
@@ -19,6 +23,12 @@ pub(crate) const MAX_WORD: usize = 2048;
 
 /// The most elements of one array that are looked at; more than any provider sends.
 const MAX_LIST: usize = 4096;
+
+/// The most objects and list elements that one body is decoded to; some megabytes of memory.
+const MAX_NODES: usize = 20_000;
+
+/// The longest body that is rewritten if it has a key twice, which takes many times its length.
+const MAX_MENDED: usize = 1 << 20;
 
 /// The visits of everything that is neither an object nor an array.
 macro_rules! scalars {
@@ -56,19 +66,27 @@ pub(super) fn decode<'a, T>(json: &'a str, mended: &'a mut String) -> Result<T, 
 where
     T: Deserialize<'a> + Default,
 {
-    if let Ok(body) = serde_json::from_str::<Maybe<T>>(json) {
-        return Ok(body.take().unwrap_or_default());
+    if let Ok(body) = bounded(json) {
+        return Ok(body.unwrap_or_default());
     }
-    serde_json::from_str::<IgnoredAny>(json).map_err(|source| Malformed::NotJson {
-        line: source.line(),
-        column: source.column(),
-    })?;
+    serde_json::from_str::<IgnoredAny>(json)
+        .map_err(|source| Malformed::NotJson { line: source.line(), column: source.column() })?;
+    if json.len() > MAX_MENDED {
+        return Ok(T::default());
+    }
     let value = serde_json::from_str::<serde_json::Value>(json).unwrap_or_default();
     *mended = value.to_string();
-    Ok(serde_json::from_str::<Maybe<T>>(mended)
-        .ok()
-        .and_then(Maybe::take)
-        .unwrap_or_default())
+    Ok(bounded(mended).ok().flatten().unwrap_or_default())
+}
+
+/// Decodes at most [`MAX_NODES`] objects and elements; beyond, lists end and objects are absent.
+fn bounded<'a, T: Deserialize<'a>>(json: &'a str) -> Result<Option<T>, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let left = Cell::new(MAX_NODES);
+    let counted = Counted { of: &mut deserializer, left: &left };
+    let body = Maybe::deserialize(counted)?;
+    deserializer.end()?;
+    Ok(body.take())
 }
 
 /// A string, or a number as it is written; anything else is absent.
@@ -428,27 +446,15 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_digits() {
-        with(
-            r#"{"id": 1700000000.000100, "name": 12345678901234567890123}"#,
-            |body| {
-                assert_eq!(body.id.text(), Some("1700000000.000100"));
-                assert_eq!(body.name.text(), Some("12345678901234567890123"));
-            },
-        );
+        with(r#"{"id": 1700000000.000100, "name": 12345678901234567890123}"#, |body| {
+            assert_eq!(body.id.text(), Some("1700000000.000100"));
+            assert_eq!(body.name.text(), Some("12345678901234567890123"));
+        });
     }
 
     #[test]
     fn a_wrong_type_is_an_absent_field() {
-        for wrong in [
-            "null",
-            "true",
-            "1",
-            "\"x\"",
-            "[]",
-            "[[{}], 1]",
-            "{\"id\": {}}",
-            "1e999",
-        ] {
+        for wrong in ["null", "true", "1", "\"x\"", "[]", "[[{}], 1]", "{\"id\": {}}", "1e999"] {
             let json = format!(
                 r#"{{"id": "a", "on": {wrong}, "child": {wrong}, "children": {wrong}, "free": {wrong}, "any": {wrong}}}"#
             );
@@ -499,5 +505,72 @@ mod tests {
         });
         let json = format!(r#"{{"children": [{}0]}}"#, "0,".repeat(10_000));
         with(&json, |body| assert_eq!(body.children.0.len(), MAX_LIST));
+    }
+
+    /// A value that may lie in lists and in objects of its own type.
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default)]
+    struct Tree<'a> {
+        #[serde(borrow)]
+        id: Text<'a>,
+        list: List<Maybe<Tree<'a>>>,
+        any: Read<'a, Leaf<'a>>,
+        left: Maybe<Tree<'a>>,
+        right: Maybe<Tree<'a>>,
+        last: Text<'a>,
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default)]
+    struct Leaf<'a> {
+        #[serde(borrow)]
+        list: List<Maybe<Child<'a>>>,
+    }
+
+    impl Tree<'_> {
+        /// How many objects and elements there are.
+        fn nodes(&self) -> usize {
+            let inner: usize = self.list.iter().map(Tree::nodes).sum();
+            let any = match &self.any {
+                Read::List(leaves) => leaves.iter().map(|leaf| 1 + leaf.list.0.len()).sum(),
+                _ => 0,
+            };
+            let halves = [&self.left, &self.right].into_iter().filter_map(Maybe::get);
+            1 + self.list.0.len() + inner + any + halves.map(Tree::nodes).sum::<usize>()
+        }
+    }
+
+    #[test]
+    fn a_body_decodes_to_so_many_nodes_however_it_nests() {
+        let many = |one: &str| vec![one; 1500].join(",");
+        let leaves = many("{}");
+        let lists = many(&format!(r#"{{"list":[{leaves}]}}"#));
+        let mut halves = "{}".to_owned();
+        for _ in 0..18 {
+            halves = format!(r#"{{"left":{halves},"right":{halves}}}"#);
+        }
+        for json in [
+            format!(r#"{{"id":1,"list":[{lists}],"last":2}}"#),
+            format!(r#"{{"id":1,"any":[{lists}],"last":2}}"#),
+            format!(r#"{{"id":1,"left":{halves},"last":2}}"#),
+        ] {
+            assert!(json.len() > 3_000_000);
+            let mut mended = String::new();
+            let tree: Tree<'_> = decode(&json, &mut mended).unwrap();
+            assert!((MAX_NODES / 4..=MAX_NODES).contains(&tree.nodes()), "{}", tree.nodes());
+            // Words behind the bulk are still read.
+            assert!(tree.id.is("1") && tree.last.is("2"));
+        }
+        let twice = format!(r#"{{"id":1,"id":1,"list":[{lists}]}}"#);
+        let mut mended = String::new();
+        let tree: Tree<'_> = decode(&twice, &mut mended).unwrap();
+        assert_eq!(tree.nodes(), 1, "too long to be mended");
+    }
+
+    #[test]
+    fn what_is_read_over_is_not_counted() {
+        let bulk = "[0],".repeat(100_000);
+        let json = format!(r#"{{"unknown":[{bulk}0],"children":[{{"id":1}}]}}"#);
+        with(&json, |body| assert_eq!(body.children.iter().count(), 1));
     }
 }

@@ -41,15 +41,8 @@ impl<'t> Told<'t> {
     fn new(envelope: &'t Envelope<'t>, json: &'t str) -> Self {
         // In a shared channel `team_id` is the workspace of whoever wrote, and would tear a thread apart;
         // `context_team_id` is the workspace that the app listens in.
-        let team = envelope
-            .context_team_id
-            .word()
-            .or_else(|| envelope.team_id.word());
-        Self {
-            envelope,
-            json,
-            team: team.unwrap_or("-"),
-        }
+        let team = envelope.context_team_id.word().or_else(|| envelope.team_id.word());
+        Self { envelope, json, team: team.unwrap_or("-") }
     }
 
     /// The thread of a message.
@@ -111,10 +104,7 @@ fn reaction(told: &Told<'_>, event: &Event<'_>, name: &str) -> Draft {
     };
     let mut draft = Draft::new(Provider::Slack, name, kind);
     draft.data.actor = actor(told, event);
-    draft.data.reaction = event
-        .reaction
-        .word()
-        .map(|name| name.trim_matches(':').to_owned());
+    draft.data.reaction = event.reaction.word().map(|name| name.trim_matches(':').to_owned());
     draft.time = event.event_ts.word().and_then(moment::slack);
     let item = event.item.get();
     let channel = item.and_then(|item| item.channel.id());
@@ -131,9 +121,7 @@ fn reaction(told: &Told<'_>, event: &Event<'_>, name: &str) -> Draft {
         (event.user.id(), event.reaction.word(), event.event_ts.word())
     {
         let message = told.thread(channel, ts);
-        draft
-            .keys
-            .push(format!("{message}:reaction:{user}:{reaction}:{when}:{suffix}"));
+        draft.keys.push(format!("{message}:reaction:{user}:{reaction}:{when}:{suffix}"));
     }
     draft
 }
@@ -163,11 +151,7 @@ fn setting(told: &Told<'_>, event: &Event<'_>, name: &str) -> Draft {
     let channel = event.channel.id();
     draft.data.actor = actor(told, event);
     draft.data.project_key = channel.map(str::to_owned);
-    draft.data.title = event
-        .channel
-        .name()
-        .or_else(|| event.name.word())
-        .map(str::to_owned);
+    draft.data.title = event.channel.name().or_else(|| event.name.word()).map(str::to_owned);
     draft.data.thread_key = match channel {
         Some(channel) => format!("slack:{}:{channel}", told.team),
         None => format!("slack:{}", told.team),
@@ -182,11 +166,7 @@ fn actor(told: &Told<'_>, event: &Event<'_>) -> Option<Actor> {
     let profile = event.bot_profile.get();
     let by_profile = || profile.and_then(|profile| profile.id.word());
     let user = event.user.id();
-    let bot = event
-        .bot_id
-        .word()
-        .or_else(by_profile)
-        .or_else(|| event.app_id.word());
+    let bot = event.bot_id.word().or_else(by_profile).or_else(|| event.app_id.word());
     let id = user.or(bot).or_else(|| event.username.word())?;
     let own_name = event.username.word().or_else(|| profile?.name.word());
     let is_bot = bot.is_some()

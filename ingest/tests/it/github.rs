@@ -17,10 +17,7 @@ async fn every_example_is_in_the_bus_exactly_once() {
     assert_eq!(world.events().await.len(), examples.len());
     for ((example, first), again) in examples.iter().zip(&first).zip(&again) {
         let (event, action, at, delivery) = example;
-        assert!(
-            !first.is_duplicate() && again.is_duplicate(),
-            "{event} {action} {at}"
-        );
+        assert!(!first.is_duplicate() && again.is_duplicate(), "{event} {action} {at}");
         assert_eq!(first.event(), again.event());
         let record = world.record(first.event()).await;
         assert_eq!(record.raw.body, delivery.body, "{event} {action} {at}");
@@ -67,14 +64,7 @@ fn every_event_about_work_says_who_what_and_where() {
         if event != "security_advisory" {
             assert!(data.actor.is_some(), "{told}");
         }
-        if [
-            "issues",
-            "issue_comment",
-            "pull_request",
-            "pull_request_review",
-            "discussion",
-        ]
-        .contains(&&*event)
+        if ["issues", "issue_comment", "pull_request", "pull_request_review", "discussion"].contains(&&*event)
         {
             assert!(data.title.is_some() && data.url.is_some(), "{told}");
             let item = data.item.as_ref().unwrap();
@@ -82,10 +72,7 @@ fn every_event_about_work_says_who_what_and_where() {
             assert!(data.thread_key.ends_with(&format!("{number}")), "{told}");
         }
         if let Some(project) = &data.project_key {
-            assert!(
-                data.thread_key.starts_with(&format!("github:{project}")),
-                "{told}"
-            );
+            assert!(data.thread_key.starts_with(&format!("github:{project}")), "{told}");
         }
         assert_eq!(data.change.keys, [format!("github:{event}-{at}")]);
     }

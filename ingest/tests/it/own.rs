@@ -47,11 +47,7 @@ async fn every_fixture_is_in_the_bus_exactly_once() {
         for (name, delivery) in fixtures(provider) {
             let first = world.post(&delivery).await;
             let again = world.post(&delivery).await;
-            assert_eq!(
-                (first.status, again.status),
-                (StatusCode::OK, StatusCode::OK),
-                "{name}: {first:?}"
-            );
+            assert_eq!((first.status, again.status), (StatusCode::OK, StatusCode::OK), "{name}: {first:?}");
             if matches!(delivery.meaning(), Ok(Meaning::Challenge(_))) {
                 continue;
             }
@@ -59,14 +55,7 @@ async fn every_fixture_is_in_the_bus_exactly_once() {
             assert!(!first.is_duplicate() && again.is_duplicate(), "{name}");
             let record = world.record(first.event()).await;
             assert_eq!(record.raw.body, delivery.body, "{name}");
-            assert!(
-                record
-                    .raw
-                    .headers
-                    .iter()
-                    .all(|(header, _)| !header.contains("signature")),
-                "{name}"
-            );
+            assert!(record.raw.headers.iter().all(|(header, _)| !header.contains("signature")), "{name}");
         }
         assert_eq!(world.events().await.len(), stored);
     }
@@ -82,10 +71,7 @@ fn every_fixture_is_of_the_reviewed_kind() {
                 Meaning::Event(normalized) => {
                     let event = normalized.event;
                     let data = event.data;
-                    format!(
-                        "{name}\t{}\t{}\t{}\n",
-                        data.provider_event, event.kind, data.thread_key
-                    )
+                    format!("{name}\t{}\t{}\t{}\n", data.provider_event, event.kind, data.thread_key)
                 }
             };
             table.push_str(&line);
@@ -103,10 +89,8 @@ fn every_clickup_event_has_a_fixture_and_a_kind() {
     let fixtures = fixtures(Provider::ClickUp);
     for event in CLICKUP_EVENTS {
         let of_event = |(name, _): &&(String, _)| name.split('.').next() == Some(event);
-        let (name, delivery) = fixtures
-            .iter()
-            .find(of_event)
-            .unwrap_or_else(|| panic!("no fixture of {event}"));
+        let (name, delivery) =
+            fixtures.iter().find(of_event).unwrap_or_else(|| panic!("no fixture of {event}"));
         assert_ne!(delivery.normalized().event.kind, Kind::Unclassified, "{name}");
     }
 }
@@ -121,11 +105,7 @@ fn only_what_was_just_said_names_anybody() {
         (Provider::GitHub, "issues.closed"),
         (Provider::GitHub, "release.released"),
     ] {
-        assert_eq!(
-            fixture(provider, name).normalized().event.data.mentions,
-            [],
-            "{name}"
-        );
+        assert_eq!(fixture(provider, name).normalized().event.data.mentions, [], "{name}");
     }
     for (provider, name, who) in [
         (Provider::GitHub, "issues.assigned", "bob"),
@@ -133,11 +113,7 @@ fn only_what_was_just_said_names_anybody() {
         (Provider::Slack, "message.me_message", "S012"),
     ] {
         let mentions = fixture(provider, name).normalized().event.data.mentions;
-        assert_eq!(
-            mentions.iter().map(|mention| &*mention.id).collect::<Vec<_>>(),
-            [who],
-            "{name}"
-        );
+        assert_eq!(mentions.iter().map(|mention| &*mention.id).collect::<Vec<_>>(), [who], "{name}");
     }
 }
 
@@ -147,10 +123,7 @@ async fn slack_hears_its_challenge_and_nothing_is_kept() {
     let answer = world.post(&fixture(Provider::Slack, "url_verification")).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.headers["content-type"], "text/plain; charset=utf-8");
-    assert_eq!(
-        answer.body,
-        "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P"
-    );
+    assert_eq!(answer.body, "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P");
     assert_eq!(world.bus.depth(&tenant()).await.unwrap().appended, 0);
 }
 
@@ -158,10 +131,7 @@ async fn slack_hears_its_challenge_and_nothing_is_kept() {
 async fn a_form_is_signed_as_it_is_and_read_from_its_payload() {
     let world = World::new();
     let json = String::from_utf8(fixture(Provider::GitHub, "issues.opened").body.to_vec()).unwrap();
-    let form = format!(
-        "payload={}",
-        form_urlencoded::byte_serialize(json.as_bytes()).collect::<String>()
-    );
+    let form = format!("payload={}", form_urlencoded::byte_serialize(json.as_bytes()).collect::<String>());
     let delivery = crate::support::Delivery::github("issues", "form-1", form)
         .with("content-type", "application/x-www-form-urlencoded; charset=utf-8");
     let record = world.record(world.post(&delivery).await.event()).await;

@@ -42,10 +42,7 @@ fn refused(answer: &Answer, status: StatusCode, error: &str) {
     assert_eq!(json["error"], error, "{answer:?}");
     assert!(json["message"].as_str().unwrap().len() > 10, "{answer:?}");
     let text = String::from_utf8_lossy(&answer.body);
-    assert!(
-        !text.contains(SECRET) && !text.contains("sha256=") && !text.contains("v0="),
-        "{text}"
-    );
+    assert!(!text.contains(SECRET) && !text.contains("sha256=") && !text.contains("v0="), "{text}");
     let hex_run = text.split(|c: char| !c.is_ascii_hexdigit()).map(str::len).max();
     assert!(hex_run < Some(32), "{text}");
 }
@@ -66,27 +63,15 @@ async fn signatures_that_are_missing_wrong_or_stale_are_403() {
         refused(&answer, StatusCode::FORBIDDEN, "signature_missing");
         let mut wrong = sample(provider);
         wrong.sign("another secret", now());
-        refused(
-            &world.post(&wrong).await,
-            StatusCode::FORBIDDEN,
-            "signature_mismatch",
-        );
+        refused(&world.post(&wrong).await, StatusCode::FORBIDDEN, "signature_mismatch");
         let mut altered = sample(provider);
         altered.body = [&altered.body[..], b" "].concat().into();
-        refused(
-            &world.post(&altered).await,
-            StatusCode::FORBIDDEN,
-            "signature_mismatch",
-        );
+        refused(&world.post(&altered).await, StatusCode::FORBIDDEN, "signature_mismatch");
     }
     for seconds in [301, -301] {
         let mut stale = sample(Provider::Slack);
         stale.sign(SECRET, now() + jiff::SignedDuration::from_secs(seconds));
-        refused(
-            &world.post(&stale).await,
-            StatusCode::FORBIDDEN,
-            "signature_stale",
-        );
+        refused(&world.post(&stale).await, StatusCode::FORBIDDEN, "signature_stale");
     }
     nothing_kept(&world).await;
 }
@@ -95,9 +80,7 @@ async fn signatures_that_are_missing_wrong_or_stale_are_403() {
 async fn both_secrets_of_a_rotation_are_taken_and_an_unknown_one_is_our_own_fault() {
     let world = World::new();
     let storage = Storage::default();
-    world
-        .config
-        .send_replace(Arc::new(config(storage, &["new secret", SECRET])));
+    world.config.send_replace(Arc::new(config(storage, &["new secret", SECRET])));
     for provider in PROVIDERS {
         assert_eq!(world.post(&sample(provider)).await.status, StatusCode::OK);
         let mut new = sample(provider);
@@ -125,21 +108,14 @@ async fn what_is_no_json_is_400_and_any_json_is_not() {
             delivery
         };
         for body in [b"" as &[u8], b"nonsense", b"{", b"{}{}", b"{\"a\": \"\xff\"}"] {
-            refused(
-                &world.post(&with(body)).await,
-                StatusCode::BAD_REQUEST,
-                "malformed",
-            );
+            refused(&world.post(&with(body)).await, StatusCode::BAD_REQUEST, "malformed");
         }
         let form = with(b"other=1").with("content-type", "application/x-www-form-urlencoded");
         refused(&world.post(&form).await, StatusCode::BAD_REQUEST, "malformed");
         nothing_kept(&world).await;
     }
     for provider in PROVIDERS {
-        for (at, body) in ["[]", "1", "null", "\"x\"", "{}", "\u{feff}{}"]
-            .into_iter()
-            .enumerate()
-        {
+        for (at, body) in ["[]", "1", "null", "\"x\"", "{}", "\u{feff}{}"].into_iter().enumerate() {
             let delivery = match provider {
                 Provider::GitHub => Delivery::github("issues", &format!("odd-{at}"), body),
                 _ => Delivery::new(provider, body),
@@ -180,19 +156,9 @@ async fn unknown_addresses_are_404_and_other_methods_405() {
     ] {
         let mut delivery = sample(Provider::GitHub);
         path.clone_into(&mut delivery.path);
-        refused(
-            &world.post(&delivery).await,
-            StatusCode::NOT_FOUND,
-            "unknown_source",
-        );
+        refused(&world.post(&delivery).await, StatusCode::NOT_FOUND, "unknown_source");
     }
-    for method in [
-        Method::GET,
-        Method::PUT,
-        Method::DELETE,
-        Method::PATCH,
-        Method::OPTIONS,
-    ] {
+    for method in [Method::GET, Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS] {
         let mut request = sample(Provider::GitHub).request();
         *request.method_mut() = method;
         let answer = world.send(request).await;
@@ -200,50 +166,31 @@ async fn unknown_addresses_are_404_and_other_methods_405() {
         assert_eq!(answer.headers["allow"], "POST");
     }
     world.config.send_replace(Arc::new(IngestConfig::default()));
-    refused(
-        &world.post(&sample(Provider::GitHub)).await,
-        StatusCode::NOT_FOUND,
-        "unknown_source",
-    );
+    refused(&world.post(&sample(Provider::GitHub)).await, StatusCode::NOT_FOUND, "unknown_source");
     nothing_kept(&world).await;
 }
 
 #[tokio::test]
 async fn a_compressed_body_is_415() {
     let world = World::new();
-    let answer = world
-        .post(&sample(Provider::GitHub).with("content-encoding", "gzip"))
-        .await;
+    let answer = world.post(&sample(Provider::GitHub).with("content-encoding", "gzip")).await;
     refused(&answer, StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoding");
-    let answer = world
-        .post(&sample(Provider::GitHub).with("content-encoding", "identity"))
-        .await;
+    let answer = world.post(&sample(Provider::GitHub).with("content-encoding", "identity")).await;
     assert_eq!(answer.status, StatusCode::OK);
 }
 
 #[tokio::test]
 async fn a_long_body_is_413_announced_or_not() {
-    let settings = IngestSettings {
-        max_body: 1000,
-        ..IngestSettings::default()
-    };
+    let settings = IngestSettings { max_body: 1000, ..IngestSettings::default() };
     let world = World::with(settings, Storage::default());
     let delivery = Delivery::github("issues", "long", format!("{{\"a\": \"{}\"}}", "x".repeat(2000)));
     let announced = delivery.clone().with("content-length", "2009");
-    refused(
-        &world.post(&announced).await,
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "too_large",
-    );
+    refused(&world.post(&announced).await, StatusCode::PAYLOAD_TOO_LARGE, "too_large");
     // Not announced, in pieces of which each is short.
     let mut request = delivery.request();
     let pieces: Vec<_> = delivery.body.chunks(100).map(Bytes::copy_from_slice).collect();
     *request.body_mut() = Body::from_stream(stream::iter(pieces).map(Ok::<_, Infallible>));
-    refused(
-        &world.send(request).await,
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "too_large",
-    );
+    refused(&world.send(request).await, StatusCode::PAYLOAD_TOO_LARGE, "too_large");
     nothing_kept(&world).await;
 }
 
@@ -315,10 +262,7 @@ async fn a_used_up_budget_is_503_and_comes_back() {
 
 #[tokio::test]
 async fn a_full_quota_is_503() {
-    let storage = Storage {
-        quota_bytes: 1,
-        ..Storage::default()
-    };
+    let storage = Storage { quota_bytes: 1, ..Storage::default() };
     let world = World::with(IngestSettings::default(), storage);
     let mut last = world.post(&fixture(Provider::ClickUp, "taskCreated")).await;
     if last.status == StatusCode::OK {

@@ -37,10 +37,9 @@ fn pointers(value: &Value) -> Vec<String> {
         };
         match value {
             Value::Object(map) => map.iter().for_each(|(key, child)| visit(key.clone(), child)),
-            Value::Array(list) => list
-                .iter()
-                .enumerate()
-                .for_each(|(at, child)| visit(at.to_string(), child)),
+            Value::Array(list) => {
+                list.iter().enumerate().for_each(|(at, child)| visit(at.to_string(), child))
+            }
             _ => {}
         }
     }
@@ -77,18 +76,9 @@ fn check(delivery: &Delivery, of: &str) {
     let meaning = meaning(&verified).unwrap_or_else(|error| panic!("{of}: {error}"));
     if let Meaning::Event(normalized) = meaning {
         let data = &normalized.event.data;
-        assert!(
-            !data.thread_key.is_empty() && !data.provider_event.is_empty(),
-            "{of}"
-        );
-        assert!(
-            !data.change.keys.is_empty() && data.change.keys.iter().all(|key| !key.is_empty()),
-            "{of}"
-        );
-        assert!(
-            normalized.delivery_key.starts_with(delivery.provider.name()),
-            "{of}"
-        );
+        assert!(!data.thread_key.is_empty() && !data.provider_event.is_empty(), "{of}");
+        assert!(!data.change.keys.is_empty() && data.change.keys.iter().all(|key| !key.is_empty()), "{of}");
+        assert!(normalized.delivery_key.starts_with(delivery.provider.name()), "{of}");
         assert!(normalized.delivery_key.len() < 300, "{of}");
     }
 }
@@ -153,10 +143,7 @@ fn an_odd_node_costs_its_own_field_and_no_other() {
 
 #[test]
 fn any_node_of_githubs_examples_may_look_unlike_the_documents() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let world = World::new();
     let examples: Vec<_> = github_examples()
         .into_iter()
@@ -204,10 +191,7 @@ fn bodies_nested_as_deep_as_can_be_cost_no_stack() {
         |open: &str, close: &str, depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
     for depth in [30, 60, 100, 126, 10_000] {
         for (open, close) in [
-            (
-                r#"{"type":"event_callback","event":{"type":"message","message":"#,
-                "}}",
-            ),
+            (r#"{"type":"event_callback","event":{"type":"message","message":"#, "}}"),
             (r#"{"message":"#, "}"),
             (r#"{"previous_message":"#, "}"),
             (r#"{"elements":["#, "]}"),
@@ -224,12 +208,61 @@ fn bodies_nested_as_deep_as_can_be_cost_no_stack() {
                 r#"{{"event":"taskCommentPosted","history_items":[{{"field":"comment","comment":{nested}}}]}}"#
             );
             check(&Delivery::new(Provider::ClickUp, clickup), "deep");
-            check(
-                &Delivery::github("issues", "deep", format!(r#"{{"issue":{nested}}}"#)),
-                "deep",
-            );
+            check(&Delivery::github("issues", "deep", format!(r#"{{"issue":{nested}}}"#)), "deep");
         }
     }
+}
+
+#[test]
+fn hostile_bodies_are_events_and_name_so_many_people() {
+    // Each cost hours or gigabytes once.
+    let long = |unit: &str| unit.repeat((4 << 20) / unit.len());
+    let empty = vec!["{}"; 4096].join(",");
+    let blocks = vec![format!(r#"{{"elements":[{empty}]}}"#); 200].join(",");
+    for bulk in [
+        format!(r#""text":"{}""#, long("<")),
+        format!(r#""text":"{}""#, long("[@")),
+        format!(r#""text":"x","blocks":[{blocks}],"attachments":[{{"blocks":[{blocks}]}}]"#),
+    ] {
+        let slack = format!(r#"{{"type":"event_callback","event":{{"type":"message",{bulk}}}}}"#);
+        check(&Delivery::new(Provider::Slack, slack), "hostile");
+    }
+    let pieces = vec![format!(r#"{{"comment":[{empty}]}}"#); 200].join(",");
+    for comment in [
+        format!(r#"{{"text_content":"{}"}}"#, long("[@")),
+        format!(r#"{{"comment":[{{"text":"{}"}}]}}"#, long("[@")),
+        format!("[{pieces}]"),
+    ] {
+        let clickup = format!(
+            r#"{{"event":"taskCommentPosted","history_items":[{{"field":"comment","comment":{comment}}}]}}"#
+        );
+        check(&Delivery::new(Provider::ClickUp, clickup), "hostile");
+    }
+    let named = |item: usize| {
+        let names: String = (0..100).map(|n| format!("@a{item}b{n} ")).collect();
+        format!(r#"{{"id":{item},"field":"comment","comment":{{"text_content":"{names}"}}}}"#)
+    };
+    let items: Vec<_> = (0..100).map(named).collect();
+    let body = format!(r#"{{"event":"taskCommentPosted","history_items":[{}]}}"#, items.join(","));
+    let event = Delivery::new(Provider::ClickUp, body).normalized().event;
+    assert_eq!(event.data.mentions.len(), nexus_core::mention::MAX_MENTIONS);
+}
+
+#[test]
+fn attachments_name_people_beside_a_text() {
+    let body = json!({
+        "type": "event_callback",
+        "event": {
+            "type": "message", "channel": "C1", "ts": "1.2", "text": "see <@U1>",
+            "attachments": [{"text": "cc <@U2>", "blocks": [{"type": "rich_text", "elements": [
+                {"type": "rich_text_section", "elements": [{"type": "user", "user_id": "U3"}]},
+            ]}]}],
+        },
+    });
+    let event = Delivery::new(Provider::Slack, body.to_string()).normalized().event;
+    assert_eq!(event.data.text.as_deref(), Some("see <@U1>"));
+    let ids: Vec<_> = event.data.mentions.iter().map(|mention| &*mention.id).collect();
+    assert_eq!(ids, ["U1", "U2", "U3"]);
 }
 
 proptest! {
@@ -305,10 +338,8 @@ fn any_json() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(6, 60, 8, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            prop::collection::btree_map(names.clone(), inner, 0..8).prop_map(|map| map
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value))
-                .collect()),
+            prop::collection::btree_map(names.clone(), inner, 0..8)
+                .prop_map(|map| map.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()),
         ]
     })
 }

@@ -22,10 +22,7 @@ async fn exchange(address: std::net::SocketAddr, request: &[u8]) -> (StatusCode,
 }
 
 fn head(delivery: &Delivery, length: Option<usize>) -> Vec<u8> {
-    let mut head = format!(
-        "POST {} HTTP/1.1\r\nhost: nexus.example\r\nconnection: close\r\n",
-        delivery.path
-    );
+    let mut head = format!("POST {} HTTP/1.1\r\nhost: nexus.example\r\nconnection: close\r\n", delivery.path);
     for (name, value) in &delivery.headers {
         head.push_str(&format!("{name}: {}\r\n", value.to_str().unwrap()));
     }

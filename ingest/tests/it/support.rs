@@ -80,10 +80,7 @@ impl Delivery {
         match self.provider {
             Provider::ClickUp => self.set("x-signature", &hmac(secret, &[&body])),
             Provider::GitHub => {
-                self.set(
-                    "x-hub-signature-256",
-                    &format!("sha256={}", hmac(secret, &[&body])),
-                );
+                self.set("x-hub-signature-256", &format!("sha256={}", hmac(secret, &[&body])));
             }
             Provider::Slack => {
                 let ts = at.as_second().to_string();
@@ -95,8 +92,7 @@ impl Delivery {
     }
 
     pub(crate) fn set(&mut self, name: &str, value: &str) {
-        self.headers
-            .insert(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        self.headers.insert(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
     }
 
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
@@ -120,9 +116,7 @@ impl Delivery {
     pub(crate) fn verified(&self) -> Verified {
         let secrets = [Secret::new(SECRET)];
         let claim = Claim::read(self.provider, &self.headers, now()).unwrap();
-        Unverified::new(self.headers.clone(), self.body.clone())
-            .verify(&claim, &secrets)
-            .unwrap()
+        Unverified::new(self.headers.clone(), self.body.clone()).verify(&claim, &secrets).unwrap()
     }
 
     /// What the normalizer makes of it, without a router and a bus.
@@ -131,18 +125,33 @@ impl Delivery {
     }
 
     pub(crate) fn normalized(&self) -> Normalized {
-        match self.meaning().unwrap() {
-            Meaning::Event(normalized) => *normalized,
-            Meaning::Challenge(_) => panic!("a handshake is no event"),
-        }
+        event(self.meaning().unwrap())
+    }
+
+    /// The same as the `nth` event that is accepted.
+    pub(crate) fn nth(&self, nth: usize) -> Normalized {
+        let id = format!("0190163d-8694-739b-aea5-{nth:012x}");
+        event(meaning_as(&self.verified(), &id).unwrap())
+    }
+}
+
+fn event(meaning: Meaning) -> Normalized {
+    match meaning {
+        Meaning::Event(normalized) => *normalized,
+        Meaning::Challenge(_) => panic!("a handshake is no event"),
     }
 }
 
 /// What the normalizer makes of a delivery, under a fixed id and time.
 pub(crate) fn meaning(verified: &Verified) -> Result<Meaning, Malformed> {
+    meaning_as(verified, "0190163d-8694-739b-aea5-966c26f8ad91")
+}
+
+/// The same under an id.
+fn meaning_as(verified: &Verified, id: &str) -> Result<Meaning, Malformed> {
     let tenant = tenant();
     let edge = Edge {
-        id: "0190163d-8694-739b-aea5-966c26f8ad91".parse().unwrap(),
+        id: id.parse().unwrap(),
         received: now(),
         tenant: &tenant,
         source: verified.provider().name(),
@@ -194,13 +203,7 @@ impl World {
         let bus = Bus::open_embedded(folder.path(), clock.clock()).unwrap();
         let (config, watched) = watch::channel(Arc::new(config(storage, &[SECRET])));
         let ingest = Ingest::new(bus.clone(), watched, clock.clock(), settings);
-        Self {
-            bus,
-            clock,
-            config,
-            ingest,
-            _folder: folder,
-        }
+        Self { bus, clock, config, ingest, _folder: folder }
     }
 
     pub(crate) async fn post(&self, delivery: &Delivery) -> Answer {
@@ -210,19 +213,12 @@ impl World {
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let response = router(self.ingest.clone()).oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
-        Answer {
-            status: head.status,
-            headers: head.headers,
-            body: body.collect().await.unwrap().to_bytes(),
-        }
+        Answer { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
     }
 
     pub(crate) async fn events(&self) -> Vec<Summary> {
         let mut all = Vec::new();
-        let mut page = Page {
-            limit: 100,
-            ..Page::default()
-        };
+        let mut page = Page { limit: 100, ..Page::default() };
         loop {
             let more = self.bus.events(&tenant(), page.clone()).await.unwrap();
             let Some(last) = more.last() else { return all };
@@ -240,20 +236,12 @@ impl World {
 pub(crate) fn config(storage: Storage, secrets: &[&str]) -> IngestConfig {
     let sources = [Provider::ClickUp, Provider::Slack, Provider::GitHub];
     let named = |provider: Provider| (provider.name().to_owned(), Source { provider });
-    let snapshot = IngestSnapshot {
-        tenant: tenant(),
-        sources: sources.into_iter().map(named).collect(),
-        storage,
-    };
+    let snapshot =
+        IngestSnapshot { tenant: tenant(), sources: sources.into_iter().map(named).collect(), storage };
     let keys: Vec<_> = secrets.iter().map(|secret| Secret::new(*secret)).collect();
-    let secrets = sources
-        .into_iter()
-        .map(|provider| (provider.name().to_owned(), keys.clone()))
-        .collect();
+    let secrets = sources.into_iter().map(|provider| (provider.name().to_owned(), keys.clone())).collect();
     let snapshot = Arc::new(snapshot);
-    IngestConfig {
-        tenants: BTreeMap::from([(tenant(), TenantSources { snapshot, secrets })]),
-    }
+    IngestConfig { tenants: BTreeMap::from([(tenant(), TenantSources { snapshot, secrets })]) }
 }
 
 /// One of our own fixtures: its name without the ending, and its delivery.
@@ -306,17 +294,9 @@ pub(crate) fn check_table(file: &str, table: &str) {
     }
     let reviewed = fs::read_to_string(&path).unwrap_or_default();
     for (at, (reviewed, now)) in reviewed.lines().zip(table.lines()).enumerate() {
-        assert_eq!(
-            reviewed,
-            now,
-            "{file}, line {}: review it, then set UPDATE_TABLES=1",
-            at + 1
-        );
+        assert_eq!(reviewed, now, "{file}, line {}: review it, then set UPDATE_TABLES=1", at + 1);
     }
-    assert_eq!(
-        reviewed, table,
-        "{file} is stale: review it, then set UPDATE_TABLES=1"
-    );
+    assert_eq!(reviewed, table, "{file} is stale: review it, then set UPDATE_TABLES=1");
 }
 
 /// The webhook bodies that GitHub's own SDK is tested with.

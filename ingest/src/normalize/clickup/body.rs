@@ -66,9 +66,7 @@ pub(super) struct User<'a> {
 impl User<'_> {
     /// A name to show.
     pub(super) fn name(&self) -> Option<&str> {
-        [&self.username, &self.name, &self.email]
-            .into_iter()
-            .find_map(Text::word)
+        [&self.username, &self.name, &self.email].into_iter().find_map(Text::word)
     }
 }
 

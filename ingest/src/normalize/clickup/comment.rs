@@ -5,9 +5,15 @@ use std::borrow::Cow;
 use nexus_core::mention::{MentionKind, Mentions};
 
 use super::body::{Comment, HistoryItem};
-use crate::normalize::Draft;
 use crate::normalize::lenient::{Maybe, Read, Text};
 use crate::normalize::named::Named;
+use crate::normalize::{Draft, bounds};
+
+/// The longest name, kind and id of a mention link.
+const MAX_PART: usize = 255;
+
+/// The longest mention link: its three parts, and the signs between them.
+const MAX_LINK: usize = 3 * MAX_PART + "[@](##)".len();
 
 /// The text of a comment, without the newline that ClickUp ends it with.
 pub(super) fn text<'i>(item: &'i HistoryItem<'_>) -> Option<Cow<'i, str>> {
@@ -48,9 +54,7 @@ pub(super) fn told(draft: &mut Draft, item: &HistoryItem<'_>) {
     if let (false, Some(text)) = (written, &text) {
         links(&mut named, text);
     }
-    let mut mentions = Mentions::default();
-    named.collect(&mut mentions);
-    draft.data.mentions.extend(mentions.into_vec());
+    named.collect(&mut draft.mentions);
     if draft.data.text.is_none() {
         draft.data.text = text.map(Cow::into_owned);
     }
@@ -63,10 +67,7 @@ pub(super) fn told(draft: &mut Draft, item: &HistoryItem<'_>) {
 
 fn piece(named: &mut Named, piece: &Comment<'_>) {
     let group = piece.group.get().or_else(|| piece.user_group.get());
-    let code = piece
-        .attributes
-        .get()
-        .is_some_and(|attributes| attributes.code.yes());
+    let code = piece.attributes.get().is_some_and(|attributes| attributes.code.yes());
     let text = piece.text.text();
     if let Some(id) = group.and_then(|group| group.id.word()) {
         named.mention(MentionKind::Group, id, text.or_else(|| group?.name()));
@@ -85,7 +86,7 @@ fn piece(named: &mut Named, piece: &Comment<'_>) {
 
 /// Adds a Markdown text with its mention links, `[@Name](#user_mention#id)`.
 pub(super) fn links(named: &mut Named, text: &str) {
-    let mut rest = text;
+    let mut rest = bounds::head(text, bounds::MAX_TEXT);
     while let Some(at) = rest.find("[@") {
         named.text(&rest[..at]);
         rest = &rest[at..];
@@ -105,12 +106,13 @@ pub(super) fn links(named: &mut Named, text: &str) {
     named.text(rest);
 }
 
-/// Name, kind, id and length of the mention link that a text begins with.
+/// Name, kind, id and length of the mention link that a text begins with. Looks at no more than [`MAX_LINK`]
+/// bytes of it, so that a text of nothing but beginnings costs no more than its length times that.
 fn link(text: &str) -> Option<(&str, &str, &str, usize)> {
-    let (name, rest) = text.strip_prefix("[@")?.split_once("](#")?;
+    let (name, rest) = bounds::head(text, MAX_LINK).strip_prefix("[@")?.split_once("](#")?;
     let (target, _) = rest.split_once(')')?;
     let (kind, id) = target.split_once('#')?;
-    let plain = |text: &str| !text.is_empty() && text.len() <= 255 && !text.contains(['\n', '[', '(']);
+    let plain = |text: &str| !text.is_empty() && text.len() <= MAX_PART && !text.contains(['\n', '[', '(']);
     let len = "[@".len() + name.len() + "](#".len() + target.len() + ")".len();
     (plain(name) && plain(kind) && plain(id)).then_some((name, kind, id, len))
 }
@@ -158,6 +160,19 @@ mod tests {
                 name("x"),
             ]
         );
+    }
+
+    #[test]
+    fn a_link_is_looked_for_in_so_many_bytes() {
+        let link = |name: usize| format!("[@{}](#user_mention#1)", "n".repeat(name));
+        assert!(super::link(&link(MAX_PART)).is_some());
+        assert!(super::link(&link(MAX_PART + 1)).is_none());
+        // Beginnings without an end, and as much as a body may have of them: this ends.
+        for beginning in ["[@", "[@n](#", "[@n](#user_mention#", "[@é\n"] {
+            let mut mentions = Mentions::default();
+            scan(&beginning.repeat((25 << 20) / beginning.len()), &mut mentions);
+            assert!(mentions.into_vec().len() <= 1, "{beginning}");
+        }
     }
 
     proptest! {

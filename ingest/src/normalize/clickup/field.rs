@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use nexus_core::kind::Kind;
-use nexus_core::mention::{MentionKind, Mentions};
+use nexus_core::mention::MentionKind;
 use serde::Deserialize;
 
 use super::body::{HistoryItem, Side, Value};
@@ -26,9 +26,7 @@ pub(super) fn told(draft: &mut Draft, item: &HistoryItem<'_>) {
         "name" => draft.data.title.clone_from(&after),
         "content" => {
             draft.data.text.clone_from(&after);
-            let mut mentions = Mentions::default();
-            scan(after.as_deref().unwrap_or_default(), &mut mentions);
-            draft.data.mentions.extend(mentions.into_vec());
+            scan(after.as_deref().unwrap_or_default(), &mut draft.mentions);
         }
         "tag" => draft.data.labels.extend(labels(&item.after)),
         "assignee_add" => assigned(draft, &item.after),
@@ -55,9 +53,7 @@ fn assigned(draft: &mut Draft, side: &Side<'_>) {
         && let Some(id) = user.id.word()
     {
         let name = user.username.word().or_else(|| user.name.word());
-        let mut mentions = Mentions::default();
-        mentions.push(MentionKind::User, id, name);
-        draft.data.mentions.extend(mentions.into_vec());
+        draft.mentions.push(MentionKind::User, id, name);
     }
 }
 
@@ -68,10 +64,7 @@ fn shown(field: &str, side: &Side<'_>) -> Option<String> {
         Read::Word(word) => Some(word_shown(field, word)).filter(|word| !word.is_empty()),
         Read::Object(value) => value_shown(field, value),
         Read::List(values) => {
-            let names: Vec<_> = values
-                .iter()
-                .filter_map(|value| value_shown(field, value))
-                .collect();
+            let names: Vec<_> = values.iter().filter_map(|value| value_shown(field, value)).collect();
             Some(names.join(", ")).filter(|names| !names.is_empty())
         }
     }
@@ -119,21 +112,13 @@ fn labels(side: &Side<'_>) -> Vec<String> {
 /// Milliseconds as hours, minutes and seconds.
 fn span(millis: u64) -> String {
     let seconds = millis / 1000;
-    let parts = [
-        (seconds / 3600, "h"),
-        (seconds / 60 % 60, "m"),
-        (seconds % 60, "s"),
-    ];
+    let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
     let shown: Vec<_> = parts
         .into_iter()
         .filter(|(count, _)| *count > 0)
         .map(|(count, unit)| format!("{count}{unit}"))
         .collect();
-    if shown.is_empty() {
-        "0s".to_owned()
-    } else {
-        shown.join(" ")
-    }
+    if shown.is_empty() { "0s".to_owned() } else { shown.join(" ") }
 }
 
 /// The plain text of a rich text, which is JSON in a string.
@@ -151,12 +136,7 @@ fn rich_text(json: &str) -> Option<String> {
         insert: Text<'a>,
     }
     let delta = serde_json::from_str::<Maybe<Delta<'_>>>(json).ok()?;
-    let text: String = delta
-        .get()?
-        .ops
-        .iter()
-        .filter_map(|op| op.insert.text())
-        .collect();
+    let text: String = delta.get()?.ops.iter().filter_map(|op| op.insert.text()).collect();
     Some(text.trim_end().to_owned())
 }
 
@@ -171,10 +151,7 @@ mod tests {
         assert_eq!(word_shown("due_date", "1643608800000"), "2022-01-31T06:00:00Z");
         assert_eq!(word_shown("due_date", "soon"), "soon");
         assert_eq!(
-            word_shown(
-                "content",
-                r#"{"ops":[{"insert":"Hello "},{"insert":{"x":1}},{"insert":"you\n"}]}"#
-            ),
+            word_shown("content", r#"{"ops":[{"insert":"Hello "},{"insert":{"x":1}},{"insert":"you\n"}]}"#),
             "Hello you"
         );
         assert_eq!(word_shown("content", "plain"), "plain");

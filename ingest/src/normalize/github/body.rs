@@ -307,17 +307,13 @@ shapes! {
 impl Thing<'_> {
     /// Its name or title.
     pub(super) fn label(&self) -> Option<&str> {
-        [&self.full_name, &self.name, &self.title, &self.slug]
-            .into_iter()
-            .find_map(Text::word)
+        [&self.full_name, &self.name, &self.title, &self.slug].into_iter().find_map(Text::word)
     }
 }
 
 impl Person<'_> {
     /// The login; a git author has a name only.
     pub(super) fn handle(&self) -> Option<&str> {
-        [&self.login, &self.name, &self.id]
-            .into_iter()
-            .find_map(Text::word)
+        [&self.login, &self.name, &self.id].into_iter().find_map(Text::word)
     }
 }

@@ -70,12 +70,7 @@ pub(super) fn edited(draft: &mut Draft, told: &Told<'_>, now: impl Fn(&str) -> O
     }
     if told.action == "edited" && draft.data.changes.iter().any(|change| change.field == "body") {
         let text = draft.data.text.clone();
-        for change in draft
-            .data
-            .changes
-            .iter_mut()
-            .filter(|change| change.field == "body")
-        {
+        for change in draft.data.changes.iter_mut().filter(|change| change.field == "body") {
             change.after = change.after.take().or_else(|| text.clone());
         }
     }

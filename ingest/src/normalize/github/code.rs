@@ -2,7 +2,6 @@
 
 use nexus_core::event::{EventData, Push};
 use nexus_core::kind::Kind;
-use nexus_core::mention::Mentions;
 
 use super::body::{Alert, Person, PullRequest, Run, Thing};
 use super::{Told, change, first_time, scan};
@@ -27,9 +26,7 @@ pub(super) fn push(draft: &mut Draft, told: &Told<'_>) {
     if let Some(message) = head.and_then(|head| head.message.text()) {
         draft.data.title = message.lines().next().map(str::to_owned);
         draft.data.text = Some(message.to_owned());
-        let mut mentions = Mentions::default();
-        scan(&mut mentions, message);
-        draft.data.mentions = mentions.into_vec();
+        scan(&mut draft.mentions, message);
     }
     draft.data.url = body.compare.owned();
     // The commits' own times are set by whoever made them; the repository's is GitHub's.
@@ -55,12 +52,7 @@ pub(super) fn git_ref(draft: &mut Draft, told: &Told<'_>) {
         Kind::RefCreated => told.repo_url().map(|url| format!("{url}/tree/{short}")),
         _ => told.repo_url().map(str::to_owned),
     };
-    draft.data.push = Some(Push {
-        git_ref,
-        before: None,
-        after: None,
-        commits: 0,
-    });
+    draft.data.push = Some(Push { git_ref, before: None, after: None, commits: 0 });
 }
 
 pub(super) fn release(draft: &mut Draft, told: &Told<'_>) {
@@ -80,9 +72,7 @@ pub(super) fn release(draft: &mut Draft, told: &Told<'_>) {
         _ => None,
     };
     if let Kind::ReleasePublished = draft.kind {
-        let mut mentions = Mentions::default();
-        scan(&mut mentions, release.body.text().unwrap_or_default());
-        draft.data.mentions = mentions.into_vec();
+        scan(&mut draft.mentions, release.body.text().unwrap_or_default());
     }
     change::edited(draft, told, |_| None);
 }
@@ -107,22 +97,14 @@ pub(super) fn run(draft: &mut Draft, told: &Told<'_>) {
     data.title = run_title(run).or_else(|| app.map(str::to_owned));
     data.url = run.html_url.owned();
     if let Some(output) = run.output.get() {
-        data.text = output
-            .summary
-            .text()
-            .or_else(|| output.title.text())
-            .map(str::to_owned);
+        data.text = output.summary.text().or_else(|| output.title.text()).map(str::to_owned);
     }
     let ended = draft.kind == Kind::BuildFinished;
     draft.data.outcome = run.conclusion.owned().filter(|_| ended);
     draft.time = if ended {
         first_time(&[run.completed_at.word(), run.updated_at.word()])
     } else {
-        first_time(&[
-            run.started_at.word(),
-            run.updated_at.word(),
-            run.created_at.word(),
-        ])
+        first_time(&[run.started_at.word(), run.updated_at.word(), run.created_at.word()])
     };
 }
 
@@ -143,10 +125,7 @@ pub(super) fn deployment(draft: &mut Draft, told: &Told<'_>) {
     let run = body.workflow_run.get();
     let (branch, sha) = match deployment {
         Some(deployment) => (deployment.git_ref.word(), deployment.sha.word()),
-        None => (
-            run.and_then(|run| run.head_branch.word()),
-            run.and_then(|run| run.head_sha.word()),
-        ),
+        None => (run.and_then(|run| run.head_branch.word()), run.and_then(|run| run.head_sha.word())),
     };
     let number = run.and_then(|run| own_number(told, &run.pull_requests));
     // A deployment's ref may be a commit.
@@ -156,9 +135,7 @@ pub(super) fn deployment(draft: &mut Draft, told: &Told<'_>) {
     draft.subject = id.map(|id| format!("{}/deployments/{id}", told.place()));
     let newest = status.or(deployment);
     let data = &mut draft.data;
-    data.title = newest
-        .and_then(|newest| newest.environment.owned())
-        .or_else(|| body.environment.owned());
+    data.title = newest.and_then(|newest| newest.environment.owned()).or_else(|| body.environment.owned());
     if let Some(newest) = newest {
         data.text = newest.description.text().map(str::to_owned);
         data.url = [&newest.environment_url, &newest.log_url, &newest.target_url]
@@ -193,19 +170,11 @@ pub(super) fn merge_group(draft: &mut Draft, told: &Told<'_>) {
     let Some(group) = told.body.merge_group.get() else {
         return;
     };
-    let base = group
-        .base_ref
-        .word()
-        .map(|git_ref| git_ref.trim_start_matches("refs/heads/"));
+    let base = group.base_ref.word().map(|git_ref| git_ref.trim_start_matches("refs/heads/"));
     of_build(draft, told, None, base, group.head_sha.word());
-    draft.subject = group
-        .head_ref
-        .word()
-        .map(|head| format!("{}@{head}", told.place()));
+    draft.subject = group.head_ref.word().map(|head| format!("{}@{head}", told.place()));
     let message = group.head_commit.get().and_then(|commit| commit.message.text());
-    draft.data.title = message
-        .and_then(|message| message.lines().next())
-        .map(str::to_owned);
+    draft.data.title = message.and_then(|message| message.lines().next()).map(str::to_owned);
     draft.data.outcome = told.body.reason.owned();
 }
 
@@ -228,10 +197,7 @@ pub(super) fn thing(draft: &mut Draft, told: &Told<'_>) {
         &body.forkee,
         &body.build,
     ];
-    let thing = things
-        .into_iter()
-        .find_map(Maybe::get)
-        .or_else(|| body.pages.iter().next());
+    let thing = things.into_iter().find_map(Maybe::get).or_else(|| body.pages.iter().next());
     if let Some(thing) = thing {
         named(draft, thing);
     }
@@ -240,22 +206,14 @@ pub(super) fn thing(draft: &mut Draft, told: &Told<'_>) {
     }
     let data = &mut draft.data;
     let membership = || body.membership.get()?.user.get();
-    let person = body
-        .member
-        .get()
-        .or_else(membership)
-        .or_else(|| body.blocked_user.get());
+    let person = body.member.get().or_else(membership).or_else(|| body.blocked_user.get());
     // Of a person in a team, the team is the title and the person what changed.
     if let Some(login) = person.and_then(Person::handle).map(str::to_owned) {
         data.title = data.title.take().or_else(|| Some(login.clone()));
         draft.change("member", None, Some(login));
     }
     let data = &mut draft.data;
-    data.title = data
-        .title
-        .take()
-        .or_else(|| body.zen.owned())
-        .or_else(|| body.workflow.owned());
+    data.title = data.title.take().or_else(|| body.zen.owned()).or_else(|| body.workflow.owned());
     data.url = data.url.take().or_else(|| told.repo_url().map(str::to_owned));
     draft.subject = draft.subject.take().or_else(|| told.repo().map(str::to_owned));
     if told.name == "page_build" && draft.kind == Kind::BuildFinished {

@@ -82,11 +82,7 @@ fn pull_request(told: &Told<'_>) -> Kind {
                 let by_time = change.merged_at.word().is_some();
                 change.merged.0.unwrap_or(by_time)
             });
-            if merged {
-                Kind::ChangeMerged
-            } else {
-                Kind::ChangeClosed
-            }
+            if merged { Kind::ChangeMerged } else { Kind::ChangeClosed }
         }
         "review_requested" => Kind::ReviewRequested,
         _ => Kind::ChangeUpdated,
@@ -102,19 +98,12 @@ fn discussion(action: &str) -> Kind {
 }
 
 const fn finished(yes: bool) -> Kind {
-    if yes {
-        Kind::BuildFinished
-    } else {
-        Kind::BuildStarted
-    }
+    if yes { Kind::BuildFinished } else { Kind::BuildStarted }
 }
 
 /// Whether a status, a deployment or a build of pages will change no more.
 fn ended(state: Option<&str>) -> bool {
-    matches!(
-        state,
-        Some("success" | "failure" | "error" | "inactive" | "built" | "errored")
-    )
+    matches!(state, Some("success" | "failure" | "error" | "inactive" | "built" | "errored"))
 }
 
 /// Events about a repository, an organization or an installation rather than about work.

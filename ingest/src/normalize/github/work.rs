@@ -45,17 +45,12 @@ pub(super) fn discussion(draft: &mut Draft, told: &Told<'_>) {
 
 pub(super) fn comment(draft: &mut Draft, told: &Told<'_>) {
     let body = told.body;
-    let parent = [&body.issue, &body.pull_request, &body.discussion]
-        .into_iter()
-        .find_map(|topic| topic.get());
+    let parent =
+        [&body.issue, &body.pull_request, &body.discussion].into_iter().find_map(|topic| topic.get());
     let comment = body.comment.get();
     match parent {
         Some(parent) => {
-            let sign = if told.name == "discussion_comment" {
-                "/discussions/"
-            } else {
-                "#"
-            };
+            let sign = if told.name == "discussion_comment" { "/discussions/" } else { "#" };
             topic(draft, told, parent, sign);
             below(draft, told, parent);
         }
@@ -69,10 +64,7 @@ pub(super) fn comment(draft: &mut Draft, told: &Told<'_>) {
             _ => [None, None],
         };
         draft.time = first_time(&times);
-        let answered = comment
-            .in_reply_to_id
-            .owned()
-            .or_else(|| comment.parent_id.owned());
+        let answered = comment.in_reply_to_id.owned().or_else(|| comment.parent_id.owned());
         if let Some(id) = answered {
             draft.link("reply-to", id);
         }
@@ -126,16 +118,8 @@ fn topic(draft: &mut Draft, told: &Told<'_>, topic: &Topic<'_>, sign: &str) {
     }
     data.title = topic.title.text().map(str::to_owned);
     data.url = topic.html_url.owned();
-    data.labels = topic
-        .labels
-        .iter()
-        .filter_map(|label| label.name.owned())
-        .collect();
-    let mut assignees: Vec<_> = topic
-        .assignees
-        .iter()
-        .filter_map(|person| person.login.owned())
-        .collect();
+    data.labels = topic.labels.iter().filter_map(|label| label.name.owned()).collect();
+    let mut assignees: Vec<_> = topic.assignees.iter().filter_map(|person| person.login.owned()).collect();
     if assignees.is_empty() {
         assignees.extend(topic.assignee.get().and_then(|person| person.login.owned()));
     }
@@ -155,15 +139,14 @@ fn whole(draft: &mut Draft, told: &Told<'_>, topic: &Topic<'_>) {
         "closed" => first_time(&[topic.closed_at.word(), topic.updated_at.word()]),
         _ => first_time(&[topic.updated_at.word()]),
     };
-    let mut mentions = Mentions::default();
+    let mentions = &mut draft.mentions;
     // Only a new or changed text names anybody; else each label put on an issue would call the same people.
     if matches!(told.action, "opened" | "created" | "edited") {
         for text in [&topic.title, &topic.body].into_iter().filter_map(Text::text) {
-            scan(&mut mentions, text);
+            scan(mentions, text);
         }
     }
-    asked(&mut mentions, told);
-    draft.data.mentions = mentions.into_vec();
+    asked(mentions, told);
 }
 
 /// Whoever is asked to review or made responsible is meant, as if by name.
@@ -191,10 +174,7 @@ fn below(draft: &mut Draft, told: &Told<'_>, parent: &Topic<'_>) {
         draft.link("parent", url);
     }
     // A comment on a pull request comes as one on an issue that says so.
-    let as_issue = parent
-        .pull_request
-        .get()
-        .and_then(|change| change.html_url.owned());
+    let as_issue = parent.pull_request.get().and_then(|change| change.html_url.owned());
     let itself = || told.body.pull_request.get()?.html_url.owned();
     if let Some(url) = as_issue.or_else(itself) {
         draft.link("pull-request", url);
@@ -213,7 +193,5 @@ fn on_commit(draft: &mut Draft, told: &Told<'_>, comment: Option<&Comment<'_>>) 
 }
 
 fn mention(draft: &mut Draft, text: Option<&str>) {
-    let mut mentions = Mentions::default();
-    scan(&mut mentions, text.unwrap_or_default());
-    draft.data.mentions = mentions.into_vec();
+    scan(&mut draft.mentions, text.unwrap_or_default());
 }

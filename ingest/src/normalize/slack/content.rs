@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use nexus_core::mention::{MentionKind, Mentions};
 
 use super::body::{Attachment, Block, BlockText, Event, File};
+use crate::normalize::bounds;
 use crate::normalize::lenient::{Read, Text};
 use crate::normalize::named::Named;
 
@@ -15,20 +16,23 @@ const MAX_DEPTH: usize = 16;
 /// More text than this is not gathered from blocks.
 const MAX_RENDERED: usize = 256 << 10;
 
+/// The longest markup: a link with its label.
+const MAX_MARKUP: usize = 8 << 10;
+
 /// What a message says.
 pub(super) struct Content<'m> {
     /// In Slack's markup.
     pub(super) text: Cow<'m, str>,
-    /// The same from the blocks, where the text came from elsewhere: it may name people whom the text,
-    /// written for notifications, leaves out.
-    blocks: String,
+    /// What the blocks and attachments say, where the text came from elsewhere: they may name people whom the
+    /// text, written for notifications, leaves out.
+    beside: String,
 }
 
 impl Content<'_> {
     /// Adds everybody who is named to the list.
     pub(super) fn mentions(&self, mentions: &mut Mentions) {
         scan(&self.text, mentions);
-        scan(&self.blocks, mentions);
+        scan(&self.beside, mentions);
     }
 }
 
@@ -38,25 +42,20 @@ pub(super) fn is_empty(event: &Event<'_>) -> bool {
 }
 
 pub(super) fn of<'m>(event: &'m Event<'m>) -> Content<'m> {
-    let mut blocks = String::new();
+    let mut said = String::new();
     for block in event.blocks.iter() {
-        paragraph(&mut blocks, |out| self::block(out, block, 0));
+        paragraph(&mut said, |out| self::block(out, block, 0));
+    }
+    for attachment in event.attachments.iter() {
+        paragraph(&mut said, |out| self::attachment(out, attachment));
     }
     if let Some(text) = event.text.text() {
-        let text = Cow::Borrowed(text);
-        return Content { text, blocks };
-    }
-    let mut text = blocks;
-    for attachment in event.attachments.iter() {
-        paragraph(&mut text, |out| self::attachment(out, attachment));
+        return Content { text: Cow::Borrowed(text), beside: said };
     }
     for file in event.files.iter() {
-        paragraph(&mut text, |out| self::file(out, file));
+        paragraph(&mut said, |out| self::file(out, file));
     }
-    Content {
-        text: Cow::Owned(text),
-        blocks: String::new(),
-    }
+    Content { text: Cow::Owned(said), beside: String::new() }
 }
 
 /// Writes a part on lines of its own.
@@ -105,10 +104,7 @@ fn pair(out: &mut String, title: &Text<'_>, value: &Text<'_>) {
 }
 
 fn file(out: &mut String, file: &File<'_>) {
-    escape(
-        out,
-        file.title.text().or_else(|| file.name.text()).unwrap_or_default(),
-    );
+    escape(out, file.title.text().or_else(|| file.name.text()).unwrap_or_default());
 }
 
 /// Writes a block or an element.
@@ -237,15 +233,11 @@ fn escape(out: &mut String, text: &str) {
 /// Adds everybody whom a text in Slack's markup names.
 fn scan(text: &str, mentions: &mut Mentions) {
     let mut named = Named::default();
-    let mut rest = text;
+    let mut rest = bounds::head(text, bounds::MAX_TEXT);
     while let Some(at) = rest.find(['<', '&']) {
         named.text(&rest[..at]);
         rest = &rest[at..];
-        let taken = if rest.starts_with('&') {
-            entity(&mut named, rest)
-        } else {
-            markup(&mut named, rest)
-        };
+        let taken = if rest.starts_with('&') { entity(&mut named, rest) } else { markup(&mut named, rest) };
         rest = &rest[taken..];
     }
     named.text(rest);
@@ -266,11 +258,10 @@ fn entity(named: &mut Named, rest: &str) -> usize {
 
 /// Reads what stands between `<` and `>`; gives its length. A `<` that is never closed is text.
 fn markup(named: &mut Named, rest: &str) -> usize {
-    let Some(end) = rest.find(['>', '\n']).filter(|end| rest[*end..].starts_with('>')) else {
+    let Some(inner) = inner(rest) else {
         named.char('<');
         return 1;
     };
-    let inner = &rest[1..end];
     let (target, label) = match inner.split_once('|') {
         Some((target, label)) => (target, Some(label)),
         None => (inner, None),
@@ -286,7 +277,15 @@ fn markup(named: &mut Named, rest: &str) -> usize {
     } else {
         named.gap();
     }
-    end + 1
+    "<>".len() + inner.len()
+}
+
+/// What stands between a `<` and its `>`. Slack escapes a `<` that is typed, so that the next one ends the
+/// search: no byte is looked at twice, and the search has an end beside.
+fn inner(rest: &str) -> Option<&str> {
+    let rest = bounds::head(rest.strip_prefix('<')?, MAX_MARKUP);
+    let end = rest.find(['<', '>', '\n'])?;
+    rest[end..].starts_with('>').then_some(&rest[..end])
 }
 
 #[cfg(test)]
@@ -329,6 +328,24 @@ mod tests {
     fn code_goes_on_over_markup() {
         assert_eq!(found("```\n<https://a.example> @decorator\n```"), []);
         assert_eq!(found("`a < b @c`"), []);
+    }
+
+    #[test]
+    fn markup_is_looked_for_up_to_the_next_and_in_so_many_bytes() {
+        assert_eq!(inner("<@U1>"), Some("@U1"));
+        for open in ["<@U1", "<@U1\n>", "<@U1 <@U2>", &format!("<{}>", "a".repeat(MAX_MARKUP))] {
+            assert_eq!(inner(open), None);
+        }
+        assert_eq!(
+            found("a <b <@U2>"),
+            [(MentionKind::User, "U2".into(), None)],
+            "a stray sign hides nobody"
+        );
+        // As many as a body may have: this ends.
+        for beginning in ["<", "<@U1 ", "<é&", "&"] {
+            let text = beginning.repeat((25 << 20) / beginning.len());
+            assert_eq!(found(&text).len(), usize::from(text.contains("@U1")), "{beginning}");
+        }
     }
 
     proptest! {

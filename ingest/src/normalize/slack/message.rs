@@ -18,15 +18,9 @@ enum What<'e> {
     /// A message was posted.
     Posted,
     /// A message's text changed; the mark tells this edit from others.
-    Edited {
-        message: &'e Event<'e>,
-        mark: Cow<'e, str>,
-    },
+    Edited { message: &'e Event<'e>, mark: Cow<'e, str> },
     /// A message was deleted.
-    Deleted {
-        message: Option<&'e Event<'e>>,
-        ts: Option<&'e str>,
-    },
+    Deleted { message: Option<&'e Event<'e>>, ts: Option<&'e str> },
     /// Something about people or the channel, told as a message.
     Setting(Kind),
     /// A preview was added, a language recognized, a counter moved: nothing that anybody said.
@@ -72,10 +66,9 @@ fn classify<'e>(event: &'e Event<'e>, subtype: Option<&str>) -> What<'e> {
         Some(_) if content::is_empty(event) => What::Nothing,
         // An edit that adds the app's name comes as an app_mention beside the edit of the message.
         _ => match event.edited.get() {
-            Some(edit) if event.kind.is("app_mention") => What::Edited {
-                message: event,
-                mark: mark(edit.ts.word(), event),
-            },
+            Some(edit) if event.kind.is("app_mention") => {
+                What::Edited { message: event, mark: mark(edit.ts.word(), event) }
+            }
             _ => What::Posted,
         },
     }
@@ -91,20 +84,14 @@ fn changed<'e>(event: &'e Event<'e>) -> What<'e> {
     // A deleted parent of a thread stays as a stone: this is how its deletion is told.
     if message.subtype.is("tombstone") {
         let ts = message.ts.word();
-        return What::Deleted {
-            message: former.or(Some(message)),
-            ts,
-        };
+        return What::Deleted { message: former.or(Some(message)), ts };
     }
     let edit = message.edited.get();
     let marked = edit.is_some() && edit != former.and_then(|former| former.edited.get());
     let reworded = former.is_some_and(|former| present(&former.text) != present(&message.text));
     if marked || reworded {
         let ts = edit.filter(|_| marked).and_then(|edit| edit.ts.word());
-        What::Edited {
-            message,
-            mark: mark(ts, message),
-        }
+        What::Edited { message, mark: mark(ts, message) }
     } else {
         What::Nothing
     }
@@ -129,9 +116,7 @@ fn posted(told: &Told<'_>, event: &Event<'_>, draft: Draft) -> Draft {
 fn edited(told: &Told<'_>, event: &Event<'_>, message: &Event<'_>, mark: &str, draft: Draft) -> Draft {
     let mut draft = said(told, event, message, draft);
     if let (Some(channel), Some(ts)) = (event.channel.id(), message.ts.word()) {
-        draft
-            .keys
-            .push(format!("{}:edited:{mark}", told.thread(channel, ts)));
+        draft.keys.push(format!("{}:edited:{mark}", told.thread(channel, ts)));
     }
     let edit = message.edited.get();
     // Whoever edited did it; mostly the author, but an admin may.
@@ -171,23 +156,22 @@ fn deleted(
         Some(root) => told.thread(channel, root),
         None => format!("slack:{}:{channel}", told.team),
     };
-    // Who deleted it is not told, and the text is gone on purpose: neither is handed on.
+    // Who deleted it is not told: mostly the author, and a program's message must show as one's. The stone that
+    // stands for a deleted parent is Slack's own. The text is gone on purpose and not handed on.
+    data.actor =
+        message.filter(|message| !message.subtype.is("tombstone")).and_then(|message| actor(told, message));
     if let Some(ts) = ts {
         draft.subject = Some(format!("{channel}/{ts}"));
         draft.keys.push(format!("{}:deleted", told.thread(channel, ts)));
     }
-    draft.time = event
-        .event_ts
-        .word()
-        .or_else(|| event.ts.word())
-        .and_then(moment::slack);
+    draft.time = event.event_ts.word().or_else(|| event.ts.word()).and_then(moment::slack);
     draft
 }
 
 /// A message that nobody typed just now calls nobody, whoever stands in its text.
 fn unsaid(told: &Told<'_>, event: &Event<'_>, message: &Event<'_>, draft: Draft) -> Draft {
     let mut draft = said(told, event, message, draft);
-    draft.data.mentions.clear();
+    draft.mentions = Mentions::default();
     draft
 }
 
@@ -195,31 +179,22 @@ fn unsaid(told: &Told<'_>, event: &Event<'_>, message: &Event<'_>, draft: Draft)
 fn said(told: &Told<'_>, event: &Event<'_>, message: &Event<'_>, mut draft: Draft) -> Draft {
     draft.data.actor = actor(told, message);
     let content = content::of(message);
-    let mut mentions = Mentions::default();
-    content.mentions(&mut mentions);
-    draft.data.mentions = mentions.into_vec();
+    content.mentions(&mut draft.mentions);
     draft.data.text = Some(content.text.into_owned()).filter(|text| !text.is_empty());
     for file in message.files.iter().take(MAX_FILE_LINKS) {
         if let Some(url) = file.permalink.word().or_else(|| file.url_private.word()) {
             draft.link("file", url);
         }
     }
-    for (field, value) in [
-        ("topic", &message.topic),
-        ("purpose", &message.purpose),
-        ("name", &message.name),
-    ] {
+    for (field, value) in [("topic", &message.topic), ("purpose", &message.purpose), ("name", &message.name)]
+    {
         if draft.kind == Kind::ProjectUpdated {
             draft.change(field, None, value.owned());
         }
     }
     let channel = event.channel.id().or_else(|| message.channel.id());
     draft.data.project_key = channel.map(str::to_owned);
-    draft.time = event
-        .event_ts
-        .word()
-        .or_else(|| event.ts.word())
-        .and_then(moment::slack);
+    draft.time = event.event_ts.word().or_else(|| event.ts.word()).and_then(moment::slack);
     let (Some(channel), Some(ts)) = (channel, message.ts.word()) else {
         draft.data.thread_key = match channel {
             Some(channel) => format!("slack:{}:{channel}", told.team),
