@@ -40,10 +40,7 @@ pub(crate) fn aliases(
             findings.refuse(
                 Reason::DuplicateAlias,
                 &format!("{path}.name"),
-                &format!(
-                    "`{}` is the name of `spec.aliases[{other}]` too; case does not matter",
-                    given.name
-                ),
+                &format!("`{}` is the name of `spec.aliases[{other}]` too; case does not matter", given.name),
                 "give each its own name",
             );
             findings.consequence(Consequence::LeftOut, &path);
@@ -86,10 +83,7 @@ fn members(
             ConditionType::Accepted,
             Reason::NoMembers,
             &format!("{path}.agents"),
-            &format!(
-                "no agent of this tenant has these labels, so `{}` reaches nobody",
-                given.name
-            ),
+            &format!("no agent of this tenant has these labels, so `{}` reaches nobody", given.name),
             "label an AgentProfile or change the selector",
         );
     }
@@ -104,9 +98,7 @@ fn last_good(
     agents: &BTreeMap<String, Agent>,
     findings: &mut Findings,
 ) -> Option<Alias> {
-    let found = previous
-        .iter()
-        .find(|alias| folded(&alias.name) == folded(&given.name));
+    let found = previous.iter().find(|alias| folded(&alias.name) == folded(&given.name));
     findings.consequence(Consequence::of_part(found.is_some()), path);
     let mut alias = found?.clone();
     alias.members.retain(|member| agents.contains_key(member));

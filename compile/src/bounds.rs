@@ -85,10 +85,7 @@ fn walk(schema: &JSONSchemaProps, value: &Value, path: &str, found: &mut Vec<Vio
     match value {
         Value::Object(map) => {
             for (key, value) in map {
-                let own = schema
-                    .properties
-                    .as_ref()
-                    .and_then(|properties| properties.get(key));
+                let own = schema.properties.as_ref().and_then(|properties| properties.get(key));
                 let any = match &schema.additional_properties {
                     Some(JSONSchemaPropsOrBool::Schema(schema)) => Some(schema.as_ref()),
                     _ => None,
@@ -129,23 +126,16 @@ fn check_text(schema: &JSONSchemaProps, text: &str, path: &str, found: &mut Vec<
     let mut push = |what: String, remedy: String| found.push(violation(path, what, remedy));
     match (schema.min_length, schema.max_length) {
         (Some(min), _) if len < min => {
-            let what = if len == 0 {
-                "it is empty".to_owned()
-            } else {
-                format!("{len} characters are too few")
-            };
+            let what =
+                if len == 0 { "it is empty".to_owned() } else { format!("{len} characters are too few") };
             push(what, format!("give it at least {min}"));
         }
-        (_, Some(max)) if len > max => push(
-            format!("{len} characters are too many"),
-            format!("keep it within {max}"),
-        ),
+        (_, Some(max)) if len > max => {
+            push(format!("{len} characters are too many"), format!("keep it within {max}"))
+        }
         _ => {
-            if let Some((_, says)) = schema
-                .pattern
-                .as_deref()
-                .and_then(pattern)
-                .filter(|(matches, _)| !matches(text))
+            if let Some((_, says)) =
+                schema.pattern.as_deref().and_then(pattern).filter(|(matches, _)| !matches(text))
             {
                 push(format!("`{text}` cannot stand here"), says.to_owned());
             }
@@ -169,12 +159,7 @@ fn check_number(
 }
 
 fn violation(path: &str, what: String, remedy: String) -> Violation {
-    Violation {
-        path: path.to_owned(),
-        what,
-        remedy,
-        longest: None,
-    }
+    Violation { path: path.to_owned(), what, remedy, longest: None }
 }
 
 /// Whether a text matches, and what would.
@@ -184,14 +169,12 @@ type Pattern = (fn(&str) -> bool, &'static str);
 /// would be the largest part of this crate; a test finds a pattern that is missing here.
 fn pattern(pattern: &str) -> Option<Pattern> {
     match pattern {
-        r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" => Some((
-            is_dns_label,
-            "use lower-case letters, digits and inner `-`, such as `github`",
-        )),
-        r"^@[A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?$" => Some((
-            is_mention,
-            "write `@` and then letters, digits, `_` and inner `-`, such as `@AI_Squad`",
-        )),
+        r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" => {
+            Some((is_dns_label, "use lower-case letters, digits and inner `-`, such as `github`"))
+        }
+        r"^@[A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?$" => {
+            Some((is_mention, "write `@` and then letters, digits, `_` and inner `-`, such as `@AI_Squad`"))
+        }
         _ => None,
     }
 }
@@ -203,8 +186,7 @@ fn is_dns_label(text: &str) -> bool {
 
 fn is_mention(text: &str) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    text.strip_prefix('@')
-        .is_some_and(|name| is_word_with_inner_dashes(name, word))
+    text.strip_prefix('@').is_some_and(|name| is_word_with_inner_dashes(name, word))
 }
 
 fn is_word_with_inner_dashes(text: &str, word: impl Fn(char) -> bool + Copy) -> bool {
@@ -258,10 +240,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_refused_for_its_own_fault_or_for_being_one_too_many() {
-        let list = Violation {
-            longest: Some(64),
-            ..violation("spec.sources", String::new(), String::new())
-        };
+        let list = Violation { longest: Some(64), ..violation("spec.sources", String::new(), String::new()) };
         let entry = violation("spec.sources[1].name", String::new(), String::new());
         let both = [list, entry];
         assert!(touches_entry(&both, "spec.sources", 1));

@@ -105,6 +105,8 @@ reasons! {
     SecretEmpty,
     /// A client secret is too short to be safe as a hash.
     ClientSecretTooShort,
+    /// The client id of an agent's Secret is not the agent's id.
+    ClientIdMismatch,
     /// Not wrong: an alias stands for nobody at the moment.
     NoMembers,
     /// Not wrong: a name is claimed twice, and one meaning wins.
@@ -183,20 +185,12 @@ pub(crate) enum Consequence {
 impl Consequence {
     /// For a part that can be left out.
     pub(crate) fn of_part(has_last_good: bool) -> Self {
-        if has_last_good {
-            Self::LastGood
-        } else {
-            Self::LeftOut
-        }
+        if has_last_good { Self::LastGood } else { Self::LeftOut }
     }
 
     /// For a number, which has a default.
     pub(crate) fn of_number(has_last_good: bool) -> Self {
-        if has_last_good {
-            Self::LastGood
-        } else {
-            Self::Default
-        }
+        if has_last_good { Self::LastGood } else { Self::Default }
     }
 
     fn says(self) -> &'static str {
@@ -233,10 +227,7 @@ impl Findings {
 
     /// Says what a refused part comes to.
     pub(crate) fn consequence(&mut self, consequence: Consequence, part: &str) {
-        self.consequences
-            .entry(consequence)
-            .or_default()
-            .push(part.to_owned());
+        self.consequences.entry(consequence).or_default().push(part.to_owned());
     }
 
     fn push(
@@ -248,12 +239,7 @@ impl Findings {
         what: &str,
         remedy: &str,
     ) {
-        self.list.push(Finding {
-            condition,
-            wrong,
-            reason,
-            message: format!("`{path}`: {what}; {remedy}"),
-        });
+        self.list.push(Finding { condition, wrong, reason, message: format!("`{path}`: {what}; {remedy}") });
     }
 
     /// Both conditions of the object that was judged.
@@ -272,11 +258,7 @@ impl Findings {
 
     fn condition(&self, kind: ConditionType, observed_generation: Option<i64>) -> Condition {
         // What is wrong comes before what is merely worth a look, and gives the reason.
-        let of = |wrong| {
-            self.list
-                .iter()
-                .filter(move |one| one.condition == kind && one.wrong == wrong)
-        };
+        let of = |wrong| self.list.iter().filter(move |one| one.condition == kind && one.wrong == wrong);
         let list: Vec<_> = of(true).chain(of(false)).collect();
         let well = match kind {
             ConditionType::Accepted => (Reason::Accepted, "All of it is valid."),
@@ -311,10 +293,7 @@ impl Findings {
         if kind == ConditionType::Accepted {
             for (consequence, parts) in &self.consequences {
                 let some: Vec<_> = parts.iter().take(MAX_SPELT_OUT).map(String::as_str).collect();
-                sentence(
-                    &mut message,
-                    &format!("{}: {}", consequence.says(), some.join(", ")),
-                );
+                sentence(&mut message, &format!("{}: {}", consequence.says(), some.join(", ")));
             }
         }
         message

@@ -77,11 +77,7 @@ impl Compiled {
     /// This value as the `previous` of the next compilation.
     #[must_use]
     pub fn as_previous(&self) -> Previous<'_> {
-        Previous {
-            ingest: Some(&self.ingest),
-            gateway: Some(&self.gateway),
-            signing: Some(&self.signing),
-        }
+        Previous { ingest: Some(&self.ingest), gateway: Some(&self.gateway), signing: Some(&self.signing) }
     }
 }
 
@@ -135,17 +131,8 @@ pub fn compile(objects: &TenantObjects, previous: Previous<'_>) -> Result<Compil
             .map(|(profile, findings)| findings.conditions(ObjectKind::AgentProfile, profile)),
     );
     Ok(Compiled {
-        ingest: IngestSnapshot {
-            tenant: key.clone(),
-            sources,
-            storage,
-        },
-        gateway: GatewaySnapshot {
-            tenant: key,
-            agents,
-            aliases,
-            heartbeat,
-        },
+        ingest: IngestSnapshot { tenant: key.clone(), sources, storage },
+        gateway: GatewaySnapshot { tenant: key, agents, aliases, heartbeat },
         signing,
         conditions,
     })
@@ -164,12 +151,7 @@ fn agents<'a>(
         let name = profile.name_any();
         let mut findings = Findings::default();
         let last_good = previous.and_then(|previous| previous.agents.get(&name));
-        let input = profile::Input {
-            tenant,
-            profile,
-            sources,
-            secrets: &objects.secrets,
-        };
+        let input = profile::Input { tenant, profile, sources, secrets: &objects.secrets };
         agents.extend(profile::agent(&input, last_good, &mut findings).map(|agent| (name.clone(), agent)));
         profiles.insert(name, (profile, findings));
     }
@@ -187,14 +169,7 @@ pub fn group(
     for tenant in tenants {
         if let Ok(key) = tenant_key(&tenant) {
             let secrets = secrets(key.namespace());
-            groups.insert(
-                key,
-                TenantObjects {
-                    tenant,
-                    profiles: Vec::new(),
-                    secrets,
-                },
-            );
+            groups.insert(key, TenantObjects { tenant, profiles: Vec::new(), secrets });
         }
     }
     let mut without = Vec::new();

@@ -25,10 +25,7 @@ pub(crate) fn settle(
 ) {
     let mut owners: BTreeMap<String, String> = BTreeMap::new();
     for Placed { alias, .. } in aliases {
-        owners.insert(
-            folded(&alias.name),
-            format!("the Tenant's alias `@{}`", alias.name),
-        );
+        owners.insert(folded(&alias.name), format!("the Tenant's alias `@{}`", alias.name));
     }
     for name in agents.keys() {
         let Some(owner) = owners.get(&folded(name)) else {
@@ -60,10 +57,8 @@ pub(crate) fn settle(
 fn by_age(agents: &BTreeMap<String, Agent>, profiles: &Profiles<'_>) -> Vec<String> {
     let mut names: Vec<_> = agents.keys().cloned().collect();
     names.sort_by_key(|name| {
-        let created = profiles
-            .get(name)
-            .and_then(|(profile, _)| profile.creation_timestamp())
-            .map(|time| time.0);
+        let created =
+            profiles.get(name).and_then(|(profile, _)| profile.creation_timestamp()).map(|time| time.0);
         (created.is_none(), created)
     });
     names
@@ -80,26 +75,12 @@ fn note_both(
 ) {
     if let Some((_, findings)) = profiles.get_mut(agent) {
         let what = format!("a mention of `@{claimed}` means {owner}");
-        findings.note(
-            ConditionType::Accepted,
-            Reason::NameClash,
-            path,
-            &what,
-            "rename one of them",
-        );
+        findings.note(ConditionType::Accepted, Reason::NameClash, path, &what, "rename one of them");
     }
-    let alias = aliases
-        .iter()
-        .find(|placed| folded(&placed.alias.name) == folded(claimed));
+    let alias = aliases.iter().find(|placed| folded(&placed.alias.name) == folded(claimed));
     if let Some(Placed { at, alias }) = alias {
         let what = format!("`@{}` means the alias and no longer agent `{agent}`", alias.name);
         let path = format!("spec.aliases[{at}].name");
-        tenant.note(
-            ConditionType::Accepted,
-            Reason::NameClash,
-            &path,
-            &what,
-            "rename one of them",
-        );
+        tenant.note(ConditionType::Accepted, Reason::NameClash, &path, &what, "rename one of them");
     }
 }

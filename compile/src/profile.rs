@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kube::ResourceExt;
 use nexus_core::id::{AgentId, TenantKey};
 use nexus_core::kind::Kind;
-use nexus_core::secret::SecretDigest;
+use nexus_core::secret::{Secret, SecretDigest};
 use nexus_core::snapshot::{Agent, Bots, Source, Subscription};
 use nexus_crds::AgentProfile;
 use nexus_crds::agentprofile as crd;
@@ -14,7 +14,8 @@ use nexus_crds::tenant::SecretKeyRef;
 use crate::conditions::{Consequence, Findings, ObjectConditions, ObjectKind, Reason};
 use crate::{SecretData, bounds, suggest, tenant};
 
-/// Key of an agent's client id in its Secret.
+/// Key of an agent's client id in its Secret. It is there for the agent to read: the gateway knows an agent by
+/// its id alone, which follows from the tenant and the name, so that no other client id ever signs in.
 pub const CLIENT_ID: &str = "client-id";
 
 /// Key of an agent's client secret in its Secret.
@@ -55,11 +56,7 @@ pub(crate) fn agent(input: &Input<'_>, previous: Option<&Agent>, findings: &mut 
             findings.consequence(Consequence::of_part(previous.is_some()), "the agent");
             // A refused profile keeps what it said. Its credential is no part of what it says: a secret that
             // was changed must stop working whatever else is wrong.
-            previous.map(|previous| Agent {
-                credential,
-                shared_inboxes: Vec::new(),
-                ..previous.clone()
-            })
+            previous.map(|previous| Agent { credential, shared_inboxes: Vec::new(), ..previous.clone() })
         }
     }
 }
@@ -74,12 +71,7 @@ fn validate(input: &Input<'_>, findings: &mut Findings) -> Option<Parts> {
     let spec = &input.profile.spec;
     let violations = bounds::profile(spec);
     for violation in &violations {
-        findings.refuse(
-            Reason::OutOfBounds,
-            &violation.path,
-            &violation.what,
-            &violation.remedy,
-        );
+        findings.refuse(Reason::OutOfBounds, &violation.path, &violation.what, &violation.remedy);
     }
     let aliases = aliases(spec, &input.profile.name_any(), findings);
     let subscriptions: Vec<_> = spec
@@ -89,10 +81,7 @@ fn validate(input: &Input<'_>, findings: &mut Findings) -> Option<Parts> {
         .map(|(at, subscription)| check_subscription(at, subscription, findings))
         .collect();
     let subscriptions = subscriptions.into_iter().collect::<Option<_>>();
-    violations.is_empty().then_some(Parts {
-        aliases: aliases?,
-        subscriptions: subscriptions?,
-    })
+    violations.is_empty().then_some(Parts { aliases: aliases?, subscriptions: subscriptions? })
 }
 
 /// The aliases without `@`, each once, without the agent's own name.
@@ -175,12 +164,10 @@ fn check_sources(input: &Input<'_>, findings: &mut Findings) {
 /// The digest of the agent's client secret. A Secret that is not there is no finding: it is written for it.
 fn credential(input: &Input<'_>, findings: &mut Findings) -> Option<SecretDigest> {
     let name = credential_secret(&input.profile.name_any());
-    input.secrets.get(&name)?;
+    let data = input.secrets.get(&name)?;
     let path = "metadata.name";
-    let reference = SecretKeyRef {
-        name,
-        key: CLIENT_SECRET.to_owned(),
-    };
+    check_client_id(input, data.get(CLIENT_ID), path, findings);
+    let reference = SecretKeyRef { name, key: CLIENT_SECRET.to_owned() };
     let secret = tenant::resolve(input.tenant, input.secrets, &reference, path, findings)?;
     let bytes = secret.expose();
     let len = std::str::from_utf8(bytes).map_or(bytes.len(), |text| text.trim_end().chars().count());
@@ -199,16 +186,32 @@ fn credential(input: &Input<'_>, findings: &mut Findings) -> Option<SecretDigest
     Some(secret.digest())
 }
 
+/// A client id that is not the agent's own is told of, for an agent that reads it there cannot sign in. The
+/// secret stays in force, as it works with the right id. No message repeats what stands there: the two values
+/// may have been mixed up.
+fn check_client_id(input: &Input<'_>, given: Option<&Secret>, path: &str, findings: &mut Findings) {
+    let Some(given) = given else { return };
+    let name = input.profile.name_any();
+    let expected = AgentId::of(input.tenant, &name).to_string();
+    if given.expose().trim_ascii_end() != expected.as_bytes() {
+        findings.unresolved(
+            Reason::ClientIdMismatch,
+            path,
+            &format!(
+                "key `{CLIENT_ID}` of Secret `{}` is not the agent's id, so an agent that signs in with it is refused",
+                credential_secret(&name)
+            ),
+            &format!("write `{expected}`, or leave the key out"),
+        );
+    }
+}
+
 fn build(input: &Input<'_>, parts: Parts, credential: Option<SecretDigest>) -> Agent {
     let spec = &input.profile.spec;
     let name = input.profile.name_any();
     Agent {
         id: AgentId::of(input.tenant, &name),
-        display_name: spec
-            .display_name
-            .clone()
-            .filter(|shown| !shown.is_empty())
-            .unwrap_or(name),
+        display_name: spec.display_name.clone().filter(|shown| !shown.is_empty()).unwrap_or(name),
         role: spec.role.clone(),
         owner: spec.owner.clone(),
         labels: input.profile.labels().clone(),
@@ -223,10 +226,7 @@ fn build(input: &Input<'_>, parts: Parts, credential: Option<SecretDigest>) -> A
 /// Conditions of profiles whose tenant is not there: nothing serves them until it is.
 #[must_use]
 pub fn orphans(profiles: &[AgentProfile], tenants: &BTreeSet<TenantKey>) -> Vec<ObjectConditions> {
-    let mut orphans: Vec<_> = profiles
-        .iter()
-        .filter_map(|profile| orphan(profile, tenants))
-        .collect();
+    let mut orphans: Vec<_> = profiles.iter().filter_map(|profile| orphan(profile, tenants)).collect();
     orphans.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
     orphans
 }
@@ -237,10 +237,7 @@ fn orphan(profile: &AgentProfile, tenants: &BTreeSet<TenantKey>) -> Option<Objec
     if TenantKey::new(&namespace, name).is_ok_and(|key| tenants.contains(&key)) {
         return None;
     }
-    let near = tenants
-        .iter()
-        .filter(|key| key.namespace() == namespace)
-        .map(TenantKey::name);
+    let near = tenants.iter().filter(|key| key.namespace() == namespace).map(TenantKey::name);
     let what = format!("there is no Tenant `{name}` in namespace `{namespace}`");
     let remedy = suggest::remedy(name, near, "create it, or name one that is there");
     let mut findings = Findings::default();

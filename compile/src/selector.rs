@@ -49,11 +49,7 @@ fn requirement(path: &str, given: &LabelSelectorRequirement) -> Result<Requireme
     }
     let operator = given.operator.as_str();
     let wrong = |field: &str, what: String, remedy: &str| {
-        Err(SelectorError {
-            path: format!("{path}.{field}"),
-            what,
-            remedy: remedy.to_owned(),
-        })
+        Err(SelectorError { path: format!("{path}.{field}"), what, remedy: remedy.to_owned() })
     };
     let test = match (operator, values.is_empty()) {
         ("In", false) => Test::In(values),
@@ -70,10 +66,7 @@ fn requirement(path: &str, given: &LabelSelectorRequirement) -> Result<Requireme
             return wrong("operator", format!("`{operator}` is no operator"), &remedy);
         }
     };
-    Ok(Requirement {
-        key: given.key.clone(),
-        test,
-    })
+    Ok(Requirement { key: given.key.clone(), test })
 }
 
 fn check_key(path: &str, key: &str) -> Result<(), SelectorError> {
@@ -127,16 +120,10 @@ mod tests {
 
     #[test]
     fn every_operator_is_converted() {
-        for (operator, values) in [
-            ("In", &["ai"][..]),
-            ("NotIn", &["ai"]),
-            ("Exists", &[]),
-            ("DoesNotExist", &[]),
-        ] {
-            assert!(
-                converted("acme.example/squad", operator, values).is_ok(),
-                "{operator}"
-            );
+        for (operator, values) in
+            [("In", &["ai"][..]), ("NotIn", &["ai"]), ("Exists", &[]), ("DoesNotExist", &[])]
+        {
+            assert!(converted("acme.example/squad", operator, values).is_ok(), "{operator}");
         }
         assert_eq!(selector(&LabelSelector::default()), Ok(Selector::default()));
     }

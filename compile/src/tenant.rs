@@ -18,12 +18,7 @@ use crate::{SecretData, suggest};
 pub(crate) fn validate(spec: &TenantSpec, findings: &mut Findings) -> Vec<Violation> {
     let violations = bounds::tenant(spec);
     for violation in &violations {
-        findings.refuse(
-            Reason::OutOfBounds,
-            &violation.path,
-            &violation.what,
-            &violation.remedy,
-        );
+        findings.refuse(Reason::OutOfBounds, &violation.path, &violation.what, &violation.remedy);
     }
     violations
 }
@@ -158,10 +153,7 @@ pub(crate) fn storage(
     let default = Storage::default();
     let fallback = last_good.unwrap_or(default);
     let bytes = spec.quota.as_ref().and_then(|quota| quota.bytes);
-    let seconds = spec
-        .retention
-        .as_ref()
-        .and_then(|retention| retention.events_seconds);
+    let seconds = spec.retention.as_ref().and_then(|retention| retention.events_seconds);
     let mut bad = |path: &str| {
         let bad = bounds::touches(violations, path);
         if bad {
@@ -205,9 +197,7 @@ pub(crate) fn heartbeat(
         interval: if bad("spec.limits.heartbeatSeconds") {
             fallback.interval
         } else {
-            limits
-                .heartbeat_seconds
-                .map_or(default.interval, |seconds| Duration::from_secs(seconds.into()))
+            limits.heartbeat_seconds.map_or(default.interval, |seconds| Duration::from_secs(seconds.into()))
         },
         misses: if bad("spec.limits.heartbeatMisses") {
             fallback.misses

@@ -1,3 +1,4 @@
+use nexus_core::id::AgentId;
 use nexus_core::snapshot::Version;
 use nexus_crds::AgentProfileSpec;
 use proptest::prelude::*;
@@ -5,21 +6,19 @@ use serde_json::json;
 
 use super::*;
 
+fn coder() -> AgentId {
+    AgentId::of(&TenantKey::new("acme", "acme").unwrap(), "coder")
+}
+
 fn secret_data() -> SecretData {
     let data = |pairs: &[(&str, &str)]| {
-        pairs
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), Secret::new(*value)))
-            .collect()
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), Secret::new(*value))).collect()
     };
     SecretData::from([
         ("webhooks".to_owned(), data(&[("github", "s3cr3t")])),
         (
             "coder-nexus-agent".to_owned(),
-            data(&[
-                (CLIENT_ID, "coder"),
-                (CLIENT_SECRET, "0123456789abcdef0123456789abcdef"),
-            ]),
+            data(&[(CLIENT_ID, &coder().to_string()), (CLIENT_SECRET, "0123456789abcdef0123456789abcdef")]),
         ),
     ])
 }
@@ -43,11 +42,7 @@ fn valid() -> TenantObjects {
         },
     }))
     .unwrap();
-    TenantObjects {
-        tenant,
-        profiles: vec![profile("coder")],
-        secrets: secret_data(),
-    }
+    TenantObjects { tenant, profiles: vec![profile("coder")], secrets: secret_data() }
 }
 
 /// Breaks the valid objects; what a condition then says: `Type=Status/Reason` and the message.
@@ -61,12 +56,7 @@ fn broken(
     let compiled = compile(&objects, Previous::default()).unwrap();
     let object = compiled.conditions.iter().find(|one| one.kind == which).unwrap();
     let condition = object.get(kind).unwrap();
-    let Condition {
-        status,
-        reason,
-        message,
-        ..
-    } = condition;
+    let Condition { status, reason, message, .. } = condition;
     (format!("{status:?}/{}", reason.name()), message.clone())
 }
 
@@ -79,10 +69,7 @@ fn tenant_refs(change: impl FnOnce(&mut TenantObjects)) -> String {
 }
 
 fn profile_accepted(change: impl FnOnce(&mut AgentProfileSpec)) -> String {
-    broken(ObjectKind::AgentProfile, ConditionType::Accepted, |o| {
-        change(&mut o.profiles[0].spec)
-    })
-    .0
+    broken(ObjectKind::AgentProfile, ConditionType::Accepted, |o| change(&mut o.profiles[0].spec)).0
 }
 
 fn profile_refs(change: impl FnOnce(&mut TenantObjects)) -> String {
@@ -108,22 +95,13 @@ fn tenants_are_refused_for_what_they_say() {
         tenant_accepted(|o| o.tenant.spec.sources.push(o.tenant.spec.sources[0].clone())),
         "False/DuplicateSource"
     );
-    assert_eq!(
-        tenant_accepted(|o| o.tenant.spec.sources[0].name = "Git Hub".into()),
-        "False/OutOfBounds"
-    );
+    assert_eq!(tenant_accepted(|o| o.tenant.spec.sources[0].name = "Git Hub".into()), "False/OutOfBounds");
     assert_eq!(
         tenant_accepted(|o| o.tenant.spec.sources = vec![o.tenant.spec.sources[0].clone(); 65]),
         "False/OutOfBounds"
     );
-    assert_eq!(
-        tenant_accepted(|o| o.tenant.spec.aliases[0].name = "AI".into()),
-        "False/OutOfBounds"
-    );
-    assert_eq!(
-        tenant_accepted(|o| o.tenant.spec.aliases[0].name = "@a b".into()),
-        "False/OutOfBounds"
-    );
+    assert_eq!(tenant_accepted(|o| o.tenant.spec.aliases[0].name = "AI".into()), "False/OutOfBounds");
+    assert_eq!(tenant_accepted(|o| o.tenant.spec.aliases[0].name = "@a b".into()), "False/OutOfBounds");
     assert_eq!(
         tenant_accepted(|o| o.tenant.spec.aliases.push(alias("@ai_squad", "ai"))),
         "False/DuplicateAlias"
@@ -132,18 +110,11 @@ fn tenants_are_refused_for_what_they_say() {
         tenant_accepted(|o| o.tenant.spec.aliases[0] = alias("@x", "not a value")),
         "False/InvalidSelector"
     );
-    assert_eq!(
-        tenant_accepted(|o| o.tenant.spec.aliases[0] = alias("@xy", "none")),
-        "True/NoMembers"
-    );
-    assert_eq!(
-        tenant_accepted(|o| o.tenant.spec.aliases.push(alias("@Coder", "ai"))),
-        "True/NameClash"
-    );
-    for (limits, bad) in [
-        (json!({"heartbeatSeconds": 3601}), true),
-        (json!({"heartbeatSeconds": 3600}), false),
-    ] {
+    assert_eq!(tenant_accepted(|o| o.tenant.spec.aliases[0] = alias("@xy", "none")), "True/NoMembers");
+    assert_eq!(tenant_accepted(|o| o.tenant.spec.aliases.push(alias("@Coder", "ai"))), "True/NameClash");
+    for (limits, bad) in
+        [(json!({"heartbeatSeconds": 3601}), true), (json!({"heartbeatSeconds": 3600}), false)]
+    {
         let says = tenant_accepted(|o| o.tenant.spec.limits = serde_json::from_value(limits).unwrap());
         assert_eq!(says == "False/OutOfBounds", bad, "{says}");
     }
@@ -158,26 +129,13 @@ fn alias(name: &str, squad: &str) -> nexus_crds::tenant::Alias {
 
 #[test]
 fn secrets_that_are_not_there_are_named_and_never_shown() {
-    assert_eq!(
-        tenant_refs(|o| drop(o.secrets.remove("webhooks"))),
-        "False/SecretNotFound"
-    );
-    assert_eq!(
-        tenant_refs(|o| webhooks(o, "hubgit", "s3cr3t")),
-        "False/SecretKeyNotFound"
-    );
+    assert_eq!(tenant_refs(|o| drop(o.secrets.remove("webhooks"))), "False/SecretNotFound");
+    assert_eq!(tenant_refs(|o| webhooks(o, "hubgit", "s3cr3t")), "False/SecretKeyNotFound");
     assert_eq!(tenant_refs(|o| webhooks(o, "github", "")), "False/SecretEmpty");
-    assert_eq!(
-        tenant_refs(|o| webhooks(o, "github", "s3cr3t\n")),
-        "True/SecretEndsWithNewline"
-    );
-    let (_, message) = broken(ObjectKind::Tenant, ConditionType::ResolvedRefs, |o| {
-        webhooks(o, "x", "s3cr3t")
-    });
-    assert_eq!(
-        message,
-        "`spec.sources[0].secretRef`: Secret `webhooks` has no key `github`; add it."
-    );
+    assert_eq!(tenant_refs(|o| webhooks(o, "github", "s3cr3t\n")), "True/SecretEndsWithNewline");
+    let (_, message) =
+        broken(ObjectKind::Tenant, ConditionType::ResolvedRefs, |o| webhooks(o, "x", "s3cr3t"));
+    assert_eq!(message, "`spec.sources[0].secretRef`: Secret `webhooks` has no key `github`; add it.");
 }
 
 fn webhooks(objects: &mut TenantObjects, key: &str, value: &str) {
@@ -198,34 +156,13 @@ fn a_source_without_its_secret_stays_and_accepts_nothing() {
 fn profiles_are_refused_for_what_they_say() {
     let kind = |spec: &mut AgentProfileSpec| spec.subscriptions[0].kinds = vec!["NewWorkItms".into()];
     assert_eq!(profile_accepted(kind), "False/UnknownKind");
-    assert_eq!(
-        profile_accepted(|spec| spec.max_in_flight = Some(0)),
-        "False/OutOfBounds"
-    );
-    assert_eq!(
-        profile_accepted(|spec| spec.max_in_flight = Some(1001)),
-        "False/OutOfBounds"
-    );
-    assert_eq!(
-        profile_accepted(|spec| spec.max_in_flight = Some(1000)),
-        "True/Accepted"
-    );
-    assert_eq!(
-        profile_accepted(|spec| spec.owner = Some("x".repeat(255))),
-        "False/OutOfBounds"
-    );
-    assert_eq!(
-        profile_accepted(|spec| spec.aliases = vec!["x".into(); 17]),
-        "False/OutOfBounds"
-    );
-    assert_eq!(
-        profile_accepted(|spec| spec.aliases = vec!["@".into()]),
-        "False/InvalidAlias"
-    );
-    assert_eq!(
-        profile_accepted(|spec| spec.aliases = vec!["AI_squad".into()]),
-        "True/NameClash"
-    );
+    assert_eq!(profile_accepted(|spec| spec.max_in_flight = Some(0)), "False/OutOfBounds");
+    assert_eq!(profile_accepted(|spec| spec.max_in_flight = Some(1001)), "False/OutOfBounds");
+    assert_eq!(profile_accepted(|spec| spec.max_in_flight = Some(1000)), "True/Accepted");
+    assert_eq!(profile_accepted(|spec| spec.owner = Some("x".repeat(255))), "False/OutOfBounds");
+    assert_eq!(profile_accepted(|spec| spec.aliases = vec!["x".into(); 17]), "False/OutOfBounds");
+    assert_eq!(profile_accepted(|spec| spec.aliases = vec!["@".into()]), "False/InvalidAlias");
+    assert_eq!(profile_accepted(|spec| spec.aliases = vec!["AI_squad".into()]), "True/NameClash");
     let (_, message) = broken(ObjectKind::AgentProfile, ConditionType::Accepted, |o| {
         kind(&mut o.profiles[0].spec);
     });
@@ -246,19 +183,13 @@ fn what_a_profile_refers_to_must_be_there() {
         let data = BTreeMap::from([(CLIENT_SECRET.to_owned(), Secret::new(text))]);
         o.secrets.insert(credential_secret("coder"), data);
     };
-    assert_eq!(
-        profile_refs(|o| secret(o, &"x".repeat(31))),
-        "False/ClientSecretTooShort"
-    );
+    assert_eq!(profile_refs(|o| secret(o, &"x".repeat(31))), "False/ClientSecretTooShort");
     assert_eq!(profile_refs(|o| secret(o, &"x".repeat(32))), "True/ResolvedRefs");
     assert_eq!(
         profile_refs(|o| drop(o.secrets.insert(credential_secret("coder"), BTreeMap::new()))),
         "False/SecretKeyNotFound"
     );
-    assert_eq!(
-        profile_refs(|o| drop(o.secrets.remove(&credential_secret("coder")))),
-        "True/ResolvedRefs"
-    );
+    assert_eq!(profile_refs(|o| drop(o.secrets.remove(&credential_secret("coder")))), "True/ResolvedRefs");
 }
 
 #[test]
@@ -268,6 +199,37 @@ fn a_short_client_secret_is_not_used() {
     objects.secrets.insert(credential_secret("coder"), data);
     let compiled = compile(&objects, Previous::default()).unwrap();
     assert_eq!(compiled.gateway.agents["coder"].credential, None);
+}
+
+#[test]
+fn a_client_id_that_is_not_the_agents_is_told_of_and_the_secret_stays() {
+    let given = |o: &mut TenantObjects, id: &str| {
+        let data = o.secrets.get_mut(&credential_secret("coder")).unwrap();
+        data.insert(CLIENT_ID.to_owned(), Secret::new(id));
+    };
+    for id in ["coder", "", "hunter2", &coder().to_string()[1..]] {
+        assert_eq!(profile_refs(|o| given(o, id)), "False/ClientIdMismatch");
+    }
+    let (_, message) = broken(ObjectKind::AgentProfile, ConditionType::ResolvedRefs, |o| {
+        given(o, "hunter2");
+    });
+    assert_eq!(
+        message,
+        format!(
+            "`metadata.name`: key `client-id` of Secret `coder-nexus-agent` is not the agent's id, so an agent that \
+             signs in with it is refused; write `{}`, or leave the key out.",
+            coder()
+        )
+    );
+    let right = coder().to_string();
+    for id in [right.as_str(), &format!("{right}\n")] {
+        assert_eq!(profile_refs(|o| given(o, id)), "True/ResolvedRefs");
+    }
+    let mut objects = valid();
+    given(&mut objects, "hunter2");
+    let compiled = compile(&objects, Previous::default()).unwrap();
+    let well = compile(&valid(), Previous::default()).unwrap();
+    assert!(compiled.gateway == well.gateway && compiled.gateway.agents["coder"].credential.is_some());
 }
 
 #[test]

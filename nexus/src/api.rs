@@ -13,6 +13,9 @@ use nexus_core::stop::{Alarm, EngagementName};
 use nexus_store::bus;
 use serde::{Deserialize, Serialize};
 
+/// The policy that the stop switch turns unless another is named.
+pub const STOP_ALL: &str = "stop-all";
+
 /// How things are: `GET /api/v1/status`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -53,6 +56,15 @@ pub struct Stop {
     pub everybody: bool,
     /// How many agents it has bound.
     pub agents: usize,
+}
+
+impl Stop {
+    /// The command that releases it.
+    #[must_use]
+    pub fn release_command(&self) -> String {
+        let policy = if self.policy == STOP_ALL { String::new() } else { format!(" --policy {}", self.policy) };
+        format!("nexus release {}{policy}", self.engagement)
+    }
 }
 
 /// One tenant.

@@ -68,7 +68,7 @@ pub async fn run(settings: DevSettings) -> anyhow::Result<()> {
 
     let drain = Drain::new();
     let mut tasks = Tasks::new("nexus dev", drain.clone());
-    let settings = DevSettings { folder, ..settings };
+    let settings = DevSettings { folder, data: data.path().to_owned(), ..settings };
     let deps = RolesDeps { settings, bus: bus.clone(), control, lane, clock, readiness, metrics, drain: drain.clone() };
     let roles = Arc::new(Roles::new(deps, &data)?);
     roles.start(&mut tasks).await?;

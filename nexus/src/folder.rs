@@ -3,10 +3,15 @@
 //! It refuses to guess and to forget: what is wrong is named with file, line, column, field and remedy, and
 //! the last good value of the object stays in force. It never writes to the folder.
 //!
+//! What is added or changed counts at once, and so does a stop. What is missing, a file or a document of one,
+//! is removed only when the next reading misses it too: editors rename files when they save them, and a file
+//! that is half written may end where a document does. Read it at least twice a second.
+//!
 //! The flow, in five lines:
-//! 1. [`listing`] reads the files, sorted and bounded;
-//! 2. `document` tells a file's documents apart, `tree` parses each, `typed` and `object` give it a type;
-//! 3. [`Folder::take`] holds what is good and, where a file is broken, what it gave before;
+//! 1. [`listing`] reads the files that may have changed, sorted and bounded;
+//! 2. `parsed` keeps each file's documents: `document` tells them apart, `tree` parses, `typed` and `object`
+//!    give them a type;
+//! 3. [`Folder::take`] puts in force what is good (`pass`) and, where a file is broken, what it gave before;
 //! 4. [`Objects::by_tenant`] is what `compile` takes;
 //! 5. [`policies`] gives the NexusPolicies what an API server would: uid, generation, and the patches of
 //!    `nexus stop` and `nexus release`.
@@ -15,19 +20,27 @@ mod document;
 pub mod listing;
 mod object;
 mod objects;
+mod parsed;
+mod pass;
 pub mod policies;
 pub mod problem;
+mod stamp;
 mod tree;
 mod typed;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use listing::{FileContent, Listing};
-use object::{Object, ObjectId, Outcome};
-pub use objects::{FilePolicy, Objects};
-pub use policies::PolicyStore;
-pub use problem::{Notice, Position, Problem, ProblemKind};
+use listing::{Content, Listing};
+use nexus_core::clock::Clock;
+use object::ObjectId;
+pub use objects::Objects;
+use parsed::Parsed;
+use pass::{Held, Pass};
+pub use policies::{PolicyError, PolicyStore};
+pub use problem::{Notice, Problem};
+use stamp::Stamps;
 
 /// The most documents that are read.
 const MAX_DOCUMENTS: usize = 10_000;
@@ -35,8 +48,9 @@ const MAX_DOCUMENTS: usize = 10_000;
 /// What one reading of the folder gave.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Reading {
-    /// The objects in force: good ones, and the last good values of broken ones.
-    pub objects: Objects,
+    /// The objects in force: good ones, and the last good values of broken ones. Two readings share them while
+    /// nothing changes.
+    pub objects: Arc<Objects>,
     /// What must be mended.
     pub problems: Vec<Problem>,
     /// What is not read and need not be mended.
@@ -45,22 +59,19 @@ pub struct Reading {
     pub changed: bool,
 }
 
-/// An object in force and where it was defined.
-#[derive(Debug, Clone)]
-struct Held {
-    file: PathBuf,
-    line: u64,
-    object: Object,
-}
-
 /// A folder and the last good value of each of its objects.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
     except: Option<PathBuf>,
+    clock: Clock,
+    stamps: Stamps,
+    parsed: BTreeMap<PathBuf, Arc<Parsed>>,
     held: BTreeMap<ObjectId, Held>,
-    /// What the last reading told besides its objects; none before the first.
-    told: Option<(Vec<Problem>, Vec<Notice>)>,
+    /// Whether the last pass left `held` as it was, so that another one over the same files gives the same.
+    settled: bool,
+    /// The last listing without its files, and what it gave; none before the first.
+    last: Option<(Listing, Reading)>,
 }
 
 impl Folder {
@@ -70,244 +81,98 @@ impl Folder {
         Self {
             path: path.into(),
             except: None,
+            clock: nexus_runtime::clock::system(),
+            stamps: Stamps::default(),
+            parsed: BTreeMap::new(),
             held: BTreeMap::new(),
-            told: None,
+            settled: false,
+            last: None,
         }
     }
 
     /// Leaves a folder below out, such as the one where state is kept.
     #[must_use]
     pub fn without(self, path: &Path) -> Self {
-        Self {
-            except: path.canonicalize().ok(),
-            ..self
-        }
+        Self { except: path.canonicalize().ok(), ..self }
     }
 
-    /// Reads the folder.
+    /// Reads the folder. Files that did not change are neither opened nor parsed again.
     pub fn read(&mut self) -> Reading {
-        let listing = listing::list(&self.path, self.except.as_deref());
-        self.take(listing)
-    }
-
-    /// Takes in what the folder holds. Does no I/O.
-    pub fn take(&mut self, listing: Listing) -> Reading {
-        let before = std::mem::take(&mut self.held);
-        let mut pass = Pass::new(&before, listing.problems, listing.notices);
-        for file in &listing.files {
-            pass.file(file);
-        }
-        pass.keep_unread(&listing.unread);
-        let Pass {
-            now,
-            problems,
-            notices,
-            ..
-        } = pass;
-        let same = before.len() == now.len()
-            && before
-                .iter()
-                .zip(&now)
-                .all(|((a, was), (b, is))| a == b && was.object == is.object);
-        let told = Some((problems.clone(), notices.clone()));
-        let changed = !same || self.told != told;
-        let reading = Reading {
-            objects: objects(&now),
-            problems,
-            notices,
-            changed,
-        };
-        (self.held, self.told) = (now, told);
+        let listing = listing::list(&self.path, self.except.as_deref(), self.clock.now(), &mut self.stamps);
+        let reading = self.take(listing);
+        // What is not kept must be read again.
+        self.stamps.retain(|path| self.parsed.contains_key(path));
         reading
     }
-}
 
-/// One pass over all files.
-struct Pass<'a> {
-    before: &'a BTreeMap<ObjectId, Held>,
-    now: BTreeMap<ObjectId, Held>,
-    /// Files of which something could not be read.
-    broken: Vec<PathBuf>,
-    /// Objects whose document is broken, wherever they were defined before.
-    unreadable: Vec<ObjectId>,
-    documents: usize,
-    problems: Vec<Problem>,
-    notices: Vec<Notice>,
-}
-
-impl<'a> Pass<'a> {
-    fn new(before: &'a BTreeMap<ObjectId, Held>, problems: Vec<Problem>, notices: Vec<Notice>) -> Self {
-        let (now, broken, unreadable) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self {
-            before,
-            now,
-            broken,
-            unreadable,
-            documents: 0,
-            problems,
-            notices,
+    /// Takes in what the folder holds. Does no I/O. What is missing is removed when it is missing for the
+    /// second time in a row; all else takes effect at once.
+    pub fn take(&mut self, mut listing: Listing) -> Reading {
+        let files = self.parse(&mut listing);
+        if let Some(reading) = self.idle(&listing, &files) {
+            return reading;
         }
-    }
-
-    fn file(&mut self, file: &FileContent) {
-        let path = &file.path;
-        let Ok(text) = std::str::from_utf8(&file.bytes) else {
-            return self.broken(
-                path,
-                ProblemKind::InvalidYaml,
-                "the file is no UTF-8 text",
-                "save it as UTF-8",
-            );
+        let before = std::mem::take(&mut self.held);
+        let mut pass = Pass::new(&before, listing.problems.clone(), listing.notices.clone());
+        for (path, file) in &files {
+            pass.file(path, file);
+        }
+        pass.finish(&listing.unread);
+        let Pass { now, problems, notices, .. } = pass;
+        let same = before.len() == now.len()
+            && before.iter().zip(&now).all(|((a, was), (b, is))| a == b && was.says_the_same(is));
+        let told = self.last.as_ref().map(|(_, last)| (&last.problems, &last.notices));
+        let changed = !same || told != Some((&problems, &notices));
+        self.settled = before == now;
+        let objects = match &self.last {
+            Some((_, last)) if self.settled => Arc::clone(&last.objects),
+            _ => Arc::new(pass::objects(&now)),
         };
-        let documents: Vec<_> = if path.extension().is_some_and(|extension| extension == "json") {
-            vec![document::Document { lines: 0, text }]
-        } else {
-            document::split(text).collect()
-        };
-        // An editor may empty a file just before it writes it.
-        if documents.is_empty() || text.trim().is_empty() {
-            if self.before.values().any(|held| held.file == *path) {
-                let what = "the file holds no document any more";
-                self.broken(
-                    path,
-                    ProblemKind::Empty,
-                    what,
-                    "delete it to remove what it defined",
-                );
-            }
-            return;
-        }
-        for document in documents {
-            self.documents += 1;
-            if self.documents > MAX_DOCUMENTS {
-                let what = format!("the folder holds more than {MAX_DOCUMENTS} documents");
-                return self.broken(
-                    path,
-                    ProblemKind::TooLarge,
-                    &what,
-                    "take some out; what it defined stays",
-                );
-            }
-            self.document(path, document);
-        }
+        let reading = Reading { objects, problems, notices, changed };
+        self.held = now;
+        self.parsed = files.into_iter().filter(|(_, file)| file.whole).collect();
+        self.last = Some((listing, reading.clone()));
+        reading
     }
 
-    fn broken(&mut self, file: &Path, kind: ProblemKind, what: &str, remedy: &str) {
-        self.broken.push(file.to_owned());
-        let fault = problem::Fault::new(kind, what, remedy);
-        self.problems.push(fault.into_problem(file, 0));
-    }
-
-    fn document(&mut self, file: &Path, document: document::Document<'_>) {
-        let (outcome, line) = match tree::parse(document.text) {
-            Ok(tree) => (object::read(&tree), tree.at.line + document.lines),
-            Err(fault) => (Outcome::Broken(None, vec![fault]), document.lines + 1),
-        };
-        let faults = match outcome {
-            Outcome::Ignored(what) => {
-                self.notices.push(Notice {
-                    file: file.to_owned(),
-                    line: Some(line),
-                    what,
-                });
-                return;
-            }
-            Outcome::Object(id, object, faults) => {
-                self.claim(
-                    id,
-                    Held {
-                        file: file.to_owned(),
-                        line,
-                        object,
-                    },
-                );
-                faults
-            }
-            Outcome::Broken(id, faults) => {
-                self.broken.push(file.to_owned());
-                self.keep(id, file);
-                faults
-            }
-        };
-        let faults = faults
-            .into_iter()
-            .map(|fault| fault.into_problem(file, document.lines));
-        self.problems.extend(faults);
-    }
-
-    /// Puts an object in force, unless another one has its name already.
-    fn claim(&mut self, id: ObjectId, held: Held) {
-        let Some(first) = self.now.get(&id) else {
-            self.now.insert(id, held);
-            return;
-        };
-        let ObjectId {
-            kind,
-            namespace,
-            name,
-        } = &id;
-        let slash = if namespace.is_empty() { "" } else { "/" };
-        let what = format!(
-            "{} {namespace}{slash}{name} is defined in {}:{} already, which stays in force",
-            kind.name(),
-            first.file.display(),
-            first.line
-        );
-        self.problems.push(Problem {
-            kind: ProblemKind::DuplicateObject,
-            file: held.file,
-            at: Some(Position {
-                line: held.line,
-                column: 1,
-            }),
-            path: "metadata.name".to_owned(),
-            what,
-            remedy: "take one of them out or rename it".to_owned(),
-        });
-    }
-
-    /// Keeps the last good value of an object whose document is broken: at once if this file gave it, so that
-    /// no later file takes its place; else at the end, if no other file gives it now.
-    fn keep(&mut self, id: Option<ObjectId>, file: &Path) {
-        let Some(id) = id else { return };
-        match self.before.get(&id).filter(|held| held.file == file) {
-            Some(held) if !self.now.contains_key(&id) => drop(self.now.insert(id, held.clone())),
-            _ => self.unreadable.push(id),
-        }
-    }
-
-    /// A file that could not be read whole removes nothing: what it gave before and nobody gives now stays.
-    fn keep_unread(&mut self, unread: &[PathBuf]) {
-        for (id, held) in self.before {
-            let stays = self.broken.contains(&held.file)
-                || self.unreadable.contains(id)
-                || unread.iter().any(|path| held.file.starts_with(path));
-            if stays {
-                self.now.entry(id.clone()).or_insert_with(|| held.clone());
+    /// The documents of each file, as they were parsed before if its content is the same.
+    fn parse(&self, listing: &mut Listing) -> Vec<(PathBuf, Arc<Parsed>)> {
+        let mut files = Vec::new();
+        let mut documents = 0;
+        for file in std::mem::take(&mut listing.files) {
+            let known = self.parsed.get(&file.path);
+            let parsed = match file.content {
+                Content::Same => known.cloned(),
+                Content::Bytes(bytes) => {
+                    let known = known.filter(|known| known.is_of(&bytes)).cloned();
+                    // One more than there is room for, so that it shows.
+                    let room = MAX_DOCUMENTS.saturating_sub(documents) + 1;
+                    Some(known.unwrap_or_else(|| Arc::new(Parsed::parse(&file.path, &bytes, room))))
+                }
+            };
+            match parsed {
+                Some(parsed) => {
+                    documents += parsed.len();
+                    files.push((file.path, parsed));
+                }
+                // Whoever lists says so only of what was read before.
+                None => listing.unread.push(file.path),
             }
         }
+        files
     }
-}
 
-fn objects(held: &BTreeMap<ObjectId, Held>) -> Objects {
-    let mut objects = Objects::default();
-    for (id, Held { file, object, .. }) in held {
-        match object {
-            Object::Tenant(tenant) => objects.tenants.push((**tenant).clone()),
-            Object::AgentProfile(profile) => objects.profiles.push((**profile).clone()),
-            Object::NexusPolicy(policy) => {
-                objects.policies.push(FilePolicy {
-                    file: file.clone(),
-                    policy: (**policy).clone(),
-                });
-            }
-            Object::Secret(data) => {
-                let of_namespace = objects.secrets.entry(id.namespace.clone()).or_default();
-                of_namespace.insert(id.name.clone(), data.clone());
-            }
-        }
+    /// The last reading, if it can be said without a look that this one is the same.
+    fn idle(&self, listing: &Listing, files: &[(PathBuf, Arc<Parsed>)]) -> Option<Reading> {
+        let (last_listing, last) = self.last.as_ref()?;
+        let idle = self.settled
+            && last_listing == listing
+            && self.parsed.len() == files.len()
+            && files
+                .iter()
+                .all(|(path, file)| self.parsed.get(path).is_some_and(|kept| Arc::ptr_eq(kept, file)));
+        idle.then(|| Reading { changed: false, ..last.clone() })
     }
-    objects
 }
 
 #[cfg(test)]

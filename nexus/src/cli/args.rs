@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use nexus_core::id::TenantKey;
 use nexus_core::kind::Kind;
 
 use super::output::Output;
@@ -79,9 +80,14 @@ impl DevArgs {
     pub fn into_settings(self, admin: &str) -> anyhow::Result<DevSettings> {
         let Self { dir, data, ingest, gateway, log_json } = self;
         let admin = admin.trim_start_matches("http://").trim_end_matches('/');
-        let admin = admin.parse().map_err(|_| {
+        let admin: SocketAddr = admin.parse().map_err(|_| {
             anyhow::anyhow!("--admin {admin} is no address to serve on; give one such as {ADMIN}")
         })?;
+        anyhow::ensure!(
+            admin.ip().is_loopback(),
+            "--admin {admin} is open to others, and the admin server of `nexus dev` asks nobody who they are; \
+             give a loopback address such as {ADMIN}"
+        );
         Ok(DevSettings { folder: dir, data, ingest, gateway, admin, log_json })
     }
 }
@@ -91,7 +97,7 @@ impl DevArgs {
 pub struct EventsArgs {
     /// Only this tenant
     #[arg(long, value_name = "NAMESPACE/NAME")]
-    pub tenant: Option<String>,
+    pub tenant: Option<TenantKey>,
     /// Only this kind, such as NewWorkItem
     #[arg(long, value_parser = parse_kind)]
     pub kind: Option<Kind>,
@@ -114,7 +120,7 @@ pub struct SendArgs {
     pub source: String,
     /// The tenant; needed if several have the source
     #[arg(long, value_name = "NAMESPACE/NAME")]
-    pub tenant: Option<String>,
+    pub tenant: Option<TenantKey>,
     /// Which sample; a wrong name lists them
     #[arg(long, conflicts_with = "body")]
     pub sample: Option<String>,
@@ -139,7 +145,7 @@ pub struct StopArgs {
     #[arg(long)]
     pub reason: Option<String>,
     /// The policy
-    #[arg(long, default_value = "stop-all")]
+    #[arg(long, default_value = crate::api::STOP_ALL, value_parser = parse_policy)]
     pub policy: String,
 }
 
@@ -149,17 +155,26 @@ pub struct ReleaseArgs {
     /// The engagement, as `nexus stop` and `nexus status` show it
     pub engagement: Option<String>,
     /// The policy
-    #[arg(long, default_value = "stop-all")]
+    #[arg(long, default_value = crate::api::STOP_ALL, value_parser = parse_policy)]
     pub policy: String,
+}
+
+/// A name that an object can have; it becomes part of an address.
+fn parse_policy(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    if text.is_empty() || text.len() > 253 || !text.chars().all(allowed) {
+        return Err("a policy's name has lower-case letters, digits, `-` and `.` only".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 fn parse_kind(text: &str) -> Result<Kind, String> {
     text.parse().map_err(|_| {
-        let near = Kind::ALL.iter().max_by(|a, b| {
-            let score = |kind: &Kind| strsim::jaro_winkler(&kind.name().to_lowercase(), &text.to_lowercase());
-            score(a).total_cmp(&score(b))
-        });
-        format!("no such kind; did you mean {}?", near.map_or("Unclassified", |kind| kind.name()))
+        let names = Kind::ALL.iter().map(|kind| kind.name());
+        match nexus_compile::nearest(text, names) {
+            Some(near) => format!("no such kind; did you mean {near}?"),
+            None => "no such kind; `nexus events` shows kinds that there are".to_owned(),
+        }
     })
 }
 

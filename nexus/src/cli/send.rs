@@ -64,7 +64,7 @@ fn find_source<'s>(status: &'s Status, args: &SendArgs) -> anyhow::Result<(&'s T
     let all = || status.tenants.iter().flat_map(|tenant| tenant.sources.iter().map(move |source| (tenant, source)));
     let found: Vec<_> = all()
         .filter(|(tenant, source)| {
-            source.name == args.source && args.tenant.as_ref().is_none_or(|name| tenant.tenant.to_string() == *name)
+            source.name == args.source && args.tenant.as_ref().is_none_or(|key| tenant.tenant == *key)
         })
         .collect();
     match found.as_slice() {

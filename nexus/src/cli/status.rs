@@ -47,7 +47,7 @@ fn stop_lines(status: &Status) -> Vec<String> {
     for stop in &status.stops {
         let who = if stop.everybody { "everybody".to_owned() } else { format!("{} agents", stop.agents) };
         let why = stop.reason.as_deref().unwrap_or("no reason given");
-        lines.push(format!("STOPPED: {who} by {} ({why}); release with: nexus release {}", stop.policy, stop.engagement));
+        lines.push(format!("STOPPED: {who} by {} ({why}); release with: {}", stop.policy, stop.release_command()));
     }
     lines.extend(status.alarms.iter().map(|alarm| format!("ALARM: {alarm}")));
     lines

@@ -36,5 +36,5 @@ pub async fn release(client: &Client, args: ReleaseArgs, output: Output) -> anyh
 
 fn stop_line(stop: &Stop) -> String {
     let reason = stop.reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-    format!("stopped by {}{reason}; release with: nexus release {}", stop.policy, stop.engagement)
+    format!("stopped by {}{reason}; release with: {}", stop.policy, stop.release_command())
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -12,6 +13,7 @@ use nexus_core::kind::Kind;
 use nexus_store::bus::Page;
 use serde::Deserialize;
 
+use super::control::{Control, SwitchError};
 use super::roles::Roles;
 use super::story;
 use crate::api::{ApiError, EventLine, EventStory, ReleaseRequest, Status, StopAnswer, StopRequest};
@@ -22,6 +24,35 @@ struct Failure(StatusCode, String);
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         (self.0, Json(ApiError { message: self.1 })).into_response()
+    }
+}
+
+impl From<PathRejection> for Failure {
+    fn from(rejection: PathRejection) -> Self {
+        Self(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Failure {
+    fn from(rejection: QueryRejection) -> Self {
+        Self(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<JsonRejection> for Failure {
+    fn from(rejection: JsonRejection) -> Self {
+        Self(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<SwitchError> for Failure {
+    fn from(error: SwitchError) -> Self {
+        let status = match &error {
+            SwitchError::Name(_) => StatusCode::BAD_REQUEST,
+            SwitchError::Refused(_) => StatusCode::CONFLICT,
+            SwitchError::StopNotKept(_) | SwitchError::ReleaseNotKept(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self(status, format!("{:#}", anyhow::Error::from(error)))
     }
 }
 
@@ -56,14 +87,19 @@ struct EventsQuery {
 
 async fn events(
     State(roles): State<Arc<Roles>>,
-    Query(query): Query<EventsQuery>,
+    query: Result<Query<EventsQuery>, QueryRejection>,
 ) -> Result<Json<Vec<EventLine>>, Failure> {
+    let Query(query) = query?;
     let limit = query.limit.unwrap_or(20).min(1000);
     let page = Page { before: None, kind: query.kind, limit };
     story::events(&roles.bus, query.tenant.as_ref(), page).await.map(Json).map_err(Failure::internal)
 }
 
-async fn event(State(roles): State<Arc<Roles>>, Path(id): Path<EventId>) -> Result<Json<EventStory>, Failure> {
+async fn event(
+    State(roles): State<Arc<Roles>>,
+    id: Result<Path<EventId>, PathRejection>,
+) -> Result<Json<EventStory>, Failure> {
+    let Path(id) = id?;
     match story::event(&roles.bus, id).await.map_err(Failure::internal)? {
         Some(story) => Ok(Json(story)),
         None => Err(Failure(StatusCode::NOT_FOUND, format!("there is no event {id}; `nexus events` lists them"))),
@@ -72,23 +108,28 @@ async fn event(State(roles): State<Arc<Roles>>, Path(id): Path<EventId>) -> Resu
 
 async fn stop(
     State(roles): State<Arc<Roles>>,
-    Path(policy): Path<String>,
-    Json(request): Json<StopRequest>,
+    policy: Result<Path<String>, PathRejection>,
+    request: Result<Json<StopRequest>, JsonRejection>,
 ) -> Result<Json<StopAnswer>, Failure> {
-    roles.control.engage(&policy, request.reason).map_err(Failure::internal)?;
-    Ok(Json(answer(&roles)))
+    let (Path(policy), Json(request)) = (policy?, request?);
+    switch(&roles, move |control| control.engage(&policy, request.reason)).await
 }
 
 async fn release(
     State(roles): State<Arc<Roles>>,
-    Path(policy): Path<String>,
-    Json(request): Json<ReleaseRequest>,
+    policy: Result<Path<String>, PathRejection>,
+    request: Result<Json<ReleaseRequest>, JsonRejection>,
 ) -> Result<Json<StopAnswer>, Failure> {
-    let released = roles.control.release(&policy, &request.engagement);
-    released.map_err(|error| Failure(StatusCode::CONFLICT, format!("{error:#}")))?;
-    Ok(Json(answer(&roles)))
+    let (Path(policy), Json(request)) = (policy?, request?);
+    switch(&roles, move |control| control.release(&policy, &request.engagement)).await
 }
 
-fn answer(roles: &Roles) -> StopAnswer {
-    StopAnswer { stops: story::stops(&roles.lane.gate().latch()), sessions: roles.sessions() }
+/// Turns the switch on a thread that may wait for the disk: those that serve sessions are needed to end them.
+async fn switch(
+    roles: &Arc<Roles>,
+    turn: impl FnOnce(&Control) -> Result<(), SwitchError> + Send + 'static,
+) -> Result<Json<StopAnswer>, Failure> {
+    let control = Arc::clone(&roles.control);
+    tokio::task::spawn_blocking(move || turn(&control)).await.map_err(Failure::internal)??;
+    Ok(Json(StopAnswer { stops: story::stops(&roles.lane.gate().latch()), sessions: roles.sessions() }))
 }

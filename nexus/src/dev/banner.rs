@@ -41,7 +41,7 @@ pub fn show(roles: &Roles, data: &DataDir) -> anyhow::Result<()> {
         let _ = writeln!(text, "\nno tenant yet: put a Tenant and an AgentProfile into the folder");
     }
     for stop in super::story::stops(&roles.lane.gate().latch()) {
-        let _ = writeln!(text, "\nSTOPPED by {}; release with: nexus release {}", stop.policy, stop.engagement);
+        let _ = writeln!(text, "\nSTOPPED by {}; release with: {}", stop.policy, stop.release_command());
     }
     if let (Some(agent), Some(source)) = (first_agent, first_source) {
         let _ = writeln!(text, "\nnext, in other terminals:");

@@ -1,15 +1,19 @@
 //! The control plane of `nexus dev`: the folder's objects, compiled and published.
 //!
-//! Stop policies have a lock of their own, so that a stop never waits for a folder to be read or compiled.
+//! Stop policies have locks of their own. A stop by command takes only one that is held for moments, never over
+//! a read, a compile or a write: it is in force before anything waits for a disk. A stop by file is in force
+//! once the folder is read, before it is compiled.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use nexus_compile::{Compiled, Previous, Status};
 use nexus_core::id::{AgentId, TenantKey};
+use nexus_core::stop::EngagementName;
 use nexus_gateway::GatewayConfig;
 use nexus_ingest::{IngestConfig, TenantSources};
 use nexus_runtime::lane::{KnownAgent, StopLane};
@@ -17,7 +21,7 @@ use tokio::sync::watch;
 
 use super::credentials;
 use super::data::DataDir;
-use crate::folder::{Folder, Objects, PolicyStore, Reading};
+use crate::folder::{Folder, Objects, PolicyError, PolicyStore, Reading};
 
 /// What is in force.
 #[derive(Debug, Default)]
@@ -28,11 +32,33 @@ pub struct View {
     pub problems: Vec<String>,
 }
 
+/// Why the stop switch did not turn as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SwitchError {
+    /// The policy's name is none.
+    #[error("cannot turn the switch")]
+    Name(#[source] PolicyError),
+    /// The release does not fit what is engaged.
+    #[error("{0}")]
+    Refused(String),
+    /// It cannot be written.
+    #[error("the stop is in force, but it cannot be kept over a restart")]
+    StopNotKept(#[source] anyhow::Error),
+    /// It cannot be written.
+    #[error("the stop holds: its release cannot be kept; it may take effect by itself once it can")]
+    ReleaseNotKept(#[source] anyhow::Error),
+}
+
 /// Reads, compiles and publishes.
 pub struct Control {
     folder: Mutex<Folder>,
+    /// Held for moments only.
     policies: Mutex<PolicyStore>,
+    /// Held over whatever releases, and over every write of policies. Stops do not wait for it.
+    order: Mutex<()>,
     agents: PathBuf,
+    /// Whether credentials could not be made and must be tried again.
+    incomplete: AtomicBool,
     lane: Arc<StopLane>,
     view: ArcSwap<View>,
     ingest: watch::Sender<Arc<IngestConfig>>,
@@ -42,11 +68,14 @@ pub struct Control {
 impl Control {
     /// Nothing is in force yet; [`Control::reload`] comes next.
     pub fn open(folder: &Path, data: &DataDir, lane: Arc<StopLane>) -> anyhow::Result<Self> {
+        let policies = PolicyStore::open(&data.policies()).context("cannot read what is kept of policies")?;
         Ok(Self {
             // The data folder may lie inside the served one; what is in there is ours.
             folder: Mutex::new(Folder::new(folder).without(data.path())),
-            policies: Mutex::new(PolicyStore::open(&data.policies()).context("cannot read what is kept of policies")?),
+            policies: Mutex::new(policies),
+            order: Mutex::new(()),
             agents: data.agents(),
+            incomplete: AtomicBool::new(false),
             lane,
             view: ArcSwap::default(),
             ingest: watch::Sender::new(Arc::default()),
@@ -75,45 +104,82 @@ impl Control {
         let mut folder = lock(&self.folder);
         let reading = folder.read();
         self.observe_policies(&reading);
-        if reading.changed {
+        if reading.changed || self.incomplete.load(Ordering::Relaxed) {
             self.apply(&reading);
         }
     }
 
-    /// Orders a stop on behalf of an admin.
-    pub fn engage(&self, policy: &str, reason: Option<String>) -> anyhow::Result<()> {
-        let mut policies = lock(&self.policies);
-        let current = policies.engage(policy, reason)?;
-        // The stop takes effect whether or not it can be kept.
-        let observed = self.lane.observe(&current);
-        policies.save()?;
-        observed?;
+    /// Orders a stop on behalf of an admin. Blocks on the disk, but only once the stop is in force.
+    pub fn engage(&self, policy: &str, reason: Option<String>) -> Result<(), SwitchError> {
+        let current = lock(&self.policies).engage(policy, reason).map_err(SwitchError::Name)?;
+        let observed = self.lane.observe(&current).map_err(anyhow::Error::from);
+        let kept = self.keep(&lock(&self.order)).map_err(anyhow::Error::from);
+        observed.and(kept).map_err(SwitchError::StopNotKept)
+    }
+
+    /// Releases an engagement on behalf of an admin. Blocks on the disk.
+    pub fn release(&self, policy: &str, engagement: &str) -> Result<(), SwitchError> {
+        let _order = lock(&self.order);
+        let current = loop {
+            let name = self.releasable(policy, engagement)?;
+            let before = lock(&self.policies).clone();
+            let mut after = before.clone();
+            let current = after.release(policy, &name).map_err(|error| match error {
+                PolicyError::Name { .. } => SwitchError::Name(error),
+                PolicyError::OrderedByFile { .. } => SwitchError::Refused(error.to_string()),
+                _ => SwitchError::ReleaseNotKept(error.into()),
+            })?;
+            let mut store = lock(&self.policies);
+            // A stop that was ordered meanwhile must not be overwritten: look again whether the name still holds.
+            if *store == before {
+                *store = after;
+                break current;
+            }
+        };
+        let merged = self.lane.observe(&current).map_err(|error| SwitchError::ReleaseNotKept(error.into()))?;
+        if merged.released.iter().all(|name| name.to_string() != engagement) {
+            let why = format!("`{engagement}` is not released, as the policy was changed meanwhile; see `nexus status`");
+            return Err(SwitchError::Refused(why));
+        }
         Ok(())
     }
 
-    /// Releases an engagement on behalf of an admin.
-    pub fn release(&self, policy: &str, engagement: &str) -> anyhow::Result<()> {
-        let mut policies = lock(&self.policies);
+    /// The engagement of this name, if it is one of the policy's.
+    fn releasable(&self, policy: &str, engagement: &str) -> Result<EngagementName, SwitchError> {
         let latch = self.lane.gate().latch();
-        let held: Vec<_> = latch.engagements().map(|held| (held.name(), held.policy.clone())).collect();
-        anyhow::ensure!(!held.is_empty(), "no stop is engaged");
-        let Some((name, owner)) = held.iter().find(|(name, _)| name.to_string() == engagement) else {
-            let names: Vec<_> = held.iter().map(|(name, _)| name.to_string()).collect();
-            anyhow::bail!("`{engagement}` is not engaged; engaged: {}", names.join(", "));
-        };
-        anyhow::ensure!(owner == policy, "`{engagement}` is an engagement of policy {owner}: give --policy {owner}");
-        let merged = self.lane.observe(&policies.release(policy, name)?)?;
-        anyhow::ensure!(merged.released.contains(name), "`{engagement}` is renewed already; see `nexus status`");
-        Ok(())
+        let held: Vec<_> = latch.engagements().map(|held| (held.name(), &held.policy)).collect();
+        let refused = |why| Err(SwitchError::Refused(why));
+        match held.iter().find(|(name, _)| name.to_string() == engagement) {
+            Some((name, owner)) if *owner == policy => Ok(name.clone()),
+            Some((_, owner)) => refused(format!("`{engagement}` is of policy {owner}: give --policy {owner}")),
+            None if held.is_empty() => refused("no stop is engaged".to_owned()),
+            None => {
+                let names: Vec<_> = held.iter().map(|(name, _)| name.to_string()).collect();
+                refused(format!("`{engagement}` is not engaged; engaged: {}", names.join(", ")))
+            }
+        }
     }
 
     fn observe_policies(&self, reading: &Reading) {
-        let mut policies = lock(&self.policies);
-        let observed = self.lane.observe(&policies.observe(&reading.objects.policies));
-        let errors = [policies.save().err().map(anyhow::Error::from), observed.err().map(anyhow::Error::from)];
-        for error in errors.into_iter().flatten() {
+        let order = lock(&self.order);
+        let current = lock(&self.policies).observe(&reading.objects.policies);
+        let observed = self.lane.observe(&current).err().map(anyhow::Error::from);
+        let kept = self.keep(&order).err().map(anyhow::Error::from);
+        for error in observed.into_iter().chain(kept) {
             tracing::error!(error = format!("{error:#}"), "cannot keep the state of the stop switch; trying again");
         }
+    }
+
+    /// Writes the policies as they stand, without holding up those who order a stop.
+    fn keep(&self, _order: &MutexGuard<'_, ()>) -> Result<(), PolicyError> {
+        let mut copy = lock(&self.policies).clone();
+        let before = copy.clone();
+        copy.save()?;
+        let mut store = lock(&self.policies);
+        if *store == before {
+            *store = copy;
+        }
+        Ok(())
     }
 
     fn apply(&self, reading: &Reading) {
@@ -146,6 +212,7 @@ impl Control {
         problems: &mut Vec<String>,
     ) -> (Vec<nexus_compile::TenantObjects>, Vec<nexus_compile::ObjectConditions>) {
         let (mut groups, orphans) = objects.by_tenant();
+        self.incomplete.store(false, Ordering::Relaxed);
         for group in &mut groups {
             let Ok(tenant) = nexus_compile::tenant_key(&group.tenant) else {
                 continue;
@@ -163,7 +230,10 @@ impl Control {
                         let data = BTreeMap::from([(nexus_compile::CLIENT_SECRET.to_owned(), made)]);
                         group.secrets.insert(secret, data);
                     }
-                    Err(error) => problems.push(format!("{error:#}")),
+                    Err(error) => {
+                        self.incomplete.store(true, Ordering::Relaxed);
+                        problems.push(format!("{error:#}"));
+                    }
                 }
             }
         }

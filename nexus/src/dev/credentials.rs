@@ -28,7 +28,8 @@ pub fn ensure(agents: &Path, namespace: &str, agent: &str, id: AgentId) -> anyho
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", secret_path.display())),
     };
     let id_path = folder.join(nexus_compile::CLIENT_ID);
-    if !id_path.exists() {
+    // A profile that moved to another tenant has another id under the same name.
+    if std::fs::read(&id_path).ok().as_deref() != Some(id.to_string().as_bytes()) {
         file::replace(&id_path, id.to_string().as_bytes())
             .with_context(|| format!("cannot write {}", id_path.display()))?;
     }
@@ -50,5 +51,8 @@ mod tests {
         let made = super::folder(folder.path(), "acme", "coder");
         assert_eq!(made, folder.path().join("acme/coder-nexus-agent"));
         assert_eq!(std::fs::read_to_string(made.join("client-id")).unwrap(), id.to_string());
+        let moved = AgentId::of(&"acme/other".parse().unwrap(), "coder");
+        assert!(ensure(folder.path(), "acme", "coder", moved).unwrap() == first);
+        assert_eq!(std::fs::read_to_string(made.join("client-id")).unwrap(), moved.to_string());
     }
 }

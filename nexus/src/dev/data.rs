@@ -1,6 +1,7 @@
 //! The data folder: who uses it, and where what lies.
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -16,7 +17,9 @@ pub struct DataDir {
 impl DataDir {
     /// Makes the folder if need be and locks it.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(path).with_context(|| format!("cannot make the data folder {}", path.display()))?;
+        // Bodies of webhooks and credentials lie in it: it is its owner's alone.
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.with_context(|| format!("cannot make the data folder {}", path.display()))?;
         let path = path.canonicalize().with_context(|| format!("cannot use {}", path.display()))?;
         let lock_path = path.join("lock");
         let lock = File::create(&lock_path).with_context(|| format!("cannot make {}", lock_path.display()))?;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use nexus_runtime::Drain;
-use notify::{RecursiveMode, Watcher as _};
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 
 use super::control::Control;
@@ -18,11 +19,17 @@ const POLL: Duration = Duration::from_millis(500);
 const SETTLE: Duration = Duration::from_millis(50);
 
 /// Reloads until drained.
-pub async fn run(control: Arc<Control>, folder: &Path, drain: Drain) -> anyhow::Result<()> {
+pub async fn run(control: Arc<Control>, folder: &Path, data: &Path, drain: Drain) -> anyhow::Result<()> {
     let changed = Arc::new(Notify::new());
     let hint = Arc::clone(&changed);
     // The watcher lives as long as this future. Without it the poll alone does.
-    let watcher = notify::recommended_watcher(move |_| hint.notify_one()).and_then(|mut watcher| {
+    let ours = data.to_owned();
+    let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+        if event.map_or(true, |event| matters(&event, &ours)) {
+            hint.notify_one();
+        }
+    });
+    let watcher = watcher.and_then(|mut watcher| {
         watcher.watch(folder, RecursiveMode::Recursive)?;
         Ok(watcher)
     });
@@ -40,5 +47,31 @@ pub async fn run(control: Arc<Control>, folder: &Path, drain: Drain) -> anyhow::
         let control = Arc::clone(&control);
         let reload = tokio::task::spawn_blocking(move || control.reload());
         reload.await.context("reading the folder panicked")?;
+        // A removal counts when two readings agree; one right behind the other would prove nothing.
+        poll.reset();
+    }
+}
+
+/// Whether an event may mean a change. Our own reading of the folder opens files, and the data folder may lie
+/// inside: hints of either would make us read again without end.
+fn matters(event: &Event, data: &Path) -> bool {
+    let reading = matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write));
+    let ours = !event.paths.is_empty() && event.paths.iter().all(|path| path.starts_with(data));
+    !reading && !ours
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{CreateKind, ModifyKind};
+
+    use super::*;
+
+    #[test]
+    fn reading_and_our_own_writes_are_no_hints() {
+        let matters = |kind, path: &str| matters(&Event::new(kind).add_path(path.into()), Path::new("/d/.nexus"));
+        assert!(!matters(EventKind::Access(AccessKind::Open(AccessMode::Any)), "/d/a.yaml"));
+        assert!(!matters(EventKind::Modify(ModifyKind::Any), "/d/.nexus/bus/1"));
+        assert!(matters(EventKind::Access(AccessKind::Close(AccessMode::Write)), "/d/a.yaml"));
+        assert!(matters(EventKind::Create(CreateKind::File), "/d/a.yaml"));
     }
 }

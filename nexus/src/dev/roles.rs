@@ -11,6 +11,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use nexus_core::clock::Clock;
 use nexus_core::id::AgentId;
 use nexus_core::secret::Secret;
+use nexus_core::snapshot::Storage;
 use nexus_gateway::token::TokenKeys;
 use nexus_gateway::{Gateway, GatewayDeps, GatewaySettings, Presence};
 use nexus_ingest::{Ingest, IngestSettings};
@@ -19,8 +20,8 @@ use nexus_runtime::lane::StopLane;
 use nexus_runtime::readiness::Readiness;
 use nexus_runtime::server::{ServerLimits, serve};
 use nexus_runtime::tasks::Tasks;
-use nexus_runtime::{Drain, file};
-use nexus_store::bus::Bus;
+use nexus_runtime::{Drain, file, telemetry};
+use nexus_store::bus::{Bus, BusError};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -137,21 +138,23 @@ impl Roles {
         let _ = self.addresses.set(addresses);
 
         let (mut first, roles) = (Some(gateway), Arc::clone(self));
-        let gateway = supervise("gateway", self.drain.clone(), move || {
+        let gateway = supervise("gateway", self.readiness.clone(), self.drain.clone(), move || {
             let (roles, bound) = (Arc::clone(&roles), first.take());
             async move { roles.run_gateway(bound).await }
         });
         tasks.start("gateway", gateway);
         let (mut first, roles) = (Some(ingest), Arc::clone(self));
-        let ingest = supervise("ingest", self.drain.clone(), move || {
+        let ingest = supervise("ingest", self.readiness.clone(), self.drain.clone(), move || {
             let (roles, listener) = (Arc::clone(&roles), first.take());
             async move { roles.run_ingest(listener).await }
         });
         tasks.start("ingest", ingest);
         tasks.start("admin", serve(admin, self.admin_router(), ServerLimits::default(), self.drain.clone()));
-        let (control, folder, drain) = (Arc::clone(&self.control), self.settings.folder.clone(), self.drain.clone());
-        tasks.start("folder", async move { reload::run(control, &folder, drain).await });
+        let (control, settings, drain) = (Arc::clone(&self.control), self.settings.clone(), self.drain.clone());
+        tasks.start("folder", async move { reload::run(control, &settings.folder, &settings.data, drain).await });
+        tasks.start("metrics", telemetry::upkeep(self.metrics.clone(), self.drain.clone()));
         tasks.start("sweep", Arc::clone(self).sweep());
+        tasks.start("bus", Arc::clone(self).watch_bus());
         Ok(())
     }
 
@@ -197,6 +200,14 @@ impl Roles {
         guard_browsers(admin.router().merge(admin::router(Arc::clone(self))))
     }
 
+    /// A bus that can do no more work ends the process: whoever restarts it opens the bus again.
+    async fn watch_bus(self: Arc<Self>) -> anyhow::Result<()> {
+        tokio::select! {
+            () = self.drain.cancelled() => Ok(()),
+            () = self.bus.ended() => anyhow::bail!("the bus has ended; see the log above"),
+        }
+    }
+
     /// Forgets handled events that are older than their tenant keeps them.
     async fn sweep(self: Arc<Self>) -> anyhow::Result<()> {
         let mut tick = tokio::time::interval(SWEEP);
@@ -205,14 +216,26 @@ impl Roles {
                 () = self.drain.cancelled() => return Ok(()),
                 _ = tick.tick() => {}
             }
-            for (tenant, compiled) in &self.control.view().tenants {
-                match self.bus.sweep(tenant, compiled.ingest.storage.retention).await {
-                    Ok(0) => {}
-                    Ok(swept) => tracing::debug!(%tenant, swept, "handled events forgotten"),
-                    Err(error) => tracing::warn!(%tenant, error = format!("{:#}", anyhow::Error::from(error)), "cannot sweep"),
+            if let Err(error) = self.sweep_all().await {
+                tracing::warn!(error = format!("{:#}", anyhow::Error::from(error)), "cannot forget handled events");
+            }
+        }
+    }
+
+    /// Sweeps every tenant that the bus knows, those without a Tenant object too, until nothing is left.
+    async fn sweep_all(&self) -> Result<(), BusError> {
+        for tenant in self.bus.tenants().await? {
+            let view = self.control.view();
+            let storage = view.tenants.get(&tenant).map_or_else(Storage::default, |compiled| compiled.ingest.storage);
+            loop {
+                let swept = self.bus.sweep(&tenant, storage.retention).await?;
+                tracing::debug!(%tenant, events = swept.events, keys = swept.keys, "forgotten");
+                if !swept.more || self.drain.is_cancelled() {
+                    break;
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -220,10 +243,21 @@ impl Roles {
 fn config(control: &Control) -> serde_json::Value {
     let view = control.view();
     let tenants = view.tenants.iter().map(|(tenant, compiled)| {
-        let snapshots = json!({ "ingest": compiled.ingest, "gateway": compiled.gateway });
+        let mut snapshots = json!({ "ingest": compiled.ingest, "gateway": compiled.gateway });
+        mask_credentials(&mut snapshots);
         (tenant.to_string(), snapshots)
     });
     serde_json::Value::Object(tenants.collect())
+}
+
+/// A digest is no secret, but a secret that somebody chose badly could be guessed from it.
+fn mask_credentials(snapshots: &mut serde_json::Value) {
+    let agents = snapshots.pointer_mut("/gateway/agents").and_then(serde_json::Value::as_object_mut);
+    for agent in agents.into_iter().flat_map(serde_json::Map::values_mut) {
+        if let Some(credential) = agent.get_mut("credential") {
+            *credential = json!("set");
+        }
+    }
 }
 
 async fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {

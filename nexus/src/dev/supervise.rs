@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use nexus_runtime::Drain;
+use nexus_runtime::readiness::Readiness;
 
 /// The first pause before a restart, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
@@ -12,7 +13,14 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 const HEALTHY: Duration = Duration::from_secs(30);
 
 /// Runs a role again and again until drained, with growing, jittered pauses.
-pub async fn supervise<F, E>(role: &'static str, drain: Drain, mut start: impl FnMut() -> F) -> Result<(), E>
+///
+/// While the role is down the process is not ready.
+pub async fn supervise<F, E>(
+    role: &'static str,
+    readiness: Readiness,
+    drain: Drain,
+    mut start: impl FnMut() -> F,
+) -> Result<(), E>
 where
     F: Future<Output = Result<(), E>>,
     E: std::fmt::Display,
@@ -30,6 +38,7 @@ where
         metrics::counter!("nexus_role_restarts_total", "role" => role).increment(1);
         let error = ended.err().map_or_else(|| "it ended by itself".to_owned(), |error| format!("{error:#}"));
         tracing::error!(role, error, ?pause, "role ended; starting it again");
+        let _down = readiness.guard(format!("{role} to start again"));
         tokio::select! {
             () = drain.cancelled() => return Ok(()),
             () = tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)) => {}
@@ -46,7 +55,7 @@ mod tests {
     async fn a_failing_role_is_started_again_until_the_drain() {
         let drain = Drain::new();
         let mut starts = 0;
-        let ended: Result<(), &str> = supervise("test", drain.clone(), || {
+        let ended: Result<(), &str> = supervise("test", Readiness::default(), drain.clone(), || {
             starts += 1;
             if starts == 4 {
                 drain.cancel();

@@ -33,8 +33,7 @@ pub(super) fn split(text: &str) -> impl Iterator<Item = Document<'_>> {
 }
 
 fn begins_document(line: &str) -> bool {
-    line.strip_prefix("---")
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\n', '\r']))
+    line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\n', '\r']))
 }
 
 fn has_content(line: &str) -> bool {
@@ -48,25 +47,14 @@ mod tests {
     use super::*;
 
     fn documents(text: &str) -> Vec<(u64, &str)> {
-        split(text)
-            .map(|document| (document.lines, document.text))
-            .collect()
+        split(text).map(|document| (document.lines, document.text)).collect()
     }
 
     #[test]
     fn documents_know_their_lines() {
-        assert_eq!(
-            documents("a: 1\n---\nb: 2\n"),
-            [(0, "a: 1\n"), (1, "---\nb: 2\n")]
-        );
-        assert_eq!(
-            documents("---\na: 1\n--- # two\nb: 2"),
-            [(0, "---\na: 1\n"), (2, "--- # two\nb: 2")]
-        );
-        assert_eq!(
-            documents("a: 1\r\n---\r\nb: 2"),
-            [(0, "a: 1\r\n"), (1, "---\r\nb: 2")]
-        );
+        assert_eq!(documents("a: 1\n---\nb: 2\n"), [(0, "a: 1\n"), (1, "---\nb: 2\n")]);
+        assert_eq!(documents("---\na: 1\n--- # two\nb: 2"), [(0, "---\na: 1\n"), (2, "--- # two\nb: 2")]);
+        assert_eq!(documents("a: 1\r\n---\r\nb: 2"), [(0, "a: 1\r\n"), (1, "---\r\nb: 2")]);
         assert_eq!(documents("--- {a: 1}"), [(0, "--- {a: 1}")]);
         assert_eq!(documents("\u{feff}a: 1"), [(0, "a: 1")]);
     }

@@ -1,10 +1,13 @@
-//! The files of a folder, as bytes.
+//! The files of a folder, as bytes. Those that did not change since they were read last are not read again.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use super::problem::{Notice, Problem, ProblemKind};
+use super::stamp::Stamps;
 
 /// The largest file that is read.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -21,7 +24,16 @@ pub struct FileContent {
     /// The path.
     pub path: PathBuf,
     /// The content.
-    pub bytes: Vec<u8>,
+    pub content: Content,
+}
+
+/// A file's content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// It was not read, as it is what it was in the listing before.
+    Same,
+    /// It was read.
+    Bytes(Vec<u8>),
 }
 
 /// What a folder holds.
@@ -41,20 +53,18 @@ struct Walk<'a> {
     root: &'a Path,
     real_root: PathBuf,
     except: Option<&'a Path>,
+    now: Timestamp,
+    stamps: &'a mut Stamps,
     listing: Listing,
 }
 
-/// Lists a folder and what lies below it. Hidden files and folders are left out, and so is `except`.
-pub(super) fn list(root: &Path, except: Option<&Path>) -> Listing {
+/// Lists a folder and what lies below it. Hidden files and folders are left out, and so is `except`. Files
+/// that `stamps` knows are not read; those that are read `now` are noted there.
+pub(super) fn list(root: &Path, except: Option<&Path>, now: Timestamp, stamps: &mut Stamps) -> Listing {
     let mut listing = Listing::default();
     match root.canonicalize() {
         Ok(real_root) => {
-            let mut walk = Walk {
-                root,
-                real_root,
-                except,
-                listing,
-            };
+            let mut walk = Walk { root, real_root, except, now, stamps, listing };
             walk.folder(Path::new(""), 0);
             listing = walk.listing;
         }
@@ -66,11 +76,7 @@ pub(super) fn list(root: &Path, except: Option<&Path>) -> Listing {
 
 impl Listing {
     fn unreadable(&mut self, path: &Path, error: &io::Error) {
-        let shown = if path.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            path
-        };
+        let shown = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         self.unread.push(path.to_owned());
         self.problems.push(Problem {
             kind: ProblemKind::Unreadable,
@@ -95,11 +101,7 @@ impl Listing {
     }
 
     fn notice(&mut self, path: &Path, what: &str) {
-        self.notices.push(Notice {
-            file: path.to_owned(),
-            line: None,
-            what: what.to_owned(),
-        });
+        self.notices.push(Notice { file: path.to_owned(), line: None, what: what.to_owned() });
     }
 }
 
@@ -109,11 +111,8 @@ impl Walk<'_> {
             let what = format!("folders are entered {MAX_DEPTH} deep and no deeper");
             return self.listing.too_large(path, what, "move it up");
         }
-        let entries = fs::read_dir(self.root.join(path)).and_then(|entries| {
-            entries
-                .map(|entry| Ok(entry?.file_name()))
-                .collect::<io::Result<Vec<_>>>()
-        });
+        let entries = fs::read_dir(self.root.join(path))
+            .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>());
         let mut names = match entries {
             Ok(names) => names,
             // One that went away meanwhile is gone like any other; only the folder itself must be there.
@@ -136,9 +135,8 @@ impl Walk<'_> {
             Err(error) => return self.listing.unreadable(path, &error),
         };
         if file_type.is_dir() {
-            let except = self
-                .except
-                .is_some_and(|except| full.canonicalize().is_ok_and(|full| full == except));
+            let except =
+                self.except.is_some_and(|except| full.canonicalize().is_ok_and(|full| full == except));
             if !except {
                 self.folder(path, depth + 1);
             }
@@ -160,13 +158,10 @@ impl Walk<'_> {
             }
         };
         let Ok(inside) = target.strip_prefix(&self.real_root) else {
-            self.listing
-                .notice(path, "a link out of the folder; not followed");
+            self.listing.notice(path, "a link out of the folder; not followed");
             return false;
         };
-        let hidden = inside
-            .iter()
-            .any(|part| part.as_encoded_bytes().starts_with(b"."));
+        let hidden = inside.iter().any(|part| part.as_encoded_bytes().starts_with(b"."));
         target.is_file() && (hidden || !is_ours(inside))
     }
 
@@ -175,11 +170,8 @@ impl Walk<'_> {
             let what = format!("the folder holds more than {MAX_FILES} files");
             return self.listing.too_large(path, what, "take some out");
         }
-        match read_bounded(full) {
-            Ok(Some(bytes)) => self.listing.files.push(FileContent {
-                path: path.to_owned(),
-                bytes,
-            }),
+        match self.content(path, full) {
+            Ok(Some(content)) => self.listing.files.push(FileContent { path: path.to_owned(), content }),
             Ok(None) => {
                 let what = format!("the file is larger than {} KiB", MAX_FILE_BYTES / 1024);
                 self.listing.too_large(path, what, "split it");
@@ -188,16 +180,22 @@ impl Walk<'_> {
             Err(error) => self.listing.unreadable(path, &error),
         }
     }
-}
 
-/// The content of a file, unless it is too large; never more than that is read.
-fn read_bounded(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    use io::Read as _;
-    let mut bytes = Vec::new();
-    fs::File::open(path)?
-        .take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)?;
-    Ok((u64::try_from(bytes.len()).is_ok_and(|len| len <= MAX_FILE_BYTES)).then_some(bytes))
+    /// The content of a file, unless it is too large; never more than that is read.
+    fn content(&mut self, path: &Path, full: &Path) -> io::Result<Option<Content>> {
+        use io::Read as _;
+        if self.stamps.knows(path, &fs::metadata(full)?) {
+            return Ok(Some(Content::Same));
+        }
+        let file = fs::File::open(full)?;
+        // Before it is read: what is written meanwhile must differ from what is noted.
+        let meta = file.metadata()?;
+        let mut bytes = Vec::new();
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+        self.stamps.note(path, &meta, self.now);
+        let fits = u64::try_from(bytes.len()).is_ok_and(|len| len <= MAX_FILE_BYTES);
+        Ok(fits.then_some(Content::Bytes(bytes)))
+    }
 }
 
 /// Whether a file's name says that it holds objects.
@@ -214,11 +212,7 @@ mod tests {
     use super::*;
 
     fn names(listing: &Listing) -> Vec<&str> {
-        listing
-            .files
-            .iter()
-            .map(|file| file.path.to_str().unwrap())
-            .collect()
+        listing.files.iter().map(|file| file.path.to_str().unwrap()).collect()
     }
 
     #[test]
@@ -230,16 +224,10 @@ mod tests {
             fs::write(path, "x").unwrap();
         };
         let ours = ["a.yaml", "b/c.yml", "b.json"];
-        let others = [
-            "kustomization.yaml",
-            "x.txt",
-            ".hidden.yaml",
-            ".git/x.yaml",
-            "data/state.json",
-        ];
+        let others = ["kustomization.yaml", "x.txt", ".hidden.yaml", ".git/x.yaml", "data/state.json"];
         ours.iter().chain(&others).for_each(|path| write(path));
         let data = root.path().join("data").canonicalize().unwrap();
-        let listing = list(root.path(), Some(&data));
+        let listing = list(root.path(), Some(&data), Timestamp::UNIX_EPOCH, &mut Stamps::default());
         assert_eq!(names(&listing), ["a.yaml", "b/c.yml", "b.json"]);
         assert!(listing.problems.is_empty() && listing.notices.is_empty());
     }
@@ -257,13 +245,10 @@ mod tests {
         symlink(outside.path().join("x.yaml"), root.path().join("out.yaml")).unwrap();
         symlink(outside.path(), root.path().join("folder")).unwrap();
         symlink(".", root.path().join("loop")).unwrap();
-        let listing = list(root.path(), None);
+        let listing = list(root.path(), None, Timestamp::UNIX_EPOCH, &mut Stamps::default());
         assert_eq!(names(&listing), ["mounted.yaml", "own.yaml"]);
         assert_eq!(listing.notices.len(), 1);
-        assert_eq!(
-            listing.notices[0].to_string(),
-            "out.yaml: a link out of the folder; not followed"
-        );
+        assert_eq!(listing.notices[0].to_string(), "out.yaml: a link out of the folder; not followed");
     }
 
     #[test]
@@ -272,14 +257,11 @@ mod tests {
         fs::write(root.path().join("large.yaml"), vec![b'#'; (1 << 20) + 1]).unwrap();
         fs::write(root.path().join("fits.yaml"), vec![b'#'; 1 << 20]).unwrap();
         symlink("nowhere.yaml", root.path().join("broken.yaml")).unwrap();
-        let listing = list(root.path(), None);
+        let listing = list(root.path(), None, Timestamp::UNIX_EPOCH, &mut Stamps::default());
         assert_eq!(names(&listing), ["fits.yaml"]);
-        assert_eq!(
-            listing.unread,
-            [Path::new("broken.yaml"), Path::new("large.yaml")]
-        );
+        assert_eq!(listing.unread, [Path::new("broken.yaml"), Path::new("large.yaml")]);
         assert_eq!(listing.problems[1].kind, ProblemKind::TooLarge);
-        let listing = list(&root.path().join("nowhere"), None);
+        let listing = list(&root.path().join("nowhere"), None, Timestamp::UNIX_EPOCH, &mut Stamps::default());
         assert_eq!(listing.unread, [Path::new("")]);
     }
 }

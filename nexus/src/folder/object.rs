@@ -1,6 +1,7 @@
 //! One document as one object, as far as it can be read.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +12,7 @@ use nexus_crds::{AgentProfile, AgentProfileSpec, NexusPolicy, NexusPolicySpec, T
 use serde::de::DeserializeOwned;
 
 use super::problem::{Fault, ProblemKind};
-use super::tree::{Node, Value};
+use super::tree::{Entry, Node, Value};
 use super::typed;
 
 /// Namespace of objects that name none.
@@ -63,11 +64,18 @@ pub(super) enum Object {
     Secret(BTreeMap<String, Secret>),
 }
 
+impl Object {
+    /// Whether it is a policy that orders a stop.
+    pub(super) fn orders_stop(&self) -> bool {
+        matches!(self, Self::NexusPolicy(policy) if policy.spec.stop == Some(true))
+    }
+}
+
 /// What a document comes to.
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// An object. Faults beside it are those of a policy that is obeyed in spite of them.
-    Object(ObjectId, Object, Vec<Fault>),
+    Object(ObjectId, Arc<Object>, Vec<Fault>),
     /// Something that is not for us.
     Ignored(String),
     /// An object, whose name may be known, that cannot be read.
@@ -83,28 +91,34 @@ pub(super) fn read(tree: &Node) -> Outcome {
     };
     let (meta, id, mut faults) = match metadata(tree, kind) {
         Ok(read) => read,
-        Err(faults) => return Outcome::Broken(None, faults),
+        Err(mut faults) => {
+            if kind == Kind::Secret {
+                faults.iter_mut().for_each(unquote);
+            }
+            return Outcome::Broken(None, faults);
+        }
     };
     let object = match kind {
-        Kind::Tenant => spec::<TenantSpec>(tree, &mut faults).map(|spec| {
+        Kind::Tenant => spec_of::<TenantSpec>(tree, &mut faults).map(|spec| {
             let mut tenant = Tenant::new(&id.name, spec);
             tenant.metadata = meta;
             Object::Tenant(Box::new(tenant))
         }),
-        Kind::AgentProfile => spec::<AgentProfileSpec>(tree, &mut faults).map(|spec| {
+        Kind::AgentProfile => spec_of::<AgentProfileSpec>(tree, &mut faults).map(|spec| {
             let mut profile = AgentProfile::new(&id.name, spec);
             profile.metadata = meta;
             Object::AgentProfile(Box::new(profile))
         }),
         Kind::NexusPolicy => return policy(tree, meta, id, faults),
         Kind::Secret => {
+            faults.iter_mut().for_each(unquote);
             let data = secret(tree, &mut faults);
             faults.iter_mut().for_each(unname);
             data.map(Object::Secret)
         }
     };
     match object {
-        Some(object) if faults.is_empty() => Outcome::Object(id, object, faults),
+        Some(object) if faults.is_empty() => Outcome::Object(id, Arc::new(object), faults),
         _ => Outcome::Broken(Some(id), faults),
     }
 }
@@ -117,12 +131,7 @@ fn kind(tree: &Node) -> Result<Option<Kind>, Fault> {
         return Err(Fault::new(ProblemKind::WrongType, what, "begin with `apiVersion`").place("", tree.at));
     }
     let missing = |field: &str| {
-        Fault::new(
-            ProblemKind::MissingField,
-            format!("`{field}` is missing"),
-            "add it",
-        )
-        .place(field, tree.at)
+        Fault::new(ProblemKind::MissingField, format!("`{field}` is missing"), "add it").place(field, tree.at)
     };
     let (version, kind) = match (tree.get("apiVersion"), tree.get("kind")) {
         // Not Kubernetes' at all: the settings of some other program.
@@ -135,10 +144,7 @@ fn kind(tree: &Node) -> Result<Option<Kind>, Fault> {
         return Err(missing("metadata"));
     }
     let given = kind.text().unwrap_or_default();
-    let served = KINDS
-        .into_iter()
-        .find(|(name, _)| *name == given)
-        .map(|(_, kind)| kind);
+    let served = KINDS.into_iter().find(|(name, _)| *name == given).map(|(_, kind)| kind);
     let group = version.text().unwrap_or_default();
     let expected = match served {
         Some(Kind::Secret) => "v1",
@@ -148,7 +154,12 @@ fn kind(tree: &Node) -> Result<Option<Kind>, Fault> {
     match served {
         Some(kind) if group == expected => Ok(Some(kind)),
         Some(kind) if kind != Kind::Secret || group.starts_with('v') => {
-            let what = format!("`{}` has no kind {given}", group.escape_debug());
+            // Whatever stands in a Secret may be its content, out of place.
+            let shown = match kind {
+                Kind::Secret => "this version".to_owned(),
+                _ => format!("`{}`", group.escape_debug()),
+            };
+            let what = format!("{shown} has no kind {given}");
             let remedy = format!("write `{expected}`");
             Err(Fault::new(ProblemKind::BadValue, what, remedy).place("apiVersion", version.at))
         }
@@ -183,11 +194,7 @@ fn metadata(tree: &Node, kind: Kind) -> Result<(ObjectMeta, ObjectId, Vec<Fault>
             ObjectMeta::default()
         }
     };
-    let name = node
-        .get("name")
-        .and_then(Node::text)
-        .unwrap_or_default()
-        .to_owned();
+    let name = node.get("name").and_then(Node::text).unwrap_or_default().to_owned();
     if name.is_empty() {
         let fault = Fault::new(ProblemKind::MissingField, "the object has no name", "give it one");
         faults.push(fault.place("metadata.name", node.at));
@@ -195,12 +202,7 @@ fn metadata(tree: &Node, kind: Kind) -> Result<(ObjectMeta, ObjectId, Vec<Fault>
     }
     let namespace = match kind {
         Kind::NexusPolicy => None,
-        _ => Some(
-            node.get("namespace")
-                .and_then(Node::text)
-                .unwrap_or(DEFAULT_NAMESPACE)
-                .to_owned(),
-        ),
+        _ => Some(node.get("namespace").and_then(Node::text).unwrap_or(DEFAULT_NAMESPACE).to_owned()),
     };
     for (field, text) in [("name", Some(&name)), ("namespace", namespace.as_ref())] {
         if text.is_some_and(|text| !is_object_name(text)) {
@@ -214,15 +216,7 @@ fn metadata(tree: &Node, kind: Kind) -> Result<(ObjectMeta, ObjectId, Vec<Fault>
     }
     meta.name = Some(name.clone());
     meta.namespace.clone_from(&namespace);
-    Ok((
-        meta,
-        ObjectId {
-            kind,
-            namespace: namespace.unwrap_or_default(),
-            name,
-        },
-        faults,
-    ))
+    Ok((meta, ObjectId { kind, namespace: namespace.unwrap_or_default(), name }, faults))
 }
 
 /// Whether Kubernetes would take a text as a name: an RFC 1123 subdomain.
@@ -235,12 +229,8 @@ pub(super) fn is_object_name(text: &str) -> bool {
 }
 
 /// The spec, with unknown fields at the top of the document told of as well.
-fn spec<T: DeserializeOwned>(tree: &Node, faults: &mut Vec<Fault>) -> Option<T> {
-    top_level(
-        tree,
-        &["apiVersion", "kind", "metadata", "spec", "status"],
-        faults,
-    );
+fn spec_of<T: DeserializeOwned>(tree: &Node, faults: &mut Vec<Fault>) -> Option<T> {
+    top_level(tree, &["apiVersion", "kind", "metadata", "spec", "status"], faults);
     let Some(node) = tree.get("spec") else {
         faults.push(
             Fault::new(ProblemKind::MissingField, "`spec` is missing", "add it").place("spec", tree.at),
@@ -253,30 +243,31 @@ fn spec<T: DeserializeOwned>(tree: &Node, faults: &mut Vec<Fault>) -> Option<T> 
 }
 
 fn top_level(tree: &Node, known: &[&str], faults: &mut Vec<Fault>) {
-    let unknown = tree
-        .entries()
-        .filter(|entry| !known.contains(&entry.key.as_str()));
+    let unknown = tree.entries().filter(|entry| !known.contains(&entry.key.as_str()));
     faults.extend(unknown.map(|entry| typed::unknown_field(entry, "", known)));
 }
 
 /// A policy. One that orders a stop is obeyed as far as it can be read, and on everybody where its targets
-/// cannot be: a slip in the reason must not leave the agents running.
+/// cannot be: a slip in the reason must not leave the agents running. Nor must one in `stop` itself: whatever
+/// stands there orders a stop unless it is `false` or nothing.
 fn policy(tree: &Node, meta: ObjectMeta, id: ObjectId, mut faults: Vec<Fault>) -> Outcome {
-    let spec = spec::<NexusPolicySpec>(tree, &mut faults);
+    let spec = spec_of::<NexusPolicySpec>(tree, &mut faults);
     if let Some(spec) = &spec {
         faults.extend(policy_faults(tree, spec));
     }
-    let node = tree.get("spec");
-    let orders_stop = node
+    let orders_stop = tree
+        .get("spec")
         .and_then(|spec| spec.get("stop"))
-        .is_some_and(|stop| matches!(stop.value, Value::Bool(true)));
+        .is_some_and(|stop| !matches!(stop.value, Value::Bool(false)));
+    // What is wrong with the rest is told when `stop` is mended.
+    let spec = match spec {
+        None if orders_stop => spec_of::<NexusPolicySpec>(&with_stop(tree), &mut Vec::new()),
+        spec => spec,
+    };
     let obeyed = match spec {
         Some(spec) if faults.is_empty() => spec,
         Some(spec) if orders_stop => spec,
-        None if orders_stop => NexusPolicySpec {
-            stop: Some(true),
-            ..NexusPolicySpec::default()
-        },
+        None if orders_stop => NexusPolicySpec { stop: Some(true), ..NexusPolicySpec::default() },
         _ => return Outcome::Broken(Some(id), faults),
     };
     if let Some(first) = faults.first_mut() {
@@ -284,7 +275,23 @@ fn policy(tree: &Node, meta: ObjectMeta, id: ObjectId, mut faults: Vec<Fault>) -
     }
     let mut policy = NexusPolicy::new(&id.name, obeyed);
     policy.metadata = meta;
-    Outcome::Object(id, Object::NexusPolicy(Box::new(policy)), faults)
+    Outcome::Object(id, Arc::new(Object::NexusPolicy(Box::new(policy))), faults)
+}
+
+/// The document with `stop: true` in place of what stands under `stop`.
+fn with_stop(tree: &Node) -> Node {
+    let mut tree = tree.clone();
+    if let Some(stop) = entry(&mut tree, "spec").and_then(|spec| entry(&mut spec.value, "stop")) {
+        stop.value.value = Value::Bool(true);
+    }
+    tree
+}
+
+fn entry<'a>(node: &'a mut Node, key: &str) -> Option<&'a mut Entry> {
+    match &mut node.value {
+        Value::Map(entries) => entries.iter_mut().find(|entry| entry.key == key),
+        _ => None,
+    }
 }
 
 /// What the schema's bounds and the selector say about a policy; nobody compiles policies, so it is told here.
@@ -294,37 +301,24 @@ fn policy_faults(tree: &Node, spec: &NexusPolicySpec) -> Vec<Fault> {
         .into_iter()
         .map(|one| Fault::new(ProblemKind::OutOfBounds, one.what, one.remedy).place(&one.path, at));
     let agents = spec.targets.as_ref().and_then(|targets| targets.agents.as_ref());
-    let of_selector = agents
-        .and_then(|agents| nexus_compile::selector(agents).err())
-        .map(|error| {
-            let path = format!("spec.targets.agents.{}", error.path);
-            Fault::new(ProblemKind::BadValue, error.what, error.remedy).place(&path, at)
-        });
+    let of_selector = agents.and_then(|agents| nexus_compile::selector(agents).err()).map(|error| {
+        let path = format!("spec.targets.agents.{}", error.path);
+        Fault::new(ProblemKind::BadValue, error.what, error.remedy).place(&path, at)
+    });
     of_bounds.chain(of_selector).collect()
 }
 
 /// A Secret's data. No fault repeats any of it.
 fn secret(tree: &Node, faults: &mut Vec<Fault>) -> Option<BTreeMap<String, Secret>> {
-    let known = [
-        "apiVersion",
-        "kind",
-        "metadata",
-        "data",
-        "stringData",
-        "type",
-        "immutable",
-    ];
+    let known = ["apiVersion", "kind", "metadata", "data", "stringData", "type", "immutable"];
     top_level(tree, &known, faults);
     let mut data = BTreeMap::new();
     // `stringData` wins over `data`, as it does for an API server.
     for field in ["data", "stringData"] {
         let Some(node) = tree.get(field) else { continue };
         if !matches!(node.value, Value::Map(_)) {
-            let fault = Fault::new(
-                ProblemKind::WrongType,
-                "a mapping belongs here",
-                "write lines of `key: value`",
-            );
+            let fault =
+                Fault::new(ProblemKind::WrongType, "a mapping belongs here", "write lines of `key: value`");
             faults.push(fault.place(field, node.at));
         }
         for entry in node.entries() {
@@ -348,13 +342,24 @@ fn unname(fault: &mut Fault) {
     }
 }
 
+/// Takes every value of a Secret's metadata, and every key that is a free choice, out of a fault: what slipped
+/// out of its place may be content. The place still shows where to look, and remedies quote only what is known.
+fn unquote(fault: &mut Fault) {
+    unname(fault);
+    match fault.kind {
+        ProblemKind::WrongType => {
+            "a value of another type belongs here".clone_into(&mut fault.what);
+        }
+        ProblemKind::BadValue => "this value cannot stand here".clone_into(&mut fault.what),
+        _ => {}
+    }
+    let known: Vec<_> = fault.path.split('.').take(2).collect();
+    fault.path = known.join(".");
+}
+
 fn secret_value(field: &str, node: &Node) -> Result<Secret, Fault> {
     let Some(text) = node.text() else {
-        return Err(Fault::new(
-            ProblemKind::WrongType,
-            "a text belongs here",
-            "put the value in quotes",
-        ));
+        return Err(Fault::new(ProblemKind::WrongType, "a text belongs here", "put the value in quotes"));
     };
     if field == "stringData" {
         return Ok(Secret::new(text));

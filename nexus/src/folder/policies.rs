@@ -72,8 +72,8 @@ pub enum PolicyError {
     },
 }
 
-/// The policies of a folder as an API server would show them.
-#[derive(Debug)]
+/// The policies of a folder as an API server would show them. Cheap to clone: there are few.
+#[derive(Debug, Clone, PartialEq)]
 pub struct PolicyStore {
     path: PathBuf,
     state: State,
@@ -90,12 +90,7 @@ impl PolicyStore {
     /// When the file is there but cannot be read or is damaged.
     pub fn open(path: &Path) -> Result<Self, PolicyError> {
         let state = State::read(path)?;
-        Ok(Self {
-            path: path.to_owned(),
-            state,
-            files: BTreeMap::new(),
-            unsaved: false,
-        })
+        Ok(Self { path: path.to_owned(), state, files: BTreeMap::new(), unsaved: false })
     }
 
     /// Takes in the policies of the folder and gives all of them as they stand, by name. Tell the latch first
@@ -110,9 +105,7 @@ impl PolicyStore {
             self.files.insert(name.clone(), file.clone());
             bases.insert(name, &policy.spec);
         }
-        self.state
-            .policies
-            .retain(|name, record| bases.contains_key(name) || record.outlives_its_file());
+        self.state.policies.retain(|name, record| bases.contains_key(name) || record.outlives_its_file());
         for (name, record) in &mut self.state.policies {
             record.from_file = bases.contains_key(name);
         }
@@ -130,10 +123,7 @@ impl PolicyStore {
     #[must_use]
     pub fn current(&self) -> Vec<Policy> {
         let policies = &self.state.policies;
-        policies
-            .iter()
-            .map(|(name, record)| to_policy(name, record))
-            .collect()
+        policies.iter().map(|(name, record)| to_policy(name, record)).collect()
     }
 
     /// Writes what changed since it was written last.
@@ -154,14 +144,7 @@ impl PolicyStore {
     /// # Errors
     /// When the name is none.
     pub fn engage(&mut self, name: &str, reason: Option<String>) -> Result<Vec<Policy>, PolicyError> {
-        self.patch(
-            name,
-            Overlay {
-                stop: Some(true),
-                release: None,
-                reason,
-            },
-        )?;
+        self.patch(name, Overlay { stop: Some(true), release: None, reason })?;
         self.unsaved = true;
         Ok(self.current())
     }
@@ -177,25 +160,11 @@ impl PolicyStore {
         let record = self.state.policies.get(name);
         if record.is_some_and(|record| record.from_file && record.base.stop == Some(true)) {
             // Before the first reading only the fact is known, not which file it is.
-            let file = self
-                .files
-                .get(name)
-                .cloned()
-                .unwrap_or_else(|| PathBuf::from("the folder"));
-            return Err(PolicyError::OrderedByFile {
-                file,
-                policy: name.to_owned(),
-            });
+            let file = self.files.get(name).cloned().unwrap_or_else(|| PathBuf::from("the folder"));
+            return Err(PolicyError::OrderedByFile { file, policy: name.to_owned() });
         }
         let (before, was_unsaved) = (self.state.clone(), self.unsaved);
-        self.patch(
-            name,
-            Overlay {
-                stop: None,
-                release: Some(engagement.to_string()),
-                reason: None,
-            },
-        )?;
+        self.patch(name, Overlay { stop: None, release: Some(engagement.to_string()), reason: None })?;
         self.unsaved = true;
         if let Err(error) = self.save() {
             (self.state, self.unsaved) = (before, was_unsaved);
@@ -206,29 +175,18 @@ impl PolicyStore {
 
     fn patch(&mut self, name: &str, overlay: Overlay) -> Result<(), PolicyError> {
         if !is_object_name(name) {
-            return Err(PolicyError::Name {
-                name: name.to_owned(),
-            });
+            return Err(PolicyError::Name { name: name.to_owned() });
         }
         match self.state.policies.get_mut(name) {
             Some(record) => record.patch(overlay),
-            None => drop(
-                self.state
-                    .policies
-                    .insert(name.to_owned(), Record::of_patch(overlay)),
-            ),
+            None => drop(self.state.policies.insert(name.to_owned(), Record::of_patch(overlay))),
         }
         Ok(())
     }
 }
 
 fn to_policy(name: &str, record: &Record) -> Policy {
-    policy(
-        name,
-        &record.uid.to_string(),
-        record.generation,
-        &record.effective,
-    )
+    policy(name, &record.uid.to_string(), record.generation, &record.effective)
 }
 
 /// A NexusPolicy as the latch sees it. What of its targets cannot be read means everybody: of two readings of
@@ -255,10 +213,7 @@ pub fn policy(name: &str, uid: &str, generation: u64, spec: &NexusPolicySpec) ->
 }
 
 fn targets(targets: &crd::Targets) -> Targets {
-    let tenants = targets
-        .tenants
-        .iter()
-        .map(|tenant| TenantKey::new(&tenant.namespace, &tenant.name));
+    let tenants = targets.tenants.iter().map(|tenant| TenantKey::new(&tenant.namespace, &tenant.name));
     let agents = targets.agents.as_ref().map(nexus_compile::selector);
     Targets {
         tenants: tenants.collect::<Result<_, _>>().unwrap_or_default(),

@@ -102,13 +102,7 @@ pub(super) struct Fault {
 
 impl Fault {
     pub(super) fn new(kind: ProblemKind, what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            kind,
-            at: None,
-            path: String::new(),
-            what: what.into(),
-            remedy: remedy.into(),
-        }
+        Self { kind, at: None, path: String::new(), what: what.into(), remedy: remedy.into() }
     }
 
     /// Says where; a place that is known already is the more exact one and stays.
@@ -126,24 +120,8 @@ impl Fault {
 
     /// The problem, in a document that begins after `lines` lines of a file.
     pub(super) fn into_problem(self, file: &Path, lines: u64) -> Problem {
-        let Self {
-            kind,
-            at,
-            path,
-            what,
-            remedy,
-        } = self;
-        let at = at.map(|at| Position {
-            line: at.line + lines,
-            column: at.column,
-        });
-        Problem {
-            kind,
-            file: file.to_owned(),
-            at,
-            path,
-            what,
-            remedy,
-        }
+        let Self { kind, at, path, what, remedy } = self;
+        let at = at.map(|at| Position { line: at.line + lines, column: at.column });
+        Problem { kind, file: file.to_owned(), at, path, what, remedy }
     }
 }

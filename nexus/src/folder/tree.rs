@@ -40,9 +40,7 @@ pub(super) struct Entry {
 impl Node {
     /// The value under a key; `null` counts as none, as it does for an API server.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
-        self.entries()
-            .find(|entry| entry.key == key)
-            .map(|entry| &entry.value)
+        self.entries().find(|entry| entry.key == key).map(|entry| &entry.value)
     }
 
     /// The entries of a mapping but for those that are `null`; none of anything else.
@@ -51,8 +49,7 @@ impl Node {
             Value::Map(entries) => entries.as_slice(),
             _ => &[],
         };
-        list.iter()
-            .filter(|entry| !matches!(entry.value.value, Value::Null))
+        list.iter().filter(|entry| !matches!(entry.value.value, Value::Null))
     }
 
     /// The text, if it is one.
@@ -73,11 +70,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Fault> {
         while let Error::AliasError { error: cause, .. } = error {
             error = cause;
         }
-        let fault = if may_be_quoted(text) {
-            quoting(error)
-        } else {
-            silent(error)
-        };
+        let fault = if may_be_quoted(text) { quoting(error) } else { silent(error) };
         fault.place("", at.map_or(Position { line: 1, column: 1 }, position))
     })
 }
@@ -120,11 +113,7 @@ fn quoting(error: &Error) -> Fault {
         return fault;
     }
     let message = UserMessageFormatter.format_message(error);
-    Fault::new(
-        ProblemKind::InvalidYaml,
-        format!("this is no valid YAML: {}", message.escape_debug()),
-        MEND,
-    )
+    Fault::new(ProblemKind::InvalidYaml, format!("this is no valid YAML: {}", message.escape_debug()), MEND)
 }
 
 fn silent(error: &Error) -> Fault {
@@ -162,19 +151,13 @@ fn duplicate_key(which: &str) -> Fault {
 }
 
 fn position(at: Location) -> Position {
-    Position {
-        line: at.line().max(1),
-        column: at.column().max(1),
-    }
+    Position { line: at.line().max(1), column: at.column().max(1) }
 }
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<Value>::deserialize(deserializer)?;
-        Ok(Self {
-            at: position(spanned.referenced),
-            value: spanned.value,
-        })
+        Ok(Self { at: position(spanned.referenced), value: spanned.value })
     }
 }
 
@@ -241,11 +224,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
             if entries.iter().any(|entry| entry.key == key.value) {
                 return Err(A::Error::custom("a key stands twice"));
             }
-            entries.push(Entry {
-                key: key.value,
-                at: position(key.referenced),
-                value,
-            });
+            entries.push(Entry { key: key.value, at: position(key.referenced), value });
         }
         Ok(Value::Map(entries))
     }
@@ -266,22 +245,12 @@ mod tests {
 
     #[test]
     fn values_and_keys_know_their_places() {
-        let tree = parse("---\na: 1\nb:\n  - x: text\n    'y z': {n: null}\n")
-            .ok()
-            .unwrap();
-        let Value::List(list) = &tree.get("b").unwrap().value else {
-            panic!("no list")
-        };
-        let entries: Vec<_> = list[0]
-            .entries()
-            .map(|entry| (entry.key.as_str(), entry.at))
-            .collect();
+        let tree = parse("---\na: 1\nb:\n  - x: text\n    'y z': {n: null}\n").ok().unwrap();
+        let Value::List(list) = &tree.get("b").unwrap().value else { panic!("no list") };
+        let entries: Vec<_> = list[0].entries().map(|entry| (entry.key.as_str(), entry.at)).collect();
         assert_eq!(
             entries,
-            [
-                ("x", Position { line: 4, column: 5 }),
-                ("y z", Position { line: 5, column: 5 })
-            ]
+            [("x", Position { line: 4, column: 5 }), ("y z", Position { line: 5, column: 5 })]
         );
         assert_eq!(list[0].get("x").unwrap().at, Position { line: 4, column: 8 });
         assert!(list[0].get("y z").unwrap().get("n").is_none());

@@ -20,11 +20,7 @@ use super::tree::{Entry, Node, Value};
 /// Reads a value at `path`. Unknown fields are returned beside it.
 pub(super) fn read<T: DeserializeOwned>(node: &Node, path: &str) -> (Result<T, Fault>, Vec<Fault>) {
     let unknown = RefCell::new(Vec::new());
-    let typed = Typed {
-        node,
-        path: path.to_owned(),
-        unknown: &unknown,
-    };
+    let typed = Typed { node, path: path.to_owned(), unknown: &unknown };
     let value = T::deserialize(typed).map_err(|fault| fault.place(path, node.at));
     (value, unknown.into_inner())
 }
@@ -38,11 +34,7 @@ pub(super) fn unknown_field(entry: &Entry, path: &str, known: &[&str]) -> Fault 
     };
     let key = entry.key.escape_debug();
     let dot = if path.is_empty() { "" } else { "." };
-    let fault = Fault::new(
-        ProblemKind::UnknownField,
-        format!("unknown field `{key}`"),
-        remedy,
-    );
+    let fault = Fault::new(ProblemKind::UnknownField, format!("unknown field `{key}`"), remedy);
     fault.place(&format!("{path}{dot}{key}"), entry.at)
 }
 
@@ -54,11 +46,7 @@ struct Typed<'a> {
 
 impl<'a> Typed<'a> {
     fn child(&self, node: &'a Node, path: String) -> Self {
-        Self {
-            node,
-            path,
-            unknown: self.unknown,
-        }
+        Self { node, path, unknown: self.unknown }
     }
 
     fn field(&self, entry: &'a Entry) -> Self {
@@ -84,11 +72,7 @@ impl<'de> Deserializer<'de> for Typed<'_> {
             Value::Uint(value) => visitor.visit_u64(*value),
             Value::Float(value) => visitor.visit_f64(*value),
             Value::Text(text) => visitor.visit_str(text),
-            Value::List(list) => visitor.visit_seq(Items {
-                typed: &this,
-                list: list.iter(),
-                at: 0,
-            }),
+            Value::List(list) => visitor.visit_seq(Items { typed: &this, list: list.iter(), at: 0 }),
             Value::Map(_) => visitor.visit_map(Fields::new(&this)),
         })
     }
@@ -120,10 +104,7 @@ impl<'de> Deserializer<'de> for Typed<'_> {
             let fault = Fault::invalid_type(given, &expected.as_str());
             return Err(fault.place(&self.path, self.node.at));
         }
-        let unknown = self
-            .node
-            .entries()
-            .filter(|entry| !fields.contains(&entry.key.as_str()));
+        let unknown = self.node.entries().filter(|entry| !fields.contains(&entry.key.as_str()));
         let faults = unknown.map(|entry| unknown_field(entry, &self.path, fields));
         self.unknown.borrow_mut().extend(faults);
         self.deserialize_any(visitor)
@@ -184,11 +165,7 @@ impl<'a> Fields<'a> {
     fn new(typed: &'a Typed<'a>) -> Self {
         let mut entries: Vec<_> = typed.node.entries().collect();
         entries.reverse();
-        Self {
-            typed,
-            entries,
-            value: None,
-        }
+        Self { typed, entries, value: None }
     }
 }
 
@@ -199,16 +176,11 @@ impl<'de> MapAccess<'de> for Fields<'_> {
         self.value = self.entries.pop();
         let Some(entry) = self.value else { return Ok(None) };
         let key: StrDeserializer<'_, Fault> = entry.key.as_str().into_deserializer();
-        seed.deserialize(key)
-            .map_err(|fault| fault.place(&self.typed.path, entry.at))
-            .map(Some)
+        seed.deserialize(key).map_err(|fault| fault.place(&self.typed.path, entry.at)).map(Some)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Fault> {
-        let entry = self
-            .value
-            .take()
-            .ok_or_else(|| Fault::custom("a value without its key"))?;
+        let entry = self.value.take().ok_or_else(|| Fault::custom("a value without its key"))?;
         self.typed.field(entry).placed(|child| seed.deserialize(child))
     }
 }
@@ -274,21 +246,13 @@ impl Display for Fault {
 impl serde::de::Error for Fault {
     fn custom<T: Display>(message: T) -> Self {
         let message = message.to_string();
-        Self::new(
-            ProblemKind::BadValue,
-            message.escape_debug().to_string(),
-            "correct it",
-        )
+        Self::new(ProblemKind::BadValue, message.escape_debug().to_string(), "correct it")
     }
 
     fn invalid_type(given: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let expected = expected.to_string();
         let (wanted, remedy) = wanted(&expected, given);
-        Self::new(
-            ProblemKind::WrongType,
-            format!("{} stands where {wanted} belongs", said(given)),
-            remedy,
-        )
+        Self::new(ProblemKind::WrongType, format!("{} stands where {wanted} belongs", said(given)), remedy)
     }
 
     fn invalid_value(given: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -312,21 +276,13 @@ impl serde::de::Error for Fault {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        let mut fault = Self::new(
-            ProblemKind::MissingField,
-            format!("`{field}` is missing"),
-            "add it",
-        );
+        let mut fault = Self::new(ProblemKind::MissingField, format!("`{field}` is missing"), "add it");
         field.clone_into(&mut fault.path);
         fault
     }
 
     fn duplicate_field(field: &'static str) -> Self {
-        Self::new(
-            ProblemKind::DuplicateKey,
-            format!("`{field}` stands twice"),
-            "take one of them out",
-        )
+        Self::new(ProblemKind::DuplicateKey, format!("`{field}` stands twice"), "take one of them out")
     }
 }
 

@@ -45,7 +45,7 @@ async fn ten_kills_under_load_lose_nothing() {
     assert!(accepted.len() >= 1000);
 }
 
-/// Posts new issues at a steady rate, open loop, from many tasks.
+/// Posts new issues at a steady rate from several tasks.
 struct Load {
     stop: Arc<AtomicBool>,
     tasks: JoinSet<HashSet<String>>,

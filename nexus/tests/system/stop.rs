@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use serde_json::Value;
+use tokio_tungstenite::tungstenite;
 
 use crate::agent::{Agents, connect, token};
-use crate::harness::{Site, until};
+use crate::harness::{Site, agent_yaml, until};
 
 const SESSIONS: usize = 200;
 
@@ -32,7 +33,7 @@ async fn a_stop_severs_everybody_and_holds_against_everything_but_a_named_releas
         answered - asked,
         last.saturating_duration_since(asked)
     );
-    assert!(agents.read(|memory| memory.goodbyes.iter().all(|reason| reason == "GOODBYE_REASON_STOPPED")));
+    agents.read(|memory| assert_eq!(memory.goodbyes, vec!["GOODBYE_REASON_STOPPED"; SESSIONS]));
 
     // Webhooks are still accepted and wait; neither a new token nor an old one opens anything.
     let delivered = agents.read(|memory| memory.delivered.len());
@@ -44,12 +45,11 @@ async fn a_stop_severs_everybody_and_holds_against_everything_but_a_named_releas
     let nexus = site.start().await;
     refuses_all(&site, &early).await;
     site.remove("policy.yaml");
-    until("the deletion is seen", || async {
-        let status = site.status().await;
-        let gone = status["alarms"].as_array().is_some_and(|alarms| !alarms.is_empty());
-        (gone || !status["stops"].as_array().unwrap().is_empty()).then_some(())
-    })
-    .await;
+    // What is added with the deletion, and counts as late as a deletion does, shows that it was seen.
+    site.write("tester.yaml", &agent_yaml("tester"));
+    until("the folder is read", || async { (agents_of(&site.status().await) == 2).then_some(()) }).await;
+    site.remove("tester.yaml");
+    until("the folder is read again", || async { (agents_of(&site.status().await) == 1).then_some(()) }).await;
     refuses_all(&site, &early).await;
     nexus.kill().await;
     let _nexus = site.start().await;
@@ -110,6 +110,10 @@ fn policy_url(site: &Site, verb: &str) -> String {
     format!("http://127.0.0.1:{}/api/v1/policies/stop-all/{verb}", site.admin)
 }
 
+fn agents_of(status: &Value) -> usize {
+    status["tenants"][0]["agents"].as_array().map_or(0, Vec::len)
+}
+
 async fn fresh_token(site: &Site) -> Result<String, String> {
     let credentials = site.credentials("coder");
     let secret = |name| std::fs::read_to_string(credentials.join(name)).unwrap();
@@ -119,5 +123,8 @@ async fn fresh_token(site: &Site) -> Result<String, String> {
 async fn refuses_all(site: &Site, early: &str) {
     let refused = fresh_token(site).await.unwrap_err();
     assert!(refused.contains("temporarily_unavailable"), "{refused}");
-    assert!(connect(&site.gateway_url(), early).await.is_err());
+    match connect(&site.gateway_url(), early).await {
+        Err(tungstenite::Error::Http(answer)) => assert_eq!(answer.status(), 503),
+        other => panic!("a connection is refused with 503, not {other:?}"),
+    }
 }

@@ -7,19 +7,30 @@ use std::path::Path;
 use nexus_crds::NexusPolicySpec;
 use nexus_runtime::file;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::PolicyError;
 
 /// The format of the file that this version writes and reads.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// All that is kept.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct State {
-    format: u32,
     /// By the policy's name.
     pub(super) policies: BTreeMap<String, Record>,
+}
+
+/// The file: what is kept, as it was written, and what it must hash to. It is told apart from other formats
+/// before anything else is asked of it.
+#[derive(Serialize, Deserialize)]
+struct StateFile {
+    format: u32,
+    #[serde(default)]
+    checksum: String,
+    policies: Box<RawValue>,
 }
 
 /// What is kept of one policy.
@@ -64,14 +75,7 @@ impl Record {
 
     fn new(base: NexusPolicySpec, from_file: bool, overlay: Overlay) -> Self {
         let effective = overlay.over(&base);
-        Self {
-            uid: Uuid::new_v4(),
-            generation: 1,
-            base,
-            from_file,
-            overlay,
-            effective,
-        }
+        Self { uid: Uuid::new_v4(), generation: 1, base, from_file, overlay, effective }
     }
 
     /// Whether the policy is still there when no file defines it: a patch made it, or a patched stop stands.
@@ -107,11 +111,7 @@ impl Record {
 impl Overlay {
     fn over(&self, base: &NexusPolicySpec) -> NexusPolicySpec {
         let mut spec = base.clone();
-        let Self {
-            stop,
-            release,
-            reason,
-        } = self;
+        let Self { stop, release, reason } = self;
         spec.stop = stop.or(spec.stop);
         spec.reason = reason.clone().or(spec.reason);
         // A release that a file left from an older stop would only confuse under a new one.
@@ -123,44 +123,37 @@ impl Overlay {
     }
 }
 
-impl Default for State {
-    fn default() -> Self {
-        Self {
-            format: FORMAT,
-            policies: BTreeMap::new(),
-        }
-    }
-}
-
 impl State {
     pub(super) fn read(path: &Path) -> Result<Self, PolicyError> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(source) => {
-                return Err(PolicyError::Read {
-                    path: path.to_owned(),
-                    source,
-                });
+                return Err(PolicyError::Read { path: path.to_owned(), source });
             }
         };
-        let damaged = |what: String| PolicyError::Damaged {
-            path: path.to_owned(),
-            what,
-        };
-        let state: Self = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
-        if state.format != FORMAT {
-            return Err(damaged(format!("format {} instead of {FORMAT}", state.format)));
+        let damaged = |what: String| PolicyError::Damaged { path: path.to_owned(), what };
+        let file: StateFile = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        if file.format != FORMAT {
+            return Err(damaged(format!("format {} instead of {FORMAT}", file.format)));
         }
-        Ok(state)
+        let json = file.policies.get();
+        if file.checksum != checksum(json) {
+            return Err(damaged("its checksum does not fit".to_owned()));
+        }
+        let policies = serde_json::from_str(json).map_err(|error| damaged(error.to_string()))?;
+        Ok(Self { policies })
     }
 
     pub(super) fn write(&self, path: &Path) -> Result<(), PolicyError> {
-        let fail = |source: io::Error| PolicyError::Write {
-            path: path.to_owned(),
-            source,
-        };
-        let json = serde_json::to_vec_pretty(self).map_err(|error| fail(error.into()))?;
+        let fail = |source: io::Error| PolicyError::Write { path: path.to_owned(), source };
+        let policies = serde_json::value::to_raw_value(&self.policies).map_err(|error| fail(error.into()))?;
+        let file = StateFile { format: FORMAT, checksum: checksum(policies.get()), policies };
+        let json = serde_json::to_vec(&file).map_err(|error| fail(error.into()))?;
         file::replace(path, &json).map_err(fail)
     }
+}
+
+fn checksum(json: &str) -> String {
+    hex::encode(Sha256::digest(json.as_bytes()))
 }

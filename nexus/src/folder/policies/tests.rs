@@ -13,21 +13,14 @@ struct Bench {
 
 fn defined(spec: serde_json::Value) -> Vec<FilePolicy> {
     let policy = NexusPolicy::new("stop-all", serde_json::from_value(spec).unwrap());
-    vec![FilePolicy {
-        file: "policy.yaml".into(),
-        policy,
-    }]
+    vec![FilePolicy { file: "policy.yaml".into(), policy }]
 }
 
 impl Bench {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = PolicyStore::open(&folder.path().join("policies.json")).unwrap();
-        Self {
-            folder,
-            store,
-            latch: Latch::default(),
-        }
+        Self { folder, store, latch: Latch::default() }
     }
 
     fn observe(&mut self, policies: &[FilePolicy]) -> Vec<Policy> {
@@ -65,11 +58,7 @@ fn a_policy_keeps_its_uid_and_counts_its_changes() {
     let mut bench = Bench::new();
     let first = bench.observe(&defined(json!({})));
     assert_eq!((first[0].generation, first[0].stop), (1, false));
-    assert_eq!(
-        bench.observe(&defined(json!({"workloads": "scaleToZero"}))),
-        first,
-        "the default said aloud"
-    );
+    assert_eq!(bench.observe(&defined(json!({"workloads": "scaleToZero"}))), first, "the default said aloud");
     let changed = bench.observe(&defined(json!({"workloads": "keep"})));
     assert_eq!((changed[0].generation, &changed[0].uid), (2, &first[0].uid));
     bench.restart();
@@ -92,16 +81,10 @@ fn a_stop_by_command_lies_over_the_file_and_a_release_ends_it() {
     bench.observe(&defined(json!({"mirror": "run"})));
     bench.engage();
     let policy = &bench.store.current()[0];
-    assert_eq!(
-        (policy.stop, policy.generation, policy.mirror),
-        (true, 2, Mirror::Run)
-    );
+    assert_eq!((policy.stop, policy.generation, policy.mirror), (true, 2, Mirror::Run));
     assert_eq!(policy.reason.as_deref(), Some("drill"));
     bench.observe(&defined(json!({"mirror": "pause", "stop": false})));
-    assert!(
-        bench.stopped() && bench.store.current()[0].stop,
-        "an edit takes no patched stop back"
-    );
+    assert!(bench.stopped() && bench.store.current()[0].stop, "an edit takes no patched stop back");
     bench.release().unwrap();
     assert!(!bench.stopped() && !bench.store.current()[0].stop);
 }
@@ -109,16 +92,10 @@ fn a_stop_by_command_lies_over_the_file_and_a_release_ends_it() {
 #[test]
 fn a_stop_by_command_needs_no_file_and_outlives_one() {
     let mut bench = Bench::new();
-    bench.observe(&defined(
-        json!({"targets": {"tenants": [{"namespace": "acme", "name": "acme"}]}}),
-    ));
+    bench.observe(&defined(json!({"targets": {"tenants": [{"namespace": "acme", "name": "acme"}]}})));
     bench.engage();
     let engaged = bench.store.current();
-    assert_eq!(
-        bench.observe(&[]),
-        engaged,
-        "the deletion changes nothing, not even whom it means"
-    );
+    assert_eq!(bench.observe(&[]), engaged, "the deletion changes nothing, not even whom it means");
     bench.restart();
     assert_eq!(bench.observe(&[]), engaged);
     bench.release().unwrap();
@@ -142,10 +119,7 @@ fn what_a_file_orders_only_the_file_takes_back() {
     bench.observe(&defined(json!({"stop": true})));
     assert!(bench.stopped());
     let refused = bench.release().unwrap_err().to_string();
-    assert!(
-        refused.contains("policy.yaml itself says `stop: true`") && bench.stopped(),
-        "{refused}"
-    );
+    assert!(refused.contains("policy.yaml itself says `stop: true`") && bench.stopped(), "{refused}");
     bench.observe(&defined(json!({})));
     assert!(bench.stopped(), "without a release it holds");
     bench.release().unwrap();
@@ -203,17 +177,30 @@ fn a_stop_stands_without_a_disk_and_a_release_does_not() {
 
 #[test]
 fn a_damaged_file_says_what_to_do() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("policies.json");
-    for text in ["{", "{\"format\": 2, \"policies\": {}}"] {
+    let mut bench = Bench::new();
+    bench.observe(&defined(json!({"reason": "drill"})));
+    let path = bench.folder.path().join("policies.json");
+    let good = std::fs::read_to_string(&path).unwrap();
+    let generation = good.replace("\"generation\":1", "\"generation\":7");
+    let reason = good.replace("drill", "thrill");
+    let checksum = good.replace("\"checksum\"", "\"cheksum\"");
+    for (text, why) in [
+        ("{", "EOF"),
+        ("{\"format\": 1, \"policies\": {}}", "format 1 instead of 2"),
+        ("{\"format\": 3, \"policies\": {}}", "format 3 instead of 2"),
+        (&generation, "checksum"),
+        (&reason, "checksum"),
+        (&checksum, "checksum"),
+        (&good[..good.len() - 1], "EOF"),
+    ] {
+        assert_ne!(text, good);
         std::fs::write(&path, text).unwrap();
-        assert!(
-            PolicyStore::open(&path)
-                .unwrap_err()
-                .to_string()
-                .contains("remove the file")
-        );
+        let error = PolicyStore::open(&path).unwrap_err().to_string();
+        assert!(error.contains(why) && error.contains("remove the file"), "{error}");
     }
+    std::fs::write(&path, good).unwrap();
+    bench.restart();
+    assert_eq!(bench.store.current()[0].reason.as_deref(), Some("drill"));
 }
 
 #[test]
@@ -226,9 +213,5 @@ fn targets_that_cannot_be_read_mean_everybody() {
         assert!(policy("p", "u", 1, &spec).targets.everybody());
     }
     let spec = json!({"targets": {"agents": {"matchLabels": {"squad": "ai"}}}});
-    assert!(
-        !policy("p", "u", 1, &serde_json::from_value(spec).unwrap())
-            .targets
-            .everybody()
-    );
+    assert!(!policy("p", "u", 1, &serde_json::from_value(spec).unwrap()).targets.everybody());
 }
