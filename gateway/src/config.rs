@@ -79,12 +79,7 @@ impl GatewayConfig {
         let (tenant, name) = self.agents.get(&id)?;
         let snapshot: &GatewaySnapshot = &self.tenants.get(tenant)?.snapshot;
         let agent = snapshot.agents.get(name)?;
-        Some(Profile {
-            tenant,
-            name,
-            agent,
-            snapshot,
-        })
+        Some(Profile { tenant, name, agent, snapshot })
     }
 }
 

@@ -13,6 +13,7 @@ use nexus_runtime::tasks::{TaskEnded, Tasks};
 use nexus_store::bus::Bus;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 use crate::config::GatewayConfig;
 use crate::leases::Leases;
@@ -44,7 +45,7 @@ pub struct GatewayDeps {
 pub struct GatewaySettings {
     /// Where to listen.
     pub address: SocketAddr,
-    /// The issuer's URL in the metadata; by default `http://` and the request's Host.
+    /// The issuer's URL in the metadata, without a path; by default `http://` and the request's Host.
     pub issuer: Option<String>,
     /// How long access tokens are good for.
     pub token_lifetime: Duration,
@@ -54,6 +55,9 @@ pub struct GatewaySettings {
     pub max_sessions_per_agent: usize,
     /// How long an agent may take to read what is sent to it.
     pub write_deadline: Duration,
+    /// Which sessions hold events. To be kept by whoever starts a gateway again in the same process: what an
+    /// aborted one held is returned by the next that is given the same.
+    pub leases: Leases,
     /// Bounds of the HTTP server.
     pub server: ServerLimits,
     /// How long everything may take to end in a drain.
@@ -71,6 +75,7 @@ impl GatewaySettings {
             max_sessions: 16_384,
             max_sessions_per_agent: 256,
             write_deadline: Duration::from_secs(10),
+            leases: Leases::default(),
             server: ServerLimits::default(),
             grace: Duration::from_secs(15),
         }
@@ -92,12 +97,18 @@ impl Gateway {
     /// Takes the address.
     ///
     /// # Errors
-    /// When the address cannot be taken.
-    pub async fn bind(deps: GatewayDeps, settings: GatewaySettings) -> io::Result<Bound> {
+    /// When the address cannot be taken, or the issuer is more than a scheme and a host
+    /// ([`io::ErrorKind::InvalidInput`]).
+    pub async fn bind(deps: GatewayDeps, mut settings: GatewaySettings) -> io::Result<Bound> {
+        if let Some(issuer) = &settings.issuer {
+            let issuer = http::issuer(issuer);
+            settings.issuer =
+                Some(issuer.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?);
+        }
         let listener = TcpListener::bind(settings.address).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
-            leases: Leases::new(deps.bus.clone()),
+            leases: settings.leases.clone(),
             bus: deps.bus,
             gate: deps.gate,
             config: deps.config,
@@ -106,11 +117,7 @@ impl Gateway {
             settings,
             presence: Presence::default(),
         });
-        Ok(Bound {
-            listener,
-            address,
-            shared,
-        })
+        Ok(Bound { listener, address, shared })
     }
 }
 
@@ -137,20 +144,20 @@ impl Bound {
         let (starts, started) = mpsc::channel(STARTS);
         let router = http::router(Arc::clone(&shared), starts, drain.clone());
         let mut tasks = Tasks::new("gateway", drain.clone());
-        tasks.start(
-            "sessions",
-            sessions::own(Arc::clone(&shared), started, drain.clone()),
-        );
-        tasks.start("routing", routing::route_all(shared, drain.clone()));
+        tasks.start("sessions", sessions::own(Arc::clone(&shared), started, drain.clone()));
+        tasks.start("routing", routing::route_all(Arc::clone(&shared), drain.clone()));
         tasks.start("http", server::serve(listener, router, settings.server, drain));
-        tasks.run(settings.grace).await
+        let ended = tasks.run(settings.grace).await;
+        // Sessions that were cut off, because a task failed or the drain took too long, did not do it themselves.
+        if timeout(settings.grace, shared.leases.return_all(&shared.bus)).await.is_err() {
+            tracing::warn!("not all events were returned that sessions held; the next gateway returns them");
+        }
+        ended
     }
 }
 
 impl std::fmt::Debug for Bound {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bound")
-            .field("address", &self.address)
-            .finish_non_exhaustive()
+        f.debug_struct("Bound").field("address", &self.address).finish_non_exhaustive()
     }
 }

@@ -15,6 +15,7 @@ use nexus_runtime::Drain;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+pub(crate) use self::metadata::issuer;
 use self::problem::Problem;
 use crate::session::Start;
 use crate::shared::Shared;
@@ -30,23 +31,12 @@ struct Http {
 
 /// The routes. The channel takes admitted connections to the owner of sessions.
 pub(crate) fn router(shared: Arc<Shared>, starts: mpsc::Sender<Start>, drain: Drain) -> Router {
-    let http = Http {
-        shared,
-        starts,
-        drain,
-        nobody: Secret::new(Uuid::new_v4().into_bytes()).digest(),
-    };
+    let http = Http { shared, starts, drain, nobody: Secret::new(Uuid::new_v4().into_bytes()).digest() };
     Router::new()
         .route("/oauth/token", post(oauth::token))
         .route("/.well-known/oauth-authorization-server", get(metadata::metadata))
         .route("/v1/connect", get(connect::connect))
-        .fallback(async || {
-            Problem::new(
-                StatusCode::NOT_FOUND,
-                "not_found",
-                "there is nothing at this path",
-            )
-        })
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path"))
         .method_not_allowed_fallback(async || {
             let text = "this path takes another method";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text)

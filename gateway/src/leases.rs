@@ -1,12 +1,16 @@
 //! Leases: which sessions may hold events of the bus, so that whatever ends a session returns them.
+//!
+//! A session has a [`Lease`] and gives it back when it ends as planned. One that is cut off only drops it, which
+//! leaves its id here, for whoever is left to return it: the owner of sessions after a panic, the role when a task
+//! of it failed, the role's successor when the role itself was aborted.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use nexus_core::id::{SessionId, TenantKey};
 use nexus_store::bus::{Bus, BusError};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::backoff::Backoff;
 use crate::chain;
@@ -14,42 +18,90 @@ use crate::chain;
 /// Sessions whose events are returned at the same time: a stop ends thousands at once.
 const AT_ONCE: usize = 64;
 
-/// The sessions that may hold events. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Leases(Arc<Table>);
+/// The sessions that may hold events. Cheap to clone. A gateway that takes the place of an aborted one on the same
+/// bus is handed the leases of the old one, and returns what that held.
+#[derive(Debug, Clone, Default)]
+pub struct Leases(Arc<Table>);
 
+#[derive(Debug)]
 struct Table {
-    bus: Bus,
-    live: Mutex<HashMap<SessionId, TenantKey>>,
+    /// Bounded by the number of sessions.
+    held: Mutex<HashMap<SessionId, Holder>>,
+    /// A session was cut off.
+    dropped: Notify,
     permits: Semaphore,
 }
 
+#[derive(Debug)]
+struct Holder {
+    tenant: TenantKey,
+    /// Whether its session is gone.
+    dropped: bool,
+}
+
+/// What one session may hold.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    leases: Leases,
+    session: SessionId,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { held: Mutex::default(), dropped: Notify::new(), permits: Semaphore::new(AT_ONCE) }
+    }
+}
+
 impl Leases {
-    pub(crate) fn new(bus: Bus) -> Self {
-        Self(Arc::new(Table {
-            bus,
-            live: Mutex::default(),
-            permits: Semaphore::new(AT_ONCE),
-        }))
-    }
-
     /// Notes a session, before it pulls for the first time.
-    pub(crate) fn hold(&self, tenant: &TenantKey, session: SessionId) {
-        self.live().insert(session, tenant.clone());
+    pub(crate) fn hold(&self, tenant: &TenantKey, session: SessionId) -> Lease {
+        self.held().insert(session, Holder { tenant: tenant.clone(), dropped: false });
+        Lease { leases: self.clone(), session }
     }
 
-    /// Returns what a session holds; tries until the bus has done it or is closed. Nothing is to be done if it
-    /// was done before.
-    pub(crate) async fn give_back(&self, session: SessionId) {
-        let Some(tenant) = self.live().get(&session).cloned() else {
-            return;
-        };
+    /// Returns what sessions leave that are cut off, as they are. For one caller at a time; nothing is lost when
+    /// the call is given up.
+    pub(crate) async fn return_dropped(&self, bus: &Bus) {
+        loop {
+            // Before the look, so that nothing slips between.
+            let dropped = self.0.dropped.notified();
+            self.return_found(bus).await;
+            dropped.await;
+        }
+    }
+
+    /// Returns everything, once no gateway runs. Sessions that were aborted may not have ended yet: it waits until they have, since one
+    /// that still runs could pull after its events were returned.
+    pub(crate) async fn return_all(&self, bus: &Bus) {
+        loop {
+            let dropped = self.0.dropped.notified();
+            self.return_found(bus).await;
+            if self.held().is_empty() {
+                return;
+            }
+            dropped.await;
+        }
+    }
+
+    async fn return_found(&self, bus: &Bus) {
+        let found: Vec<_> = self
+            .held()
+            .iter()
+            .filter(|(_, holder)| holder.dropped)
+            .map(|(session, holder)| (*session, holder.tenant.clone()))
+            .collect();
+        let returns = futures_util::stream::iter(found);
+        returns.for_each_concurrent(AT_ONCE, |(session, tenant)| self.give_back(bus, tenant, session)).await;
+    }
+
+    /// Returns what a session holds; tries until the bus has done it or is closed.
+    async fn give_back(&self, bus: &Bus, tenant: TenantKey, session: SessionId) {
         let Ok(_permit) = self.0.permits.acquire().await else {
             return;
         };
         let mut backoff = Backoff::new();
         loop {
-            match self.0.bus.end_session(&tenant, session).await {
+            match bus.end_session(&tenant, session).await {
                 // A bus that is closed holds nothing for anybody: opening it returns all.
                 Ok(_) | Err(BusError::Closed) => break,
                 Err(error) => {
@@ -59,44 +111,89 @@ impl Leases {
                 }
             }
         }
-        self.live().remove(&session);
+        // Not before it is done: whoever is cut off in between leaves it to the next.
+        self.held().remove(&session);
     }
 
-    /// Returns what every remaining session holds.
-    pub(crate) async fn give_back_all(&self) {
-        let left: Vec<_> = self.live().keys().copied().collect();
-        for session in left {
-            self.give_back(session).await;
-        }
-    }
-
-    /// A guard that returns what is left when its owner ends in any other way than the planned one.
-    pub(crate) fn last_resort(&self) -> LastResort {
-        LastResort(self.clone())
-    }
-
-    fn live(&self) -> MutexGuard<'_, HashMap<SessionId, TenantKey>> {
-        self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
+    fn held(&self) -> MutexGuard<'_, HashMap<SessionId, Holder>> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Returns on drop what sessions that were cut off still hold.
-pub(crate) struct LastResort(Leases);
+impl Lease {
+    /// Returns what the session holds, as it ends.
+    pub(crate) async fn give_back(self, bus: &Bus) {
+        let tenant = self.leases.held().get(&self.session).map(|holder| holder.tenant.clone());
+        if let Some(tenant) = tenant {
+            self.leases.give_back(bus, tenant, self.session).await;
+        }
+    }
+}
 
-impl Drop for LastResort {
+impl Drop for Lease {
     fn drop(&mut self) {
-        if self.0.live().is_empty() {
-            return;
+        if let Some(holder) = self.leases.held().get_mut(&self.session) {
+            holder.dropped = true;
+            self.leases.0.dropped.notify_waiters();
         }
-        let leases = self.0.clone();
-        // The role was aborted while the process and its bus go on, so nobody is left who could own this task.
-        // It is bounded in time and in work, and without it the events would wait for a restart.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                // Aborted sessions end at their next await; one that was about to pull has done so by then.
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                let _ = tokio::time::timeout(Duration::from_secs(30), leases.give_back_all()).await;
-            });
-        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_store::bus::InboxDepth;
+
+    use super::*;
+    use crate::world::World;
+
+    async fn depth(world: &World) -> InboxDepth {
+        world.shared.bus.inbox_depth(&world.tenant, world.agent().inbox()).await.unwrap()
+    }
+
+    /// A session that has pulled one event.
+    async fn holding(world: &World) -> Lease {
+        let session = SessionId::from(uuid::Uuid::new_v4());
+        let lease = world.shared.leases.hold(&world.tenant, session);
+        world.post(10).await;
+        let inbox = world.agent().inbox();
+        let pulled = world.shared.bus.pull(&world.tenant, inbox, session, 1, 1000).await.unwrap();
+        assert_eq!(pulled.len(), 1);
+        lease
+    }
+
+    #[tokio::test]
+    async fn what_is_given_back_is_not_left() {
+        let world = World::new();
+        let lease = holding(&world).await;
+        lease.give_back(&world.shared.bus).await;
+        assert_eq!(depth(&world).await.held, 0);
+        assert!(world.shared.leases.held().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_a_cut_off_session_leaves_is_returned_by_the_next_that_looks() {
+        let world = World::new();
+        drop(holding(&world).await);
+        assert_eq!(depth(&world).await.held, 1);
+        let (leases, bus) = (&world.shared.leases, &world.shared.bus);
+        // A call that is given up loses nothing.
+        let mut given_up = Box::pin(leases.return_dropped(bus));
+        assert!(futures_util::poll!(&mut given_up).is_pending());
+        drop(given_up);
+        leases.return_all(bus).await;
+        assert_eq!((depth(&world).await.held, depth(&world).await.waiting), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_returned_while_its_session_may_still_pull() {
+        let world = World::new();
+        let lease = holding(&world).await;
+        let (leases, bus) = (&world.shared.leases, &world.shared.bus);
+        let mut all = std::pin::pin!(leases.return_all(bus));
+        assert!(futures_util::poll!(&mut all).is_pending());
+        assert_eq!(depth(&world).await.held, 1);
+        drop(lease);
+        all.await;
+        assert_eq!(depth(&world).await.held, 0);
     }
 }

@@ -23,9 +23,12 @@ mod session;
 mod sessions;
 mod shared;
 pub mod token;
+#[cfg(test)]
+mod world;
 
 pub use config::{GatewayConfig, Snapshots};
 pub use gateway::{Bound, Gateway, GatewayDeps, GatewaySettings};
+pub use leases::Leases;
 pub use presence::Presence;
 pub use token::TokenKeys;
 

@@ -161,16 +161,12 @@ impl Presence {
         entry.sessions.push(Arc::clone(&figures));
         self.0.sessions.fetch_add(1, Ordering::Relaxed);
         metrics::gauge!("nexus_sessions").increment(1.0);
-        Ok(Entered {
-            presence: self.clone(),
-            figures,
-        })
+        Ok(Entered { presence: self.clone(), figures })
     }
 
     /// Forgets agents that are neither present nor known, so that the table is bounded by the profiles.
     pub(crate) fn retain(&self, known: impl Fn(AgentId) -> bool) {
-        self.agents()
-            .retain(|agent, entry| !entry.sessions.is_empty() || known(*agent));
+        self.agents().retain(|agent, entry| !entry.sessions.is_empty() || known(*agent));
     }
 
     fn leave(&self, figures: &Figures) {
@@ -196,10 +192,7 @@ impl Presence {
 
 impl Entry {
     fn view(&self, agent: AgentId) -> AgentPresence {
-        let open = self
-            .sessions
-            .iter()
-            .filter(|one| one.welcomed.load(Ordering::Relaxed));
+        let open = self.sessions.iter().filter(|one| one.welcomed.load(Ordering::Relaxed));
         let sessions: Vec<_> = open.map(|figures| figures.view()).collect();
         let last_seen = sessions.iter().map(|session| session.last_seen).max();
         AgentPresence {
@@ -250,8 +243,7 @@ impl Figures {
 
     /// Lets the session live longer; never shorter.
     pub(crate) fn extend(&self, expires: Timestamp) {
-        self.expires
-            .fetch_max(expires.as_millisecond(), Ordering::Relaxed);
+        self.expires.fetch_max(expires.as_millisecond(), Ordering::Relaxed);
     }
 
     fn last_seen(&self) -> Timestamp {

@@ -26,7 +26,7 @@ use crate::config::GatewayConfig;
 use crate::session::sever::changed;
 use crate::shared::Shared;
 
-/// Events that are routed in one step.
+/// Events that are routed in one step, at most.
 const BATCH: usize = 64;
 
 /// The bus wakes the loop; in case it does not, it looks this often.
@@ -108,13 +108,7 @@ struct Partition<'a> {
 
 impl<'a> Partition<'a> {
     fn new(shared: &'a Shared, tenant: &'a TenantKey, index: u16) -> Self {
-        Self {
-            shared,
-            tenant,
-            index,
-            epoch: None,
-            after: 0,
-        }
+        Self { shared, tenant, index, epoch: None, after: 0 }
     }
 
     /// Routes until the bus is closed.
@@ -126,10 +120,8 @@ impl<'a> Partition<'a> {
         loop {
             unrouted.mark_unchanged();
             config.mark_unchanged();
-            match self.turn().await {
-                // A full batch: there may be more.
-                Ok(BATCH) => backoff.reset(),
-                Ok(_) => {
+            match self.settle().await {
+                Ok(()) => {
                     backoff.reset();
                     tokio::select! {
                         changed = unrouted.changed() => changed.map_err(|_| RoutingError::BusClosed)?,
@@ -153,6 +145,16 @@ impl<'a> Partition<'a> {
         // Another owner took it over, or what was written is unknown: begin again from the start.
         self.epoch = None;
         self.after = 0;
+    }
+
+    /// Routes all that waits.
+    async fn settle(&mut self) -> Result<(), BusError> {
+        // However few a batch has, more may wait: the bus bounds it by bytes, too.
+        while self.turn().await? > 0 {
+            // A backlog takes turns with the tasks of others.
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
 
     /// Routes a batch and says how many events it had.
@@ -201,9 +203,28 @@ fn decide(table: &RouteTable, event: &Unrouted) -> Route {
             (Vec::new(), serde_json::to_vec(&Unreadable { decision, error }))
         }
     };
-    Route {
-        seq: event.seq,
-        inboxes,
-        decision: Bytes::from(decision.unwrap_or_default()),
+    Route { seq: event.seq, inboxes, decision: Bytes::from(decision.unwrap_or_default()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_store::bus::partition_of;
+
+    use super::*;
+    use crate::world::{THREAD, World};
+
+    #[tokio::test]
+    async fn a_backlog_is_routed_to_its_end_in_batches_of_any_size() {
+        let world = World::new();
+        let large = "x".repeat(600_000);
+        for n in 0..BATCH + 1 {
+            // Some are large, so that a bound on bytes ends a batch early as well.
+            let text = if n % 16 == 0 { large.as_str() } else { "x" };
+            world.append(text.to_owned()).await;
+        }
+        let mut partition = Partition::new(&world.shared, &world.tenant, partition_of(THREAD));
+        partition.settle().await.unwrap();
+        let depth = world.shared.bus.depth(&world.tenant).await.unwrap();
+        assert_eq!(depth.unrouted, 0);
     }
 }

@@ -32,6 +32,7 @@ use self::sever::Admitted;
 use self::state::{HELLO_DEADLINE, Identity, State, Terms};
 use self::transport::Transport;
 use crate::config::{GatewayConfig, Profile};
+use crate::leases::Lease;
 use crate::presence::Entered;
 use crate::shared::Shared;
 
@@ -50,27 +51,14 @@ pub(crate) struct Start {
 
 /// Runs a session to its end.
 pub(crate) async fn run(shared: Arc<Shared>, start: Start, drain: Drain) {
-    let Start {
-        upgrade,
-        tenant,
-        admitted,
-        entered,
-        gate,
-    } = start;
+    let Start { upgrade, tenant, admitted, entered, gate } = start;
     // What a session does only now and then is boxed: a future is as large as the largest thing it may wait
     // for, and thousands of sessions at rest wait for little.
-    let opened = timeout(
-        HELLO_DEADLINE,
-        Box::pin(open(&shared, &tenant, admitted, &entered, upgrade)),
-    );
+    let opened = timeout(HELLO_DEADLINE, Box::pin(open(&shared, &tenant, admitted, &entered, upgrade)));
     let end = match opened.await.unwrap_or(Err(End::PeerLost)) {
         Err(end) => end,
         Ok(mut session) => {
-            let end = tokio::select! {
-                biased;
-                end = sever::severed(&shared, admitted, entered.figures(), gate, &drain) => end,
-                end = session.work() => end,
-            };
+            let end = session.run(gate, &drain).await;
             Box::pin(session.close(&end)).await;
             end
         }
@@ -100,39 +88,13 @@ async fn open<'a>(
 ) -> Result<Session<'a>, End> {
     let upgraded: Upgraded = upgrade.await.map_err(|_| End::PeerLost)?;
     // Taken back out of hyper's wrapper: the socket itself can be reset, and needs no dynamic dispatch.
-    let parts = upgraded
-        .downcast::<TokioIo<TcpStream>>()
-        .map_err(|_| End::Internal)?;
+    let parts = upgraded.downcast::<TokioIo<TcpStream>>().map_err(|_| End::Internal)?;
     let transport = Transport::websocket(parts.io.into_inner(), &parts.read_buf).await;
-    let config = shared.config.clone();
-    let now = Arc::clone(&config.borrow());
-    let profile = now.agent(admitted.agent).ok_or(End::ProfileRemoved)?;
-    let identity = Identity {
-        agent: admitted.agent,
-        name: profile.name.to_owned(),
-        session: entered.figures().session,
-    };
-    // Noted before the first pull, so that whatever happens from here on returns what is held.
-    shared.leases.hold(tenant, identity.session);
-    Ok(Session {
-        state: State::new(terms(&profile), Instant::now()),
-        inboxes: Inboxes::watch(&shared.bus, tenant, profile.inboxes()),
-        poll_at: Instant::now() + SAFETY_POLL,
-        shared,
-        tenant,
-        admitted,
-        entered,
-        identity,
-        transport,
-        config,
-    })
+    Session::over(shared, tenant, admitted, entered, transport)
 }
 
 fn terms(profile: &Profile<'_>) -> Terms {
-    Terms {
-        heartbeat: profile.snapshot.heartbeat,
-        max_in_flight: profile.agent.max_in_flight,
-    }
+    Terms { heartbeat: profile.snapshot.heartbeat, max_in_flight: profile.agent.max_in_flight }
 }
 
 struct Session<'a> {
@@ -141,6 +103,7 @@ struct Session<'a> {
     admitted: Admitted,
     entered: &'a Entered,
     identity: Identity,
+    lease: Lease,
     transport: Transport,
     config: watch::Receiver<Arc<GatewayConfig>>,
     state: State,
@@ -148,28 +111,66 @@ struct Session<'a> {
     poll_at: Instant,
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    /// A session over a connection on which nothing was said yet.
+    fn over(
+        shared: &'a Shared,
+        tenant: &'a TenantKey,
+        admitted: Admitted,
+        entered: &'a Entered,
+        transport: Transport,
+    ) -> Result<Self, End> {
+        let config = shared.config.clone();
+        let now = Arc::clone(&config.borrow());
+        let profile = now.agent(admitted.agent).ok_or(End::ProfileRemoved)?;
+        let identity = Identity {
+            agent: admitted.agent,
+            name: profile.name.to_owned(),
+            session: entered.figures().session,
+        };
+        // Noted before the first pull, so that whatever happens from here on returns what is held.
+        let lease = shared.leases.hold(tenant, identity.session);
+        Ok(Self {
+            state: State::new(terms(&profile), Instant::now()),
+            inboxes: Inboxes::watch(&shared.bus, tenant, profile.inboxes()),
+            poll_at: Instant::now() + SAFETY_POLL,
+            shared,
+            tenant,
+            admitted,
+            entered,
+            identity,
+            lease,
+            transport,
+            config,
+        })
+    }
+
+    /// Works until the session ends, from within or from outside.
+    async fn run(&mut self, gate: StopGate, drain: &Drain) -> End {
+        let (shared, admitted, figures) = (self.shared, self.admitted, self.entered.figures());
+        tokio::select! {
+            biased;
+            end = sever::severed(shared, admitted, figures, gate, drain) => end,
+            end = self.work() => end,
+        }
+    }
+
     /// Parts with the agent and returns what it held, both at once.
     async fn close(self, end: &End) {
-        let Self {
-            shared,
-            identity,
-            mut transport,
-            ..
-        } = self;
+        let Self { shared, lease, mut transport, .. } = self;
         let part = async {
-            // A frame that waits half sent can only be finished or cut off. After a stop it is cut off, and what
-            // the kernel has of it is dropped: nothing may be delivered any more.
-            let cut = transport.is_unsent() && matches!(end, End::Stopped { .. } | End::TooSlow);
-            let parted = cut
-                || timeout(end.patience(), transport.part(end, end.goodbye()))
-                    .await
-                    .is_err();
-            if parted && transport.is_unsent() {
+            let stopped = matches!(end, End::Stopped { .. });
+            // A frame that waits half sent can only be finished or cut off. After a stop it is cut off.
+            let cut = transport.is_unsent() && (stopped || *end == End::TooSlow);
+            let parted = !cut
+                && matches!(timeout(end.patience(), transport.part(end, end.goodbye())).await, Ok(Ok(())));
+            // What the kernel still has to send would be delivered whenever the agent reads again. After a stop
+            // only an agent that has closed, and so has read, is spared the reset.
+            if !parted && (stopped || transport.is_unsent()) {
                 let _ = transport.reset();
             }
             drop(transport);
         };
-        tokio::join!(part, shared.leases.give_back(identity.session));
+        tokio::join!(part, lease.give_back(&shared.bus));
     }
 }

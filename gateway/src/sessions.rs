@@ -1,4 +1,4 @@
-//! The owner of all sessions: no session is detached, and whatever ends one returns what it held.
+//! The owner of all sessions: no session is detached, and what one leaves that breaks off is returned.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -18,13 +18,13 @@ pub(crate) async fn own(
     mut starts: mpsc::Receiver<Start>,
     drain: Drain,
 ) -> Result<(), Infallible> {
-    let _last_resort = shared.leases.last_resort();
     let mut sessions = JoinSet::new();
     let mut ids = HashMap::<Id, SessionId>::new();
-    let mut returns = JoinSet::new();
     let mut config = shared.config.clone();
     let mut accepting = true;
-    while accepting || !sessions.is_empty() || !returns.is_empty() {
+    // What a former gateway was aborted with, and what sessions leave here that break off.
+    let mut returns = std::pin::pin!(shared.leases.return_dropped(&shared.bus));
+    while accepting || !sessions.is_empty() {
         tokio::select! {
             start = starts.recv(), if accepting => match start {
                 Some(start) => {
@@ -45,15 +45,13 @@ pub(crate) async fn own(
                 if let (Some(error), Some(session)) = (error, session) {
                     metrics::counter!("nexus_session_ends_total", "reason" => "panicked").increment(1);
                     tracing::error!(%session, %error, "a session broke off");
-                    let leases = shared.leases.clone();
-                    returns.spawn(async move { leases.give_back(session).await });
                 }
             }
-            Some(_) = returns.join_next() => {}
             () = sever::changed(&mut config) => {
                 let known = Arc::clone(&config.borrow_and_update());
                 shared.presence.retain(|agent| known.agent(agent).is_some());
             }
+            () = &mut returns => {}
         }
     }
     Ok(())

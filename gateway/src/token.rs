@@ -15,7 +15,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use biscuit_auth::builder::{
     Binary, Check, CheckKind, Expression, Op, Term, constrained_rule, fact, pred, string, var,
 };
-use biscuit_auth::{AuthorizerBuilder, AuthorizerLimits, Biscuit, error};
+use biscuit_auth::{AuthorizerBuilder, AuthorizerLimits, Biscuit, UnverifiedBiscuit, error};
 use jiff::Timestamp;
 use nexus_core::id::{AgentId, TenantKey};
 use nexus_core::secret::SecretDigest;
@@ -25,19 +25,20 @@ pub use keys::{KeyError, TokenKeys};
 /// How long an access token is good for.
 pub const TOKEN_LIFETIME: Duration = Duration::from_mins(10);
 
-/// The longest token that is looked at, in bytes. It bounds the signatures to verify, too.
+/// The longest token that is looked at, in bytes.
 pub const MAX_TOKEN: usize = 8 * 1024;
+
+/// The most blocks of a token. Each is a signature to verify and costs its holder nothing; a holder who
+/// shortens a token and hands it on needs a few.
+pub const MAX_BLOCKS: usize = 16;
 
 /// The right to open a session.
 const CONNECT: &str = "connect";
 
 /// The library's own 1 ms would deny honest tokens on a busy machine. Blocks hold time checks alone by the
 /// time these are run, so the other two bounds are ample.
-const LIMITS: AuthorizerLimits = AuthorizerLimits {
-    max_facts: 64,
-    max_iterations: 16,
-    max_time: Duration::from_millis(100),
-};
+const LIMITS: AuthorizerLimits =
+    AuthorizerLimits { max_facts: 64, max_iterations: 16, max_time: Duration::from_millis(100) };
 
 /// URL-safe base64, with or without padding: both are found in the wild.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -51,6 +52,9 @@ pub enum TokenError {
     /// It is too long to be looked at.
     #[error("the token is longer than {MAX_TOKEN} bytes")]
     TooLong,
+    /// It has too many blocks to be looked at.
+    #[error("the token has more than {MAX_BLOCKS} blocks")]
+    TooManyBlocks,
     /// It is no biscuit.
     #[error("this is no access token of Nexus: get one from /oauth/token")]
     Malformed,
@@ -80,10 +84,10 @@ pub enum TokenError {
     /// It gives no right to connect.
     #[error("the token gives no right to connect")]
     WrongRights,
-    /// It does not say whose it is or how long it is good.
-    #[error("the token names no tenant, no agent or no expiry")]
+    /// It does not say whose it is, what it was issued for or how long it is good.
+    #[error("the token names no tenant, no agent, no credential or no expiry")]
     Incomplete,
-    /// It cannot be evaluated within bounds.
+    /// It was not evaluated within bounds, which is no fault of its holder: its blocks are harmless by then.
     #[error("the token cannot be evaluated in time; try again")]
     Limits,
 }
@@ -94,6 +98,7 @@ impl TokenError {
     pub const fn label(&self) -> &'static str {
         match self {
             Self::TooLong => "too_long",
+            Self::TooManyBlocks => "too_many_blocks",
             Self::Malformed => "malformed",
             Self::UnknownKey => "unknown_key",
             Self::Altered => "altered",
@@ -119,23 +124,23 @@ pub struct Claims {
     /// The agent.
     pub agent: AgentId,
     /// Which version of the agent's client secret it was issued for.
-    pub credential: Option<String>,
+    pub credential: String,
     /// The earliest end that any block sets.
     pub expires: Timestamp,
 }
 
 impl Claims {
-    /// Whether the token was issued for this client secret. One that names none was issued without.
+    /// Whether the token was issued for this client secret. Without one there is nothing to be issued for.
     #[must_use]
     pub fn fits(&self, credential: Option<SecretDigest>) -> bool {
-        let mark = credential.map(credential_mark);
-        self.credential.is_none() || self.credential == mark
+        credential.map(credential_mark).as_ref() == Some(&self.credential)
     }
 }
 
 /// Names one version of a client secret in a token, so that a changed secret ends what was issued for it.
 /// Eight digits tell versions apart and are of no use to a guesser.
-pub(crate) fn credential_mark(digest: SecretDigest) -> String {
+#[must_use]
+pub fn credential_mark(digest: SecretDigest) -> String {
     let mut hex = digest.to_hex();
     hex.truncate(8);
     hex
@@ -148,20 +153,14 @@ impl TokenKeys {
     /// Never in practice: the facts are well-formed by their types.
     pub fn issue(&self, claims: &Claims) -> Result<String, IssueError> {
         let text = |value: &str| [string(value)];
-        let mut builder = Biscuit::builder()
+        Biscuit::builder()
             .root_key_id(self.id())
             .fact(fact("tenant", &text(&claims.tenant.to_string())))
             .and_then(|builder| builder.fact(fact("agent", &text(&claims.agent.to_string()))))
+            .and_then(|builder| builder.fact(fact("credential", &text(&claims.credential))))
             .and_then(|builder| builder.fact(fact("right", &text(CONNECT))))
             .and_then(|builder| builder.check(until(claims.expires)))
-            .map_err(IssueError)?;
-        if let Some(credential) = &claims.credential {
-            builder = builder
-                .fact(fact("credential", &text(credential)))
-                .map_err(IssueError)?;
-        }
-        builder
-            .build(self.signing())
+            .and_then(|builder| builder.build(self.signing()))
             .and_then(|token| token.to_base64())
             .map_err(IssueError)
     }
@@ -175,11 +174,13 @@ impl TokenKeys {
             return Err(TokenError::TooLong);
         }
         let bytes = BASE64.decode(token).map_err(|_| TokenError::Malformed)?;
-        let accepted = |id: Option<u32>| {
-            id.and_then(|id| self.accepted(id))
-                .ok_or(error::Format::UnknownPublicKey)
-        };
-        let token = Biscuit::from(&bytes, accepted).map_err(|error| parse_error(&error))?;
+        let accepted =
+            |id: Option<u32>| id.and_then(|id| self.accepted(id)).ok_or(error::Format::UnknownPublicKey);
+        let token = UnverifiedBiscuit::from(&bytes).map_err(|error| parse_error(&error))?;
+        if token.block_count() > MAX_BLOCKS {
+            return Err(TokenError::TooManyBlocks);
+        }
+        let token = token.verify(accepted).map_err(|error| parse_error(&error::Token::Format(error)))?;
         let now_date = Term::Date(u64::try_from(now.as_second()).unwrap_or_default());
         let mut authorizer = AuthorizerBuilder::new()
             .set_limits(LIMITS)
@@ -206,7 +207,7 @@ impl TokenKeys {
         Ok(Claims {
             tenant: tenant.ok_or(TokenError::Incomplete)?,
             agent: agent.ok_or(TokenError::Incomplete)?,
-            credential,
+            credential: credential.ok_or(TokenError::Incomplete)?,
             expires,
         })
     }
@@ -225,19 +226,11 @@ fn parse_error(error: &error::Token) -> TokenError {
 /// The one form of check that a token may hold: `check if time($time), $time <= date`.
 fn until(end: Timestamp) -> Check {
     let date = Term::Date(u64::try_from(end.as_second()).unwrap_or_default());
-    let before = Expression {
-        ops: vec![
-            Op::Value(var("time")),
-            Op::Value(date),
-            Op::Binary(Binary::LessOrEqual),
-        ],
-    };
+    let before =
+        Expression { ops: vec![Op::Value(var("time")), Op::Value(date), Op::Binary(Binary::LessOrEqual)] };
     let nothing: [Term; 0] = [];
     let rule = constrained_rule("query", &nothing, &[pred("time", &[var("time")])], &[before]);
-    Check {
-        queries: vec![rule],
-        kind: CheckKind::One,
-    }
+    Check { queries: vec![rule], kind: CheckKind::One }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use biscuit_auth::{BlockBuilder, KeyPair, UnverifiedBiscuit};
+use biscuit_auth::{BlockBuilder, KeyPair};
 
 use nexus_core::secret::Secret;
 
@@ -9,7 +9,7 @@ fn claims() -> Claims {
     Claims {
         agent: AgentId::of(&tenant, "coder"),
         tenant,
-        credential: Some("0badcafe".into()),
+        credential: "0badcafe".into(),
         expires: at("2026-11-24T07:10:00Z"),
     }
 }
@@ -87,10 +87,7 @@ fn nonsense_is_refused() {
     assert_eq!(keys.verify("", now()), Err(TokenError::Malformed));
     assert_eq!(keys.verify("not a token", now()), Err(TokenError::Malformed));
     assert_eq!(keys.verify("bm90IGEgdG9rZW4", now()), Err(TokenError::Malformed));
-    assert_eq!(
-        keys.verify(&"A".repeat(MAX_TOKEN + 1), now()),
-        Err(TokenError::TooLong)
-    );
+    assert_eq!(keys.verify(&"A".repeat(MAX_TOKEN + 1), now()), Err(TokenError::TooLong));
 }
 
 #[test]
@@ -98,25 +95,38 @@ fn a_holder_may_shorten_a_token() {
     let keys = TokenKeys::generate();
     let token = keys.issue(&claims()).unwrap();
     let shorter = attenuated(&token, "check if time($t), $t <= 2026-11-24T07:05:00Z;");
-    assert_eq!(
-        keys.verify(&shorter, now()).unwrap().expires,
-        at("2026-11-24T07:05:00Z")
-    );
+    assert_eq!(keys.verify(&shorter, now()).unwrap().expires, at("2026-11-24T07:05:00Z"));
     let shorter = attenuated(&shorter, "check if time($time), $time < 2026-11-24T07:03:00Z;");
-    assert_eq!(
-        keys.verify(&shorter, now()).unwrap().expires,
-        at("2026-11-24T07:03:00Z")
-    );
+    assert_eq!(keys.verify(&shorter, now()).unwrap().expires, at("2026-11-24T07:03:00Z"));
     let no_longer = attenuated(&shorter, "check if time($t), $t <= 2030-01-01T00:00:00Z;");
-    assert_eq!(
-        keys.verify(&no_longer, now()).unwrap().expires,
-        at("2026-11-24T07:03:00Z")
-    );
+    assert_eq!(keys.verify(&no_longer, now()).unwrap().expires, at("2026-11-24T07:03:00Z"));
     let expired = attenuated(&token, "check if time($t), $t <= 2026-11-24T06:00:00Z;");
-    assert!(matches!(
-        keys.verify(&expired, now()),
-        Err(TokenError::Expired { .. })
-    ));
+    assert!(matches!(keys.verify(&expired, now()), Err(TokenError::Expired { .. })));
+}
+
+#[test]
+fn a_token_has_so_many_blocks_at_most() {
+    let keys = TokenKeys::generate();
+    let shorten = |token: &String| attenuated(token, "check if time($t), $t <= 2026-11-24T07:05:00Z;");
+    let mut token = keys.issue(&claims()).unwrap();
+    for _ in 1..MAX_BLOCKS {
+        token = shorten(&token);
+    }
+    assert!(keys.verify(&token, now()).is_ok());
+    let more = shorten(&token);
+    assert!(more.len() <= MAX_TOKEN);
+    assert_eq!(keys.verify(&more, now()), Err(TokenError::TooManyBlocks));
+    // Nothing is verified before they are counted.
+    assert_eq!(TokenKeys::generate().verify(&more, now()), Err(TokenError::TooManyBlocks));
+}
+
+#[test]
+fn a_token_fits_the_secret_that_it_was_issued_for() {
+    let digest = Secret::new("one").digest();
+    let claims = Claims { credential: credential_mark(digest), ..claims() };
+    assert!(claims.fits(Some(digest)));
+    assert!(!claims.fits(Some(Secret::new("two").digest())));
+    assert!(!claims.fits(None));
 }
 
 #[test]
@@ -141,24 +151,15 @@ fn every_other_attenuation_is_refused() {
         r#"check if "aaaaaaaaaaaaaaaaaaaaaaaa".matches("(a+)+$");"#,
     ] {
         let verdict = keys.verify(&attenuated(&token, code), now());
-        assert!(
-            matches!(verdict, Err(TokenError::Attenuation { block: 1, .. })),
-            "{code}: {verdict:?}"
-        );
+        assert!(matches!(verdict, Err(TokenError::Attenuation { block: 1, .. })), "{code}: {verdict:?}");
     }
     let scoped = BlockBuilder::new()
         .code("check if time($t), $t <= 2026-11-24T07:05:00Z;")
         .unwrap()
         .scope(biscuit_auth::builder::Scope::Previous);
-    let scoped = UnverifiedBiscuit::from_base64(&token)
-        .unwrap()
-        .append(scoped)
-        .unwrap();
+    let scoped = UnverifiedBiscuit::from_base64(&token).unwrap().append(scoped).unwrap();
     let verdict = keys.verify(&scoped.to_base64().unwrap(), now());
-    assert!(
-        matches!(verdict, Err(TokenError::Attenuation { .. })),
-        "{verdict:?}"
-    );
+    assert!(matches!(verdict, Err(TokenError::Attenuation { .. })), "{verdict:?}");
 }
 
 #[test]
@@ -166,20 +167,11 @@ fn a_third_party_block_is_refused() {
     let keys = TokenKeys::generate();
     let token = UnverifiedBiscuit::from_base64(keys.issue(&claims()).unwrap()).unwrap();
     let third = KeyPair::new();
-    let block = BlockBuilder::new()
-        .code("check if time($t), $t <= 2026-11-24T07:05:00Z;")
-        .unwrap();
-    let block = token
-        .third_party_request()
-        .unwrap()
-        .create_block(&third.private(), block)
-        .unwrap();
+    let block = BlockBuilder::new().code("check if time($t), $t <= 2026-11-24T07:05:00Z;").unwrap();
+    let block = token.third_party_request().unwrap().create_block(&third.private(), block).unwrap();
     let token = token.append_third_party(&block.serialize().unwrap()).unwrap();
     let verdict = keys.verify(&token.to_base64().unwrap(), now());
-    assert!(
-        matches!(verdict, Err(TokenError::Attenuation { .. })),
-        "{verdict:?}"
-    );
+    assert!(matches!(verdict, Err(TokenError::Attenuation { .. })), "{verdict:?}");
 }
 
 #[test]
@@ -203,10 +195,12 @@ fn a_token_needs_the_right_and_an_end() {
     assert_eq!(keys.verify(&no_end, now()), Err(TokenError::Incomplete));
     let nobody = build(&[tenant, r#"right("connect")"#], end());
     assert_eq!(keys.verify(&nobody, now()), Err(TokenError::Incomplete));
-    let two = build(
-        &[tenant, r#"tenant("b/b")"#, &agent, r#"right("connect")"#],
-        end(),
-    );
+    let (right, credential) = (r#"right("connect")"#, r#"credential("0badcafe")"#);
+    let no_credential = build(&[tenant, &agent, right], end());
+    assert_eq!(keys.verify(&no_credential, now()), Err(TokenError::Incomplete));
+    let full = build(&[tenant, &agent, credential, right], end());
+    assert_eq!(keys.verify(&full, now()), Ok(claims()));
+    let two = build(&[tenant, r#"tenant("b/b")"#, &agent, credential, right], end());
     assert_eq!(keys.verify(&two, now()), Err(TokenError::Incomplete));
 }
 
@@ -217,10 +211,7 @@ fn keys_survive_a_file_and_show_nothing() {
     assert_eq!((again.id(), again.public()), (keys.id(), keys.public()));
     assert!(again.verify(&keys.issue(&claims()).unwrap(), now()).is_ok());
     let shown = format!("{keys:?}");
-    assert!(
-        shown.starts_with("TokenKeys { id: ") && shown.len() < 80,
-        "{shown}"
-    );
+    assert!(shown.starts_with("TokenKeys { id: ") && shown.len() < 80, "{shown}");
     assert!(TokenKeys::from_pem(&Secret::new("-----BEGIN nothing")).is_err());
     assert!(TokenKeys::generate().accepting("ed25519/zz").is_err());
 }

@@ -64,11 +64,7 @@ async fn grant(http: &Http, request: Request) -> Result<Granted, Problem> {
         Some("client_credentials") => {}
         Some(_) => {
             let text = "the one grant type is client_credentials";
-            return Err(Problem::new(
-                StatusCode::BAD_REQUEST,
-                "unsupported_grant_type",
-                text,
-            ));
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "unsupported_grant_type", text));
         }
         None => return Err(invalid("grant_type is missing")),
     }
@@ -97,18 +93,14 @@ fn issue(
     let claims = Claims {
         tenant: profile.tenant.clone(),
         agent: admitted.agent,
-        credential: admitted.credential.map(credential_mark),
+        credential: admitted.credential.map(credential_mark).ok_or_else(failed)?,
         expires: http.shared.clock.now() + lifetime,
     };
     let access_token = http.shared.keys.issue(&claims).map_err(|error| {
         tracing::error!(error = chain(&error), "cannot sign a token");
         failed()
     })?;
-    Ok(Granted {
-        access_token,
-        token_type: "Bearer",
-        expires_in: lifetime.as_secs(),
-    })
+    Ok(Granted { access_token, token_type: "Bearer", expires_in: lifetime.as_secs() })
 }
 
 /// Checks the secret. An unknown client costs what a known one with a wrong secret does.
@@ -125,20 +117,22 @@ fn authenticate(
         matches |= digest.matches(secret);
     }
     match known {
-        Some((agent, digest)) if matches => Ok(Admitted {
-            agent,
-            credential: Some(digest),
-        }),
+        Some((agent, digest)) if matches => Ok(Admitted { agent, credential: Some(digest) }),
         _ => {
             let text = "the client id is unknown or the client secret is wrong";
-            let problem = Problem::new(StatusCode::UNAUTHORIZED, "invalid_client", text);
-            Err(if client.basic {
-                let challenge = HeaderValue::from_static(r#"Basic realm="nexus", charset="UTF-8""#);
-                problem.with(header::WWW_AUTHENTICATE, challenge)
-            } else {
-                problem
-            })
+            Err(invalid_client(text, client.basic))
         }
+    }
+}
+
+/// The client is not authenticated (RFC 6749, section 5.2): challenged if it tried by the Authorization header.
+fn invalid_client(text: &str, by_header: bool) -> Problem {
+    let problem = Problem::new(StatusCode::UNAUTHORIZED, "invalid_client", text);
+    if by_header {
+        let challenge = HeaderValue::from_static(r#"Basic realm="nexus", charset="UTF-8""#);
+        problem.with(header::WWW_AUTHENTICATE, challenge)
+    } else {
+        problem
     }
 }
 
@@ -148,12 +142,12 @@ fn client(headers: &HeaderMap, form: &Form) -> Result<Client, Problem> {
     let mut authorization = headers.get_all(header::AUTHORIZATION).iter();
     match (authorization.next(), authorization.next(), id, secret) {
         (_, Some(_), ..) => Err(invalid("more than one Authorization header")),
-        (Some(_), _, _, Some(_)) => Err(invalid(
-            "credentials in the header and in the body; send one of them",
-        )),
+        (Some(_), _, _, Some(_)) => {
+            Err(invalid("credentials in the header and in the body; send one of them"))
+        }
         (Some(basic), ..) => {
-            let client =
-                basic_client(basic).ok_or_else(|| invalid("the Authorization header is no Basic"))?;
+            let client = basic_client(basic)
+                .ok_or_else(|| invalid_client("the Authorization header is no Basic", true))?;
             match id {
                 Some(id) if id != client.id => {
                     Err(invalid("client_id differs from the Authorization header"))
@@ -161,13 +155,12 @@ fn client(headers: &HeaderMap, form: &Form) -> Result<Client, Problem> {
                 _ => Ok(client),
             }
         }
-        (None, _, Some(id), Some(secret)) => Ok(Client {
-            id: id.to_owned(),
-            secrets: vec![Secret::new(secret)],
-            basic: false,
-        }),
-        (None, ..) => Err(invalid(
+        (None, _, Some(id), Some(secret)) => {
+            Ok(Client { id: id.to_owned(), secrets: vec![Secret::new(secret)], basic: false })
+        }
+        (None, ..) => Err(invalid_client(
             "client credentials are missing: send Basic, or client_id and client_secret in the body",
+            false,
         )),
     }
 }
@@ -177,20 +170,17 @@ fn basic_client(header: &HeaderValue) -> Option<Client> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let decoded = BASE64_STANDARD.decode(encoded.trim()).ok()?;
-    let text = std::str::from_utf8(&decoded).ok()?;
+    let decoded = Secret::new(BASE64_STANDARD.decode(encoded.trim()).ok()?);
+    let text = std::str::from_utf8(decoded.expose()).ok()?;
     let (id, secret) = text.split_once(':')?;
     // RFC 6749 has both form-encoded before Basic is applied; many clients do not, so both readings count.
     let mut secrets = vec![Secret::new(secret)];
-    let plain = form_decoded(secret);
-    if plain != secret {
-        secrets.push(Secret::new(plain.as_bytes()));
+    if let Cow::Owned(plain) = form_decoded(secret)
+        && plain != secret
+    {
+        secrets.push(Secret::new(plain));
     }
-    Some(Client {
-        id: form_decoded(id).into_owned(),
-        secrets,
-        basic: true,
-    })
+    Some(Client { id: form_decoded(id).into_owned(), secrets, basic: true })
 }
 
 fn form_decoded(text: &str) -> Cow<'_, str> {
@@ -202,21 +192,14 @@ fn form_decoded(text: &str) -> Cow<'_, str> {
         .map_or(Cow::Borrowed(text), |(name, _)| Cow::Owned(name.into_owned()))
 }
 
-/// The fields of a form.
-struct Form(Vec<(String, String)>);
+/// The fields of a form. One of them may hold a client secret, so none shows or stays in memory.
+struct Form(Vec<(String, Secret)>);
 
 impl Form {
     async fn read(headers: &HeaderMap, body: Body) -> Result<Self, Problem> {
-        let media = headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok());
-        let media = media
-            .and_then(|value| value.split(';').next())
-            .unwrap_or_default();
-        if !media
-            .trim()
-            .eq_ignore_ascii_case("application/x-www-form-urlencoded")
-        {
+        let media = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let media = media.and_then(|value| value.split(';').next()).unwrap_or_default();
+        if !media.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             return Err(invalid("the body must be application/x-www-form-urlencoded"));
         }
         let read = tokio::time::timeout(BODY_DEADLINE, axum::body::to_bytes(body, MAX_BODY));
@@ -228,19 +211,23 @@ impl Form {
                 return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "invalid_request", text));
             }
         };
-        Ok(Self(form_urlencoded::parse(&bytes).into_owned().collect()))
+        Ok(Self::parse(&bytes))
+    }
+
+    fn parse(bytes: &[u8]) -> Self {
+        let fields = form_urlencoded::parse(bytes);
+        Self(fields.map(|(name, value)| (name.into_owned(), Secret::new(value.into_owned()))).collect())
     }
 
     /// A field. An empty one counts as left out (RFC 6749, section 3.2); twice is once too often.
     fn get(&self, name: &str) -> Result<Option<&str>, Problem> {
-        let mut values = self
-            .0
-            .iter()
-            .filter(|(field, _)| field == name)
-            .map(|(_, value)| value);
+        let mut values = self.0.iter().filter(|(field, _)| field == name).map(|(_, value)| value);
         match (values.next(), values.next()) {
             (_, Some(_)) => Err(invalid(format!("{name} is given more than once"))),
-            (value, None) => Ok(value.map(String::as_str).filter(|value| !value.is_empty())),
+            // What a form holds is text.
+            (value, None) => Ok(value
+                .and_then(|value| std::str::from_utf8(value.expose()).ok())
+                .filter(|value| !value.is_empty())),
         }
     }
 }
@@ -272,13 +259,10 @@ mod tests {
 
     #[test]
     fn a_field_counts_once() {
-        let form = Form(vec![
-            ("a".into(), "1".into()),
-            ("b".into(), String::new()),
-            ("a".into(), "2".into()),
-        ]);
+        let form = Form::parse(b"a=1&b=&a=2&d=%C3%A9+x");
         assert!(form.get("a").is_err());
         assert!(form.get("b").unwrap().is_none());
         assert!(form.get("c").unwrap().is_none());
+        assert_eq!(form.get("d").unwrap(), Some("é x"));
     }
 }

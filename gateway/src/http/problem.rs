@@ -34,17 +34,8 @@ struct Body {
 
 impl Problem {
     pub(super) fn new(status: StatusCode, error: &'static str, description: impl Into<String>) -> Self {
-        let body = Body {
-            error,
-            error_description: description.into(),
-            engagement: None,
-            reason: None,
-        };
-        Self(Box::new(Answer {
-            status,
-            body,
-            headers: Vec::new(),
-        }))
+        let body = Body { error, error_description: description.into(), engagement: None, reason: None };
+        Self(Box::new(Answer { status, body, headers: Vec::new() }))
     }
 
     /// A stop holds for the agent, or the profile is gone after all.
@@ -63,10 +54,7 @@ impl Problem {
                 "invalid_token",
                 "the agent's profile is gone or its client secret was changed",
             )
-            .with(
-                header::WWW_AUTHENTICATE,
-                bearer("the profile is gone or its secret was changed"),
-            ),
+            .with(header::WWW_AUTHENTICATE, bearer("the profile is gone or its secret was changed")),
         }
     }
 
@@ -89,10 +77,8 @@ impl Problem {
 /// The challenge of RFC 6750 for a token that is not accepted.
 pub(super) fn bearer(description: &str) -> HeaderValue {
     // A quoted string: what cannot stand in one is left out.
-    let text: String = description
-        .chars()
-        .filter(|c| matches!(c, ' '..='~') && !matches!(c, '"' | '\\'))
-        .collect();
+    let text: String =
+        description.chars().filter(|c| matches!(c, ' '..='~') && !matches!(c, '"' | '\\')).collect();
     let challenge = format!(r#"Bearer realm="nexus", error="invalid_token", error_description="{text}""#);
     HeaderValue::from_str(&challenge).unwrap_or_else(|_| HeaderValue::from_static("Bearer"))
 }

@@ -10,10 +10,7 @@ use nexus_wire::frame;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum End {
     /// A stop holds for the agent.
-    Stopped {
-        engagement: Option<EngagementName>,
-        reason: Option<String>,
-    },
+    Stopped { engagement: Option<EngagementName>, reason: Option<String> },
     /// The gateway shuts down.
     Draining,
     /// The agent was silent for too long.
@@ -102,18 +99,12 @@ impl End {
                 "the gateway's store does not answer; what was not acknowledged comes again".to_owned(),
                 Some(Duration::from_millis(rand::random_range(1_000..=5_000))),
             ),
-            Self::TooSlow => (
-                GoodbyeReason::TooSlow,
-                "the agent did not read what was sent to it".to_owned(),
-                None,
-            ),
+            Self::TooSlow => {
+                (GoodbyeReason::TooSlow, "the agent did not read what was sent to it".to_owned(), None)
+            }
             Self::PeerClosed | Self::PeerLost => return None,
         };
-        Some(Goodbye {
-            reason: reason.into(),
-            message,
-            reconnect_after: after.map(frame::duration),
-        })
+        Some(Goodbye { reason: reason.into(), message, reconnect_after: after.map(frame::duration) })
     }
 }
 

@@ -28,20 +28,11 @@ struct Inbox {
 impl Inboxes {
     /// Watches these from now on. Each counts as ready at first.
     pub(crate) fn watch(bus: &Bus, tenant: &TenantKey, inboxes: Vec<(InboxId, Option<String>)>) -> Self {
-        let watched = inboxes
-            .iter()
-            .map(|(id, _)| wake(*id, bus.watch_inbox(tenant, *id)));
+        let watched = inboxes.iter().map(|(id, _)| wake(*id, bus.watch_inbox(tenant, *id)));
         Self {
             wakes: watched.collect(),
             turn: 0,
-            list: inboxes
-                .into_iter()
-                .map(|(id, alias)| Inbox {
-                    id,
-                    alias,
-                    ready: true,
-                })
-                .collect(),
+            list: inboxes.into_iter().map(|(id, alias)| Inbox { id, alias, ready: true }).collect(),
         }
     }
 
@@ -59,9 +50,7 @@ impl Inboxes {
     /// The next inbox in turn that may have something.
     pub(crate) fn next_ready(&mut self) -> Option<InboxId> {
         let count = self.list.len();
-        let turn = (0..count)
-            .map(|step| (self.turn + step) % count)
-            .find(|&at| self.list[at].ready)?;
+        let turn = (0..count).map(|step| (self.turn + step) % count).find(|&at| self.list[at].ready)?;
         self.turn = (turn + 1) % count;
         Some(self.list[turn].id)
     }

@@ -42,11 +42,7 @@ impl Admitted {
 
 /// The agent as the stop gate asks about it.
 pub(crate) fn subject<'a>(profile: &Profile<'a>) -> Subject<'a> {
-    Subject {
-        tenant: profile.tenant,
-        agent: profile.agent.id,
-        labels: &profile.agent.labels,
-    }
+    Subject { tenant: profile.tenant, agent: profile.agent.id, labels: &profile.agent.labels }
 }
 
 /// Waits for whatever ends the session. Cancelled by dropping it.

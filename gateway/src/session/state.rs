@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use nexus_core::id::{AgentId, EventId, SessionId};
+use nexus_core::secret::Secret;
 use nexus_core::snapshot::Heartbeat;
 use nexus_store::bus::Held;
 use nexus_wire::agent::v1::{self, client_frame};
@@ -22,14 +23,16 @@ pub(crate) const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 /// More bad frames than this end a session.
 pub(crate) const MAX_BAD_FRAMES: u32 = 10;
 
+/// A fresh token is verified this often at most: the agent sends a few bytes, the signatures cost us.
+const REAUTH_EVERY: Duration = Duration::from_secs(5);
+
 /// The longest delay of a Nack.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// The longest text of an agent or a parser that is kept or sent back, in bytes.
 const MAX_TEXT: usize = 300;
 
-/// What an agent sends, or does to the connection.
-#[derive(Debug)]
+/// What an agent sends, or does to the connection. Not to be printed: a frame may hold a token.
 pub(crate) enum Received {
     /// A frame, or what is wrong with it.
     Frame(Result<client_frame::Frame, FrameError>),
@@ -57,13 +60,9 @@ pub(crate) enum Effect {
     /// Commit acknowledgements.
     Ack(Vec<EventId>),
     /// Commit a refusal.
-    Nack {
-        id: EventId,
-        retry_after: Duration,
-        reason: String,
-    },
+    Nack { id: EventId, retry_after: Duration, reason: String },
     /// Verify a fresh token.
-    Reauth(String),
+    Reauth(Secret),
     /// End the session.
     End(End),
 }
@@ -92,6 +91,8 @@ pub(crate) struct State {
     credit: u32,
     told_credit: bool,
     bad_frames: u32,
+    /// When a fresh token was let through to be verified.
+    reauthed: Option<Instant>,
     /// Pulled, and not delivered yet.
     queue: VecDeque<Held>,
     /// Delivered and neither acknowledged nor refused, with the number of copies: an event may come by the
@@ -109,6 +110,7 @@ impl State {
             credit: 0,
             told_credit: false,
             bad_frames: 0,
+            reauthed: None,
             queue: VecDeque::new(),
             delivered: HashMap::new(),
         }
@@ -217,19 +219,17 @@ impl State {
                 effects.push(Effect::Welcome(self.welcome(identity)));
                 self.grant(hello.credit, effects);
             }
-            Received::Frame(Ok(frame)) if self.open => self.frame(frame, effects),
+            Received::Frame(Ok(frame)) if self.open => self.frame(frame, now, effects),
             Received::Frame(Ok(_)) => {
                 self.bad("hello_expected", "the first frame must be hello", effects);
-                effects.push(Effect::End(End::ProtocolError(
-                    "the first frame must be hello".to_owned(),
-                )));
+                effects.push(Effect::End(End::ProtocolError("the first frame must be hello".to_owned())));
             }
             Received::Frame(Err(error)) => self.bad("bad_frame", &error.to_string(), effects),
             Received::Binary => self.bad("bad_frame", "a binary message; frames are text", effects),
         }
     }
 
-    fn frame(&mut self, frame: client_frame::Frame, effects: &mut Vec<Effect>) {
+    fn frame(&mut self, frame: client_frame::Frame, now: Instant, effects: &mut Vec<Effect>) {
         use client_frame::Frame;
         match frame {
             Frame::Hello(_) => self.bad("bad_frame", "hello was said already", effects),
@@ -237,7 +237,7 @@ impl State {
             Frame::Grant(grant) => self.grant(grant.credit, effects),
             Frame::Ack(ack) => self.ack(&ack.event_id, effects),
             Frame::Nack(nack) => self.nack(nack, effects),
-            Frame::Reauth(reauth) => effects.push(Effect::Reauth(reauth.token)),
+            Frame::Reauth(reauth) => self.reauth(Secret::new(reauth.token), now, effects),
         }
     }
 
@@ -274,6 +274,16 @@ impl State {
             retry_after: after.unwrap_or_default().min(MAX_RETRY_AFTER),
             reason: clip(&nack.reason),
         });
+    }
+
+    fn reauth(&mut self, token: Secret, now: Instant, effects: &mut Vec<Effect>) {
+        if self.reauthed.is_some_and(|last| now < last + REAUTH_EVERY) {
+            let seconds = REAUTH_EVERY.as_secs();
+            let text = format!("a token is looked at every {seconds} s at most; send Reauth again later");
+            return self.bad("too_many_reauths", &text, effects);
+        }
+        self.reauthed = Some(now);
+        effects.push(Effect::Reauth(token));
     }
 
     /// The event that an agent names, if it was delivered here.
@@ -319,11 +329,9 @@ impl State {
     }
 }
 
-fn error(code: &str, text: &str) -> Effect {
-    Effect::Error(v1::Error {
-        code: code.to_owned(),
-        message: text.to_owned(),
-    })
+/// A frame could not be used, or not now.
+pub(crate) fn error(code: &str, text: &str) -> Effect {
+    Effect::Error(v1::Error { code: code.to_owned(), message: text.to_owned() })
 }
 
 fn clip(text: &str) -> String {

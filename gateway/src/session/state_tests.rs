@@ -6,13 +6,8 @@ use uuid::Uuid;
 
 use super::*;
 
-const TERMS: Terms = Terms {
-    heartbeat: Heartbeat {
-        interval: Duration::from_secs(30),
-        misses: 3,
-    },
-    max_in_flight: 4,
-};
+const TERMS: Terms =
+    Terms { heartbeat: Heartbeat { interval: Duration::from_secs(30), misses: 3 }, max_in_flight: 4 };
 
 fn identity() -> Identity {
     let tenant: TenantKey = "acme/acme".parse().unwrap();
@@ -25,13 +20,7 @@ fn identity() -> Identity {
 
 fn event(n: u8) -> Held {
     let id = id(n);
-    Held {
-        id,
-        inbox: identity().agent.inbox(),
-        attempt: 1,
-        replay: false,
-        event: Bytes::from_static(b"{}"),
-    }
+    Held { id, inbox: identity().agent.inbox(), attempt: 1, replay: false, event: Bytes::from_static(b"{}") }
 }
 
 fn id(n: u8) -> EventId {
@@ -77,23 +66,15 @@ fn ack(n: u8) -> String {
 
 #[test]
 fn the_first_frame_is_hello_and_it_is_said_once() {
-    assert_eq!(
-        codes(&say(&mut new(), &[r#"{"ping":{}}"#])),
-        ["hello_expected", "protocol_error"]
-    );
+    assert_eq!(codes(&say(&mut new(), &[r#"{"ping":{}}"#])), ["hello_expected", "protocol_error"]);
     let mut state = opened(1);
-    assert_eq!(
-        codes(&say(&mut state, &[r#"{"hello":{}}"#, r#"{"ping":{}}"#])),
-        ["bad_frame", "pong"]
-    );
+    assert_eq!(codes(&say(&mut state, &[r#"{"hello":{}}"#, r#"{"ping":{}}"#])), ["bad_frame", "pong"]);
 }
 
 #[test]
 fn a_welcome_tells_the_terms() {
     let effects = say(&mut new(), &[r#"{"hello":{}}"#]);
-    let [Effect::Welcome(welcome)] = effects.as_slice() else {
-        panic!("{effects:?}")
-    };
+    let [Effect::Welcome(welcome)] = effects.as_slice() else { panic!("{effects:?}") };
     assert_eq!(welcome.agent, "coder");
     assert_eq!(welcome.agent_id, identity().agent.to_string());
     assert_eq!(welcome.max_in_flight, 4);
@@ -128,10 +109,7 @@ fn no_more_is_held_than_the_profile_allows() {
 #[test]
 fn credit_above_the_limit_is_not_kept_and_told_once() {
     let mut state = new();
-    let effects = say(
-        &mut state,
-        &[r#"{"hello":{"credit":9}}"#, r#"{"grant":{"credit":4294967295}}"#],
-    );
+    let effects = say(&mut state, &[r#"{"hello":{"credit":9}}"#, r#"{"grant":{"credit":4294967295}}"#]);
     assert_eq!(codes(&effects), ["welcome", "too_much_credit"]);
     assert_eq!(state.credit(), 4);
 }
@@ -150,20 +128,10 @@ fn acknowledgements_are_committed_before_what_follows_them() {
 fn an_event_that_is_not_held_is_unknown() {
     let mut state = opened(2);
     state.pulled(vec![event(1)]);
-    assert_eq!(
-        codes(&say(&mut state, &[&ack(1)])),
-        ["unknown_event"],
-        "it was not delivered yet"
-    );
+    assert_eq!(codes(&say(&mut state, &[&ack(1)])), ["unknown_event"], "it was not delivered yet");
     state.deliver();
-    let again = say(
-        &mut state,
-        &[&ack(1), &ack(1), r#"{"ack":{"eventId":"x"}}"#, r#"{"nack":{}}"#],
-    );
-    assert_eq!(
-        codes(&again),
-        ["ack", "unknown_event", "unknown_event", "unknown_event"]
-    );
+    let again = say(&mut state, &[&ack(1), &ack(1), r#"{"ack":{"eventId":"x"}}"#, r#"{"nack":{}}"#]);
+    assert_eq!(codes(&again), ["ack", "unknown_event", "unknown_event", "unknown_event"]);
 }
 
 #[test]
@@ -173,11 +141,7 @@ fn both_copies_of_an_event_end_with_one_ack() {
     state.deliver();
     assert_eq!(state.held(), 2);
     assert_eq!(codes(&say(&mut state, &[&ack(1)])), ["ack"]);
-    assert_eq!(
-        (state.held(), state.credit()),
-        (0, 2),
-        "the copy that waited used no credit"
-    );
+    assert_eq!((state.held(), state.credit()), (0, 2), "the copy that waited used no credit");
 }
 
 #[test]
@@ -185,15 +149,8 @@ fn a_nack_waits_an_hour_at_most() {
     let mut state = opened(1);
     state.pulled(vec![event(1)]);
     state.deliver();
-    let frame = format!(
-        r#"{{"nack":{{"eventId":"{}","retryAfter":"86400s","reason":"busy"}}}}"#,
-        id(1)
-    );
-    let expected = Effect::Nack {
-        id: id(1),
-        retry_after: Duration::from_hours(1),
-        reason: "busy".into(),
-    };
+    let frame = format!(r#"{{"nack":{{"eventId":"{}","retryAfter":"86400s","reason":"busy"}}}}"#, id(1));
+    let expected = Effect::Nack { id: id(1), retry_after: Duration::from_hours(1), reason: "busy".into() };
     assert_eq!(say(&mut state, &[&frame]), [expected]);
     assert_eq!((state.held(), state.wanted()), (0, 0));
 }
@@ -211,10 +168,7 @@ fn an_event_that_cannot_be_delivered_uses_no_credit() {
 fn bad_frames_are_told_and_too_many_end_the_session() {
     let mut state = opened(1);
     let bad = vec!["{"; MAX_BAD_FRAMES as usize];
-    assert_eq!(
-        codes(&say(&mut state, &bad)),
-        vec!["bad_frame"; MAX_BAD_FRAMES as usize]
-    );
+    assert_eq!(codes(&say(&mut state, &bad)), vec!["bad_frame"; MAX_BAD_FRAMES as usize]);
     let effects = state.receive(&identity(), [Received::Binary], Instant::now());
     assert_eq!(codes(&effects), ["bad_frame", "protocol_error"]);
     let mut state = opened(1);
@@ -225,22 +179,36 @@ fn bad_frames_are_told_and_too_many_end_the_session() {
 }
 
 #[test]
+fn a_fresh_token_is_looked_at_every_few_seconds_at_most() {
+    let mut state = opened(1);
+    let began = Instant::now();
+    let mut say = |seconds: u64, texts: &[&str]| {
+        let frames = texts.iter().map(|text| Received::Frame(parse(text)));
+        let now = began + Duration::from_secs(seconds);
+        state.receive(&identity(), frames.collect::<Vec<_>>(), now)
+    };
+    let reauth = r#"{"reauth":{"token":"En0KEwoEMTIzNBgD"}}"#;
+    assert_eq!(codes(&say(0, &[reauth, reauth])), ["reauth", "too_many_reauths"]);
+    assert_eq!(codes(&say(4, &[reauth])), ["too_many_reauths"]);
+    let effects = say(5, &[reauth]);
+    assert_eq!(effects, [Effect::Reauth(Secret::new("En0KEwoEMTIzNBgD"))]);
+    assert!(!format!("{effects:?}").contains("En0K"), "{effects:?}");
+    // Two were too many already.
+    let more = say(6, &[reauth; MAX_BAD_FRAMES as usize - 1]);
+    assert_eq!(codes(&more).last(), Some(&"protocol_error"));
+}
+
+#[test]
 fn nothing_is_taken_in_after_the_end() {
     let mut state = opened(1);
     let effects = state.receive(
         &identity(),
-        [
-            Received::Unreadable("x".into()),
-            Received::Frame(parse(r#"{"ping":{}}"#)),
-        ],
+        [Received::Unreadable("x".into()), Received::Frame(parse(r#"{"ping":{}}"#))],
         Instant::now(),
     );
     assert_eq!(codes(&effects), ["protocol_error"]);
     let mut state = opened(1);
-    assert_eq!(
-        codes(&state.receive(&identity(), [Received::Closed], Instant::now())),
-        ["peer_closed"]
-    );
+    assert_eq!(codes(&state.receive(&identity(), [Received::Closed], Instant::now())), ["peer_closed"]);
 }
 
 #[test]
@@ -249,32 +217,20 @@ fn silence_ends_a_session_and_any_sign_of_life_does_not() {
     let mut state = State::new(TERMS, began);
     assert_eq!(state.deadline(), began + HELLO_DEADLINE);
     state.receive(&identity(), [Received::Sign], began + Duration::from_secs(9));
-    assert!(matches!(
-        state.overdue(began + HELLO_DEADLINE),
-        Some(End::ProtocolError(_))
-    ));
+    assert!(matches!(state.overdue(began + HELLO_DEADLINE), Some(End::ProtocolError(_))));
     let hello = Received::Frame(parse(r#"{"hello":{}}"#));
     state.receive(&identity(), [hello], began);
     assert_eq!(state.overdue(began + Duration::from_secs(89)), None);
     state.receive(&identity(), [Received::Sign], began + Duration::from_secs(80));
     assert_eq!(state.overdue(began + Duration::from_secs(169)), None);
-    assert_eq!(
-        state.overdue(began + Duration::from_secs(170)),
-        Some(End::HeartbeatMissed)
-    );
+    assert_eq!(state.overdue(began + Duration::from_secs(170)), Some(End::HeartbeatMissed));
 }
 
 #[test]
 fn new_terms_count_at_once() {
     let mut state = opened(4);
-    let heartbeat = Heartbeat {
-        interval: Duration::from_secs(1),
-        misses: 2,
-    };
-    state.adopt(Terms {
-        heartbeat,
-        max_in_flight: 1,
-    });
+    let heartbeat = Heartbeat { interval: Duration::from_secs(1), misses: 2 };
+    state.adopt(Terms { heartbeat, max_in_flight: 1 });
     assert_eq!((state.credit(), state.wanted()), (1, 1));
     assert!(state.deadline() <= Instant::now() + Duration::from_secs(2));
 }

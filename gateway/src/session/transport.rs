@@ -49,10 +49,7 @@ impl Transport {
             .max_frame_size(Some(frame::MAX_CLIENT_FRAME));
         let stream =
             WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, Some(config)).await;
-        Self::WebSocket {
-            stream,
-            unsent: false,
-        }
+        Self::WebSocket { stream, unsent: false }
     }
 
     /// What comes next. Nothing is lost when the call is given up.
@@ -100,11 +97,10 @@ impl Transport {
     }
 
     /// Says goodbye and waits for the agent to close: closing at once, with anything unread, would reset the
-    /// connection and could take the goodbye with it.
+    /// connection and could take the goodbye with it. Succeeds only if the agent has closed.
     pub(crate) async fn part(&mut self, end: &End, goodbye: Option<Goodbye>) -> Result<(), Broken> {
         if let Some(goodbye) = goodbye {
-            self.feed(frame::to_json(server_frame::Frame::Goodbye(goodbye)))
-                .await?;
+            self.feed(frame::to_json(server_frame::Frame::Goodbye(goodbye))).await?;
         }
         match self {
             // The agent closed first: what is left is to send the library's answer.
@@ -113,13 +109,12 @@ impl Transport {
             }
             Self::WebSocket { stream, unsent } => {
                 *unsent = true;
-                let close = CloseFrame {
-                    code: close_code(end),
-                    reason: end.label().into(),
-                };
+                let close = CloseFrame { code: close_code(end), reason: end.label().into() };
                 stream.close(Some(close)).await.map_err(|_| Broken)?;
                 *unsent = false;
-                while let Some(Ok(_)) = stream.next().await {}
+                while let Some(message) = stream.next().await {
+                    message.map_err(|_| Broken)?;
+                }
                 Ok(())
             }
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_core::id::EventId;
+use nexus_core::secret::Secret;
 use nexus_store::bus::{BusError, Held};
 use nexus_wire::agent::v1::{Pong, server_frame};
 use nexus_wire::frame;
@@ -16,8 +17,9 @@ use super::end::End;
 use super::inboxes::Inboxes;
 use super::state::{Effect, Received};
 use super::transport::Broken;
-use super::{SAFETY_POLL, Session, sever, terms};
+use super::{SAFETY_POLL, Session, sever, state, terms};
 use crate::chain;
+use crate::token::TokenError;
 
 /// The most bytes of events that one pull takes.
 const MAX_PULL_BYTES: usize = 256 * 1024;
@@ -86,13 +88,10 @@ impl Session<'_> {
             return Ok(false);
         };
         let (bus, session) = (&self.shared.bus, self.identity.session);
-        match bus
-            .pull(self.tenant, inbox, session, wanted, MAX_PULL_BYTES)
-            .await
-        {
+        match bus.pull(self.tenant, inbox, session, wanted, MAX_PULL_BYTES).await {
             Ok(held) => {
-                let bytes: usize = held.iter().map(|one| one.event.len()).sum();
-                if held.len() < wanted && bytes < MAX_PULL_BYTES / 2 {
+                // Nothing less proves it: a pull also ends early at an event that would be too much for it.
+                if held.is_empty() {
                     self.inboxes.emptied(inbox);
                 }
                 self.state.pulled(held);
@@ -177,11 +176,7 @@ impl Session<'_> {
                 let acked = acked.map_err(|error| self.store_failed("ack", &error))?;
                 metrics::counter!("nexus_acks_total").increment(acked as u64);
             }
-            Effect::Nack {
-                id,
-                retry_after,
-                reason,
-            } => self.nack(id, retry_after, reason).await?,
+            Effect::Nack { id, retry_after, reason } => self.nack(id, retry_after, reason).await?,
             Effect::Reauth(token) => return Ok(self.reauthenticate(&token)),
             Effect::End(end) => return Err(end),
         }
@@ -190,26 +185,25 @@ impl Session<'_> {
 
     async fn nack(&mut self, id: EventId, after: Duration, reason: String) -> Result<(), End> {
         let bus = &self.shared.bus;
-        let nacked = bus
-            .nack(self.tenant, self.identity.session, id, after, reason)
-            .await;
+        let nacked = bus.nack(self.tenant, self.identity.session, id, after, reason).await;
         nacked.map_err(|error| self.store_failed("nack", &error))?;
         metrics::counter!("nexus_nacks_total").increment(1);
         Ok(())
     }
 
-    fn reauthenticate(&mut self, token: &str) -> Vec<Effect> {
+    fn reauthenticate(&mut self, token: &Secret) -> Vec<Effect> {
+        let token = std::str::from_utf8(token.expose()).unwrap_or_default();
         let claims = match self.shared.keys.verify(token, self.shared.clock.now()) {
             Ok(claims) => claims,
+            // No fault of the agent's.
+            Err(error @ TokenError::Limits) => return vec![state::error("busy", &error.to_string())],
             Err(error) => return self.state.wrong_token(&error.to_string()),
         };
         if claims.agent != self.admitted.agent || claims.tenant != *self.tenant {
             return self.state.wrong_token("the token is another agent's");
         }
         if !claims.fits(self.admitted.credential) {
-            return self
-                .state
-                .wrong_token("the token was issued for another client secret");
+            return self.state.wrong_token("the token was issued for another client secret");
         }
         self.entered.figures().extend(claims.expires);
         Vec::new()
@@ -262,3 +256,7 @@ fn slow_or_lost(written: Result<Result<(), Broken>, Elapsed>) -> Result<(), End>
         Err(_) => Err(End::TooSlow),
     }
 }
+
+#[cfg(test)]
+#[path = "work_tests.rs"]
+mod tests;

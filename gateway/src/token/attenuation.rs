@@ -57,9 +57,7 @@ fn check_end(check: &Check) -> Option<u64> {
         return None;
     };
     let one = check.kind.is_none_or(|kind| kind == check::Kind::One as i32);
-    (one && query.scope.is_empty())
-        .then(|| query_end(query))
-        .flatten()
+    (one && query.scope.is_empty()).then(|| query_end(query)).flatten()
 }
 
 fn query_end(query: &Rule) -> Option<u64> {
@@ -67,12 +65,7 @@ fn query_end(query: &Rule) -> Option<u64> {
         return None;
     };
     let time = SymbolTable::new().insert("time");
-    let [
-        Term {
-            content: Some(term::Content::Variable(bound)),
-        },
-    ] = predicate.terms.as_slice()
-    else {
+    let [Term { content: Some(term::Content::Variable(bound)) }] = predicate.terms.as_slice() else {
         return None;
     };
     let [expression] = query.expressions.as_slice() else {

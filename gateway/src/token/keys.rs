@@ -54,8 +54,7 @@ impl TokenKeys {
     /// Never in practice.
     pub fn to_pem(&self) -> Result<Secret, KeyError> {
         let pem = self.signing.to_private_key_pem();
-        pem.map(|pem| Secret::new(pem.as_bytes()))
-            .map_err(|_| KeyError::Unwritable)
+        pem.map(|pem| Secret::new(pem.as_bytes())).map_err(|_| KeyError::Unwritable)
     }
 
     /// Accepts tokens that were signed with another key as well, given as [`TokenKeys::public`] writes it.
@@ -90,10 +89,7 @@ impl TokenKeys {
 
     fn of(signing: KeyPair) -> Self {
         let public = signing.public();
-        Self {
-            signing: Arc::new(signing),
-            accepted: BTreeMap::from([(id_of(&public), public)]),
-        }
+        Self { signing: Arc::new(signing), accepted: BTreeMap::from([(id_of(&public), public)]) }
     }
 }
 
@@ -109,8 +105,5 @@ impl fmt::Debug for TokenKeys {
 /// A key's id is its first four bytes, so that every gateway gives a key the same id without being told.
 fn id_of(key: &PublicKey) -> u32 {
     let bytes = key.to_bytes();
-    bytes
-        .iter()
-        .take(4)
-        .fold(0, |id, byte| (id << 8) | u32::from(*byte))
+    bytes.iter().take(4).fold(0, |id, byte| (id << 8) | u32::from(*byte))
 }

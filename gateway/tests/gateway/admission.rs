@@ -5,7 +5,7 @@ use nexus_gateway::TokenKeys;
 use nexus_gateway::token::Claims;
 use serde_json::json;
 
-use crate::support::{Answer, World, agent_id, attenuated, snapshot, stop_all, until};
+use crate::support::{Answer, World, agent_id, attenuated, mark, snapshot, stop_all, until};
 
 fn refused(answer: Result<crate::support::Client, Answer>) -> Answer {
     match answer {
@@ -24,50 +24,33 @@ async fn a_token_that_is_not_accepted_is_refused_with_the_reason() {
     let other_tenant = Claims {
         agent: AgentId::of(&other, "coder"),
         tenant: other.clone(),
-        credential: None,
+        credential: mark("coder"),
         expires: world.in_seconds(60),
     };
-    let crossed = Claims {
-        agent: agent_id("coder"),
-        ..other_tenant.clone()
-    };
-    let strange = TokenKeys::generate().issue(&Claims {
-        tenant: crate::support::tenant(),
-        ..crossed.clone()
-    });
+    let crossed = Claims { agent: agent_id("coder"), ..other_tenant.clone() };
+    let other_secret =
+        Claims { tenant: crate::support::tenant(), credential: mark("other"), ..crossed.clone() };
+    let strange =
+        TokenKeys::generate().issue(&Claims { tenant: crate::support::tenant(), ..crossed.clone() });
     for (token, text) in [
         (String::from_utf8(altered).unwrap(), ""),
         ("nonsense".to_owned(), "no access token"),
         (world.token_until("coder", world.clock.now()), "expired"),
-        (
-            attenuated(&good, r#"check if agent("x");"#),
-            "check of another form",
-        ),
+        (attenuated(&good, r#"check if agent("x");"#), "check of another form"),
         (strange.unwrap(), "key that is not accepted"),
         (world.keys.issue(&other_tenant).unwrap(), "profile is gone"),
         (world.keys.issue(&crossed).unwrap(), "profile is gone"),
-        (
-            world.token_until("nobody", world.in_seconds(60)),
-            "profile is gone",
-        ),
+        (world.keys.issue(&other_secret).unwrap(), "profile is gone or its client secret was changed"),
+        (world.token_until("nobody", world.in_seconds(60)), "profile is gone"),
     ] {
         let answer = refused(world.connect_with(&token).await);
-        assert_eq!(
-            (answer.status, answer.error().as_str()),
-            (401, "invalid_token"),
-            "{answer:?}"
-        );
+        assert_eq!((answer.status, answer.error().as_str()), (401, "invalid_token"), "{answer:?}");
         assert!(answer.says(text), "{text}: {answer:?}");
         assert!(answer.headers.contains(r#"error="invalid_token""#), "{answer:?}");
     }
     let without = refused(world.connect_headers(&[]).await);
     assert_eq!((without.status, without.error().as_str()), (401, "missing_token"));
-    assert!(
-        without
-            .headers
-            .contains("www-authenticate: Bearer realm=\"nexus\"\r\n"),
-        "{without:?}"
-    );
+    assert!(without.headers.contains("www-authenticate: Bearer realm=\"nexus\"\r\n"), "{without:?}");
     assert!(world.connect_with(&good).await.is_ok());
 }
 
@@ -86,19 +69,11 @@ async fn a_token_does_not_outlive_the_secret_that_it_was_issued_for() {
 async fn only_our_subprotocol_is_spoken_and_only_websocket() {
     let world = World::new(snapshot(&["coder"])).await;
     let bearer = format!("Bearer {}", world.token("coder").await);
-    let headers = [
-        ("authorization", bearer.as_str()),
-        ("sec-websocket-protocol", "graphql-ws"),
-    ];
+    let headers = [("authorization", bearer.as_str()), ("sec-websocket-protocol", "graphql-ws")];
     let answer = refused(world.connect_headers(&headers).await);
-    assert_eq!(
-        (answer.status, answer.error().as_str()),
-        (400, "unknown_subprotocol")
-    );
+    assert_eq!((answer.status, answer.error().as_str()), (400, "unknown_subprotocol"));
     assert!(world.connect_headers(&[("authorization", &bearer)]).await.is_ok());
-    let plain = world
-        .http("GET", "/v1/connect", &format!("authorization: {bearer}\r\n"), "")
-        .await;
+    let plain = world.http("GET", "/v1/connect", &format!("authorization: {bearer}\r\n"), "").await;
     assert_eq!((plain.status, plain.error().as_str()), (426, "upgrade_required"));
     assert!(plain.headers.contains("upgrade: websocket"), "{plain:?}");
 }
@@ -109,33 +84,21 @@ async fn a_stop_refuses_connections_and_names_the_engagement() {
     let token = world.token("coder").await;
     world.lane.observe(&[stop_all(2, true, None)]).unwrap();
     let answer = refused(world.connect_with(&token).await);
-    assert_eq!(
-        (answer.status, answer.error().as_str()),
-        (503, "temporarily_unavailable")
-    );
+    assert_eq!((answer.status, answer.error().as_str()), (503, "temporarily_unavailable"));
     assert!(answer.headers.contains("retry-after: "), "{answer:?}");
     assert_eq!(answer.json()["engagement"], "1f2e3d4c-2");
     assert_eq!(answer.json()["reason"], "drill");
-    world
-        .lane
-        .observe(&[stop_all(3, false, Some("1f2e3d4c-2"))])
-        .unwrap();
+    world.lane.observe(&[stop_all(3, false, Some("1f2e3d4c-2"))]).unwrap();
     assert!(world.connect_with(&token).await.is_ok());
 }
 
 #[tokio::test]
 async fn there_is_room_for_so_many_sessions_of_one_agent() {
-    let world = World::with(snapshot(&["coder"]), |settings| {
-        settings.max_sessions_per_agent = 1
-    })
-    .await;
+    let world = World::with(snapshot(&["coder"]), |settings| settings.max_sessions_per_agent = 1).await;
     let first = world.open("coder", 0).await;
     let token = world.token("coder").await;
     let answer = refused(world.connect_with(&token).await);
-    assert_eq!(
-        (answer.status, answer.error().as_str()),
-        (503, "too_many_sessions")
-    );
+    assert_eq!((answer.status, answer.error().as_str()), (503, "too_many_sessions"));
     drop(first);
     until(async || world.connect_with(&token).await.ok()).await;
 }
@@ -149,23 +112,11 @@ async fn presence_shows_who_is_connected() {
     assert!(world.presence.agent(agent_id("idle")).is_none());
     world.append("@coder please").await;
     let (id, _) = client.delivered().await;
-    until(async || {
-        world
-            .presence
-            .agent(agent_id("coder"))
-            .filter(|view| view.sessions[0].held == 1)
-    })
-    .await;
+    until(async || world.presence.agent(agent_id("coder")).filter(|view| view.sessions[0].held == 1)).await;
     client.ack(id).await;
     client.send(json!({"ping": {}})).await;
     client.next().await;
     drop(client);
-    let gone = until(async || {
-        world
-            .presence
-            .agent(agent_id("coder"))
-            .filter(|view| !view.online)
-    })
-    .await;
+    let gone = until(async || world.presence.agent(agent_id("coder")).filter(|view| !view.online)).await;
     assert!(gone.last_seen >= Some(view.sessions[0].since));
 }

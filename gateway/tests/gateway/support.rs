@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use jiff::Timestamp;
 use nexus_core::change::ChangeKey;
-use nexus_core::clock::Clock;
+use nexus_core::clock::{Clock, ManualClock};
 use nexus_core::event::{DataContentType, EventData, Provider, SpecVersion, StandardEvent};
 use nexus_core::id::{AgentId, EventId, InboxId, TenantKey};
 use nexus_core::kind::{Kind, Rank};
@@ -21,7 +21,7 @@ use nexus_core::secret::Secret;
 use nexus_core::selector::Labels;
 use nexus_core::snapshot::{Agent, Alias, Delivery, GatewaySnapshot, Heartbeat};
 use nexus_core::stop::{Mirror, Policy, Targets, Workloads};
-use nexus_gateway::token::Claims;
+use nexus_gateway::token::{Claims, credential_mark};
 use nexus_gateway::{Gateway, GatewayConfig, GatewayDeps, GatewaySettings, Presence, TokenKeys};
 use nexus_runtime::Drain;
 use nexus_runtime::lane::StopLane;
@@ -29,7 +29,7 @@ use nexus_runtime::tasks::TaskEnded;
 use nexus_store::bus::{Append, Appended, Bus, InboxDepth, Raw};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -40,6 +40,9 @@ use uuid::Uuid;
 
 /// Nothing that a test waits for takes this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The time of day when a test begins.
+const NOW: &str = "2026-11-24T07:00:00Z";
 
 /// Secrets of agents are their names with this behind.
 const SECRET: &str = "-secret-of-at-least-32-characters";
@@ -54,6 +57,11 @@ pub(crate) fn agent_id(name: &str) -> AgentId {
 
 pub(crate) fn secret(name: &str) -> String {
     format!("{name}{SECRET}")
+}
+
+/// How a token names the secret that it was issued for.
+pub(crate) fn mark(name: &str) -> String {
+    credential_mark(Secret::new(secret(name)).digest())
 }
 
 /// A tenant to be changed by tests: its agents, each heard of by its name.
@@ -112,6 +120,8 @@ pub(crate) struct World {
     pub(crate) presence: Presence,
     pub(crate) drain: Drain,
     pub(crate) running: JoinSet<Result<(), TaskEnded>>,
+    /// Stands still until a test moves it.
+    pub(crate) time: ManualClock,
     pub(crate) clock: Clock,
     _folder: tempfile::TempDir,
 }
@@ -123,7 +133,8 @@ impl World {
 
     pub(crate) async fn with(snapshot: GatewaySnapshot, change: impl FnOnce(&mut GatewaySettings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let clock = nexus_runtime::clock::system();
+        let time = ManualClock::at(NOW.parse().unwrap());
+        let clock = time.clock();
         let bus = Bus::open_embedded(&folder.path().join("bus"), clock.clone()).unwrap();
         let lane = StopLane::open(&folder.path().join("latch.json")).unwrap();
         lane.observe(&[]).unwrap();
@@ -137,6 +148,7 @@ impl World {
             presence: Presence::default(),
             drain: Drain::new(),
             running: JoinSet::new(),
+            time,
             clock,
             _folder: folder,
         };
@@ -146,16 +158,19 @@ impl World {
         world
     }
 
-    /// Starts a gateway; a second one in the same world shares the bus with the first.
-    pub(crate) async fn start(&mut self, settings: GatewaySettings) -> (SocketAddr, Presence) {
-        let deps = GatewayDeps {
+    pub(crate) fn deps(&self) -> GatewayDeps {
+        GatewayDeps {
             bus: self.bus.clone(),
             gate: self.lane.gate(),
             config: self.config.subscribe(),
             keys: self.keys.clone(),
             clock: self.clock.clone(),
-        };
-        let bound = Gateway::bind(deps, settings).await.unwrap();
+        }
+    }
+
+    /// Starts a gateway; a second one in the same world shares the bus with the first.
+    pub(crate) async fn start(&mut self, settings: GatewaySettings) -> (SocketAddr, Presence) {
+        let bound = Gateway::bind(self.deps(), settings).await.unwrap();
         let at = (bound.address(), bound.presence());
         self.running.spawn(bound.run(self.drain.clone()));
         at
@@ -167,12 +182,7 @@ impl World {
 
     /// A token as the key holder can make it, for tests of tokens themselves.
     pub(crate) fn token_until(&self, name: &str, expires: Timestamp) -> String {
-        let claims = Claims {
-            tenant: tenant(),
-            agent: agent_id(name),
-            credential: None,
-            expires,
-        };
+        let claims = Claims { tenant: tenant(), agent: agent_id(name), credential: mark(name), expires };
         self.keys.issue(&claims).unwrap()
     }
 
@@ -190,8 +200,7 @@ impl World {
     pub(crate) async fn ask_token(&self, name: &str) -> Answer {
         let basic = BASE64_STANDARD.encode(format!("{}:{}", agent_id(name), secret(name)));
         let headers = format!("authorization: Basic {basic}\r\n");
-        self.post_form("/oauth/token", &headers, "grant_type=client_credentials")
-            .await
+        self.post_form("/oauth/token", &headers, "grant_type=client_credentials").await
     }
 
     pub(crate) async fn post_form(&self, path: &str, headers: &str, form: &str) -> Answer {
@@ -208,10 +217,7 @@ impl World {
         );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
-        timeout(PATIENCE, stream.read_to_string(&mut answer))
-            .await
-            .unwrap()
-            .unwrap();
+        timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
         Answer::parse(&answer)
     }
 
@@ -224,28 +230,42 @@ impl World {
     /// Connects and says Hello.
     pub(crate) async fn open(&self, name: &str, credit: u32) -> Client {
         let mut client = self.connect(name).await;
-        client.send(json!({"hello": {"credit": credit}})).await;
-        let welcome = client.next().await;
-        assert!(welcome.get("welcome").is_some(), "{welcome}");
+        client.hello(credit).await;
         client
     }
 
     pub(crate) async fn connect_with(&self, token: &str) -> Result<Client, Answer> {
         let bearer = format!("Bearer {token}");
-        self.connect_headers(&[
-            ("authorization", &bearer),
-            ("sec-websocket-protocol", "nexus.v1+json"),
-        ])
-        .await
+        self.connect_headers(&[("authorization", &bearer), ("sec-websocket-protocol", "nexus.v1+json")]).await
     }
 
     pub(crate) async fn connect_headers(&self, headers: &[(&'static str, &str)]) -> Result<Client, Answer> {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        self.connect_over(stream, headers).await
+    }
+
+    /// Connects and says Hello, over a socket that takes in next to nothing before it is read.
+    pub(crate) async fn open_narrow(&self, name: &str, credit: u32) -> Client {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let stream = socket.connect(self.address).await.unwrap();
+        let bearer = format!("Bearer {}", self.token(name).await);
+        let client = self.connect_over(stream, &[("authorization", &bearer)]).await;
+        let mut client = client.unwrap();
+        client.hello(credit).await;
+        client
+    }
+
+    async fn connect_over(
+        &self,
+        stream: TcpStream,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Client, Answer> {
         let url = format!("ws://{}/v1/connect", self.address);
         let mut request = url.into_client_request().unwrap();
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
-        let stream = TcpStream::connect(self.address).await.unwrap();
         // An Ack and the Grant behind it are two small writes.
         stream.set_nodelay(true).unwrap();
         match tokio_tungstenite::client_async(request, stream).await {
@@ -287,10 +307,7 @@ impl World {
             received: self.clock.now(),
             change: ChangeKey::single(id.to_string(), Rank::Update),
             event: Bytes::from(event),
-            raw: Raw {
-                headers: vec![],
-                body: Bytes::new(),
-            },
+            raw: Raw { headers: vec![], body: Bytes::new() },
             quota_bytes: 1 << 30,
         };
         let appended = self.bus.append(&tenant(), append).await.unwrap();
@@ -323,15 +340,13 @@ pub(crate) async fn until<T>(mut condition: impl AsyncFnMut() -> Option<T>) -> T
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(PATIENCE, wait)
-        .await
-        .expect("the condition holds in time")
+    timeout(PATIENCE, wait).await.expect("the condition holds in time")
 }
 
 pub(crate) fn event(id: EventId, text: &str) -> StandardEvent {
     let mut mentions = Mentions::default();
     mentions.scan(text);
-    let now: Timestamp = "2026-11-24T07:00:00Z".parse().unwrap();
+    let now: Timestamp = NOW.parse().unwrap();
     StandardEvent {
         specversion: SpecVersion::V1,
         id,
@@ -407,10 +422,7 @@ impl Answer {
     }
 
     pub(crate) fn says(&self, text: &str) -> bool {
-        self.json()["error_description"]
-            .as_str()
-            .unwrap_or_default()
-            .contains(text)
+        self.json()["error_description"].as_str().unwrap_or_default().contains(text)
     }
 }
 
@@ -420,6 +432,12 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    pub(crate) async fn hello(&mut self, credit: u32) {
+        self.send(json!({"hello": {"credit": credit}})).await;
+        let welcome = self.next().await;
+        assert!(welcome.get("welcome").is_some(), "{welcome}");
+    }
+
     pub(crate) async fn send(&mut self, frame: Value) {
         self.send_text(&frame.to_string()).await;
     }
@@ -431,9 +449,7 @@ impl Client {
     /// The next frame; none once the gateway has closed.
     pub(crate) async fn try_next(&mut self) -> Option<Value> {
         loop {
-            let message = timeout(PATIENCE, self.stream.next())
-                .await
-                .expect("a message in time");
+            let message = timeout(PATIENCE, self.stream.next()).await.expect("a message in time");
             match message {
                 Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}

@@ -146,7 +146,8 @@ pub struct Deliver {
 /// A frame could not be used.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Error {
-    /// A word for programs: bad_frame, hello_expected, unknown_event, too_much_credit, wrong_token.
+    /// A word for programs: bad_frame, hello_expected, unknown_event, too_much_credit, wrong_token,
+    /// too_many_reauths, busy.
     #[prost(string, tag = "1")]
     pub code: ::prost::alloc::string::String,
     /// What was wrong and how to mend it.

@@ -1,0 +1,129 @@
+//! A session step by step, over a real bus and a real socket.
+
+use nexus_runtime::Drain;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::*;
+use crate::presence::Entered;
+use crate::session::sever::Admitted;
+use crate::session::transport::Transport;
+use crate::world::{World, secret, stop_all};
+
+/// Nothing that a test waits for takes this long.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A session to which the agent has said Hello, and the agent's end of the connection.
+async fn open<'a>(world: &'a World, entered: &'a Entered, credit: u32) -> (Session<'a>, TcpStream) {
+    let listener = TcpSocket::new_v4().unwrap();
+    // So that a large event cannot be written unless the agent reads.
+    listener.set_send_buffer_size(4096).unwrap();
+    listener.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = listener.listen(1).unwrap();
+    let agent = TcpSocket::new_v4().unwrap();
+    agent.set_recv_buffer_size(4096).unwrap();
+    let agent = agent.connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    let admitted = Admitted { agent: world.agent(), credential: Some(secret().digest()) };
+    let transport = Transport::websocket(stream, &[]).await;
+    let mut session = Session::over(&world.shared, &world.tenant, admitted, entered, transport).unwrap();
+    let hello = frame::parse(&format!(r#"{{"hello":{{"credit":{credit}}}}}"#));
+    let hello = [Received::Frame(hello)];
+    session.state.receive(&session.identity, hello, Instant::now());
+    (session, agent)
+}
+
+/// Reads and forgets, so that writing never waits.
+async fn read_all(mut agent: impl AsyncRead + Unpin) {
+    let mut bytes = vec![0; 64 * 1024];
+    while agent.read(&mut bytes).await.unwrap() > 0 {}
+}
+
+#[tokio::test]
+async fn what_did_not_fit_into_one_pull_is_pulled_next() {
+    let world = World::new();
+    let entered = world.enter();
+    let (mut session, agent) = open(&world, &entered, 3).await;
+    // The second does not fit behind the first; nothing wakes the session between the two pulls.
+    for size in [10_000, 300_000, 10_000] {
+        world.post(size).await;
+    }
+    tokio::select! {
+        fed = session.feed() => fed.unwrap(),
+        () = read_all(agent) => panic!("closed"),
+    }
+    assert_eq!((session.state.held(), session.state.credit()), (3, 0));
+    assert!(!session.state.can_deliver());
+}
+
+#[tokio::test]
+async fn an_inbox_counts_as_empty_once_a_pull_brings_nothing() {
+    let world = World::new();
+    let entered = world.enter();
+    let (mut session, _agent) = open(&world, &entered, 3).await;
+    world.post(10).await;
+    assert!(session.pull().await.unwrap() && session.inboxes.any_ready());
+    assert!(session.pull().await.unwrap() && !session.inboxes.any_ready());
+    assert!(!session.pull().await.unwrap());
+    assert_eq!(session.state.held(), 1);
+}
+
+#[tokio::test]
+async fn what_was_pulled_before_a_stop_is_not_delivered_after_it() {
+    let world = World::new();
+    let entered = world.enter();
+    let (mut session, _agent) = open(&world, &entered, 3).await;
+    world.post(10).await;
+    assert!(session.pull().await.unwrap() && session.state.can_deliver());
+    world.lane.observe(&[stop_all()]).unwrap();
+    let end = session.deliver().await.unwrap_err();
+    assert!(matches!(end, End::Stopped { .. }), "{end:?}");
+    assert!(!session.transport.is_unsent(), "nothing was handed to the socket");
+    assert_eq!(session.state.credit(), 3);
+}
+
+#[tokio::test]
+async fn a_stop_cuts_off_an_agent_that_does_not_read() {
+    let mut world = World::new();
+    // No other deadline may come to the rescue.
+    world.shared.settings.write_deadline = Duration::from_secs(3600);
+    let world = world;
+    let entered = world.enter();
+    let (mut session, mut agent) = open(&world, &entered, 1).await;
+    world.post(500_000).await;
+    let drain = Drain::new();
+    let stop = async {
+        // The session writes once something comes, and cannot have done.
+        assert!(agent.peek(&mut [0]).await.unwrap() > 0);
+        world.lane.observe(&[stop_all()]).unwrap();
+        std::future::pending::<()>().await
+    };
+    let end = tokio::select! {
+        end = session.run(world.shared.gate.clone(), &drain) => end,
+        () = stop => panic!("it waits for ever"),
+        () = tokio::time::sleep(PATIENCE) => panic!("a stop waits for nothing"),
+    };
+    assert!(matches!(end, End::Stopped { .. }), "{end:?}");
+    assert!(session.transport.is_unsent());
+    session.close(&end).await;
+    let inbox = world.agent().inbox();
+    let depth = world.shared.bus.inbox_depth(&world.tenant, inbox).await.unwrap();
+    assert_eq!((depth.held, depth.waiting), (0, 1));
+    let mut read = Vec::new();
+    let cut = agent.read_to_end(&mut read).await.unwrap_err();
+    assert_eq!(cut.kind(), std::io::ErrorKind::ConnectionReset);
+    assert!(read.len() < 500_000, "{}", read.len());
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_read_in_time_is_too_slow() {
+    let mut world = World::new();
+    world.shared.settings.write_deadline = Duration::from_millis(50);
+    let world = world;
+    let entered = world.enter();
+    let (mut session, _agent) = open(&world, &entered, 1).await;
+    world.post(500_000).await;
+    let drain = Drain::new();
+    let end = timeout(PATIENCE, session.run(world.shared.gate.clone(), &drain)).await;
+    assert_eq!(end.unwrap(), End::TooSlow);
+}
