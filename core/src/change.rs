@@ -4,6 +4,7 @@
 //! delivery key drops a repeated delivery at the door; a change key lets routing hand an agent one event
 //! per change when a provider tells of one change in several.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::kind::Rank;
@@ -12,7 +13,7 @@ use crate::kind::Rank;
 ///
 /// An event is *coalesced* for an inbox when every one of [`ChangeKey::keys`] was already handed to it by an
 /// event of at least the same [`Rank`]. An event that is handed claims its `keys` and its `covers`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChangeKey {
     /// The changes that the event tells of; never empty.
     pub keys: Vec<String>,
@@ -27,18 +28,12 @@ impl ChangeKey {
     /// One change that only this event tells of.
     #[must_use]
     pub fn single(key: impl Into<String>, rank: Rank) -> Self {
-        Self {
-            keys: vec![key.into()],
-            covers: Vec::new(),
-            rank,
-        }
+        Self { keys: vec![key.into()], covers: Vec::new(), rank }
     }
 
     /// Whether the event may be left out for an inbox, given the rank under which each key was claimed there.
     pub fn coalesced<'k>(&'k self, claimed: impl Fn(&'k str) -> Option<Rank>) -> bool {
-        self.keys
-            .iter()
-            .all(|key| claimed(key).is_some_and(|rank| rank >= self.rank))
+        self.keys.iter().all(|key| claimed(key).is_some_and(|rank| rank >= self.rank))
     }
 
     /// Every key that handing the event claims.
@@ -85,11 +80,7 @@ mod tests {
 
     #[test]
     fn an_event_of_several_changes_is_left_out_only_when_all_are_known() {
-        let both = ChangeKey {
-            keys: vec!["a".into(), "b".into()],
-            covers: vec![],
-            rank: Rank::Update,
-        };
+        let both = ChangeKey { keys: vec!["a".into(), "b".into()], covers: vec![], rank: Rank::Update };
         let one = ChangeKey::single("a", Rank::Update);
         assert_eq!(handed(&[&one, &both]), [true, true]);
         assert_eq!(handed(&[&both, &one]), [true, false]);

@@ -5,6 +5,7 @@
 //! Source: CloudEvents 1.0.2, JSON event format.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::change::ChangeKey;
@@ -13,7 +14,7 @@ use crate::kind::Kind;
 use crate::mention::Mention;
 
 /// A provider of events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Provider {
     /// ClickUp, webhooks of API v2.
@@ -37,7 +38,7 @@ impl Provider {
 }
 
 /// `"1.0"`, the only CloudEvents version there is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SpecVersion {
     /// CloudEvents 1.0.
     #[default]
@@ -46,7 +47,7 @@ pub enum SpecVersion {
 }
 
 /// The media type of `data`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DataContentType {
     /// JSON.
     #[default]
@@ -75,7 +76,7 @@ mod event_type {
 }
 
 /// One event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StandardEvent {
     /// CloudEvents version.
     pub specversion: SpecVersion,
@@ -85,6 +86,7 @@ pub struct StandardEvent {
     pub source: String,
     /// What happened, as `dev.nexus.<kind>.v1`.
     #[serde(rename = "type", with = "event_type")]
+    #[schemars(with = "String")]
     pub kind: Kind,
     /// What it happened to, in the provider's words: `acme/shop#12`, a task id, `C024BE91L/1700000000.000100`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,7 +112,7 @@ impl StandardEvent {
 }
 
 /// What happened, in fields that are the same for every provider.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventData {
     /// Who sent it.
@@ -165,7 +167,7 @@ pub struct EventData {
 }
 
 /// Who did something.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Actor {
     /// The provider's stable id.
@@ -178,7 +180,7 @@ pub struct Actor {
 }
 
 /// A task, an issue or a pull request.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Item {
     /// The provider's stable id.
@@ -195,7 +197,7 @@ pub struct Item {
 }
 
 /// One field that became different.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FieldChange {
     /// The field, as the provider spells it.
     pub field: String,
@@ -208,7 +210,7 @@ pub struct FieldChange {
 }
 
 /// Commits that were pushed, or a branch or tag that came or went.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Push {
     /// The full ref, `refs/heads/main`.
@@ -224,7 +226,7 @@ pub struct Push {
 }
 
 /// A related thing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Link {
     /// How it is related: `parent`, `pull-request`, `reply-to`, `commit`.
     pub rel: String,
@@ -251,11 +253,7 @@ mod tests {
             data: EventData {
                 provider: Provider::GitHub,
                 provider_event: "issues.opened".into(),
-                actor: Some(Actor {
-                    id: "1".into(),
-                    display: Some("ann".into()),
-                    is_bot: false,
-                }),
+                actor: Some(Actor { id: "1".into(), display: Some("ann".into()), is_bot: false }),
                 title: Some("Cart is empty".into()),
                 text: None,
                 url: None,
@@ -266,11 +264,7 @@ mod tests {
                 links: vec![],
                 enriched: true,
                 change: ChangeKey::single("github:guid", Rank::Birth),
-                item: Some(Item {
-                    id: "77".into(),
-                    number: Some(12),
-                    ..Item::default()
-                }),
+                item: Some(Item { id: "77".into(), number: Some(12), ..Item::default() }),
                 changes: vec![],
                 push: None,
                 outcome: None,

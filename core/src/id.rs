@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -21,16 +22,14 @@ impl ParseIdError {
     /// An error that says what was given and what was expected.
     #[must_use]
     pub fn new(given: &str, expected: &'static str) -> Self {
-        Self {
-            given: given.to_owned(),
-            expected,
-        }
+        Self { given: given.to_owned(), expected }
     }
 }
 
 /// A tenant: the namespace and the name of its Tenant object. Written `namespace/name`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", try_from = "String")]
+#[schemars(with = "String")]
 pub struct TenantKey {
     namespace: String,
     name: String,
@@ -44,15 +43,9 @@ impl TenantKey {
     pub fn new(namespace: &str, name: &str) -> Result<Self, ParseIdError> {
         let bad = |part: &str| part.is_empty() || part.contains('/') || part.len() > 253;
         if bad(namespace) || bad(name) {
-            return Err(ParseIdError::new(
-                &format!("{namespace}/{name}"),
-                "tenant (namespace/name)",
-            ));
+            return Err(ParseIdError::new(&format!("{namespace}/{name}"), "tenant (namespace/name)"));
         }
-        Ok(Self {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        })
+        Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
     }
 
     /// The Kubernetes namespace of the tenant.
@@ -102,7 +95,7 @@ impl FromStr for TenantKey {
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident, $expected:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
         pub struct $name(Uuid);
 
@@ -171,10 +164,7 @@ impl AgentId {
     /// The id of the agent that `name` names in `tenant`.
     #[must_use]
     pub fn of(tenant: &TenantKey, name: &str) -> Self {
-        Self(Uuid::new_v5(
-            &NEXUS_NAMESPACE,
-            format!("{tenant}/{name}").as_bytes(),
-        ))
+        Self(Uuid::new_v5(&NEXUS_NAMESPACE, format!("{tenant}/{name}").as_bytes()))
     }
 
     /// The agent's own inbox. It has the agent's id.
@@ -190,10 +180,7 @@ impl InboxId {
     pub fn of_alias(tenant: &TenantKey, alias: &str) -> Self {
         // `@` can stand in no object name, so an alias never collides with an agent.
         let name = alias.trim_start_matches('@').to_ascii_lowercase();
-        Self(Uuid::new_v5(
-            &NEXUS_NAMESPACE,
-            format!("{tenant}/@{name}").as_bytes(),
-        ))
+        Self(Uuid::new_v5(&NEXUS_NAMESPACE, format!("{tenant}/@{name}").as_bytes()))
     }
 }
 
@@ -205,28 +192,16 @@ mod tests {
     fn an_agent_id_depends_on_namespace_tenant_and_name_only() {
         let tenant: TenantKey = "acme/acme".parse().unwrap();
         let other: TenantKey = "acme/other".parse().unwrap();
-        assert_eq!(
-            AgentId::of(&tenant, "coder"),
-            AgentId::of(&tenant.clone(), "coder")
-        );
+        assert_eq!(AgentId::of(&tenant, "coder"), AgentId::of(&tenant.clone(), "coder"));
         assert_ne!(AgentId::of(&tenant, "coder"), AgentId::of(&other, "coder"));
-        assert_eq!(
-            AgentId::of(&tenant, "coder").to_string(),
-            "d4efac18-62e0-5f32-b29a-edf0e6e8d657"
-        );
+        assert_eq!(AgentId::of(&tenant, "coder").to_string(), "d4efac18-62e0-5f32-b29a-edf0e6e8d657");
     }
 
     #[test]
     fn an_alias_inbox_ignores_case_and_the_at_sign() {
         let tenant: TenantKey = "acme/acme".parse().unwrap();
-        assert_eq!(
-            InboxId::of_alias(&tenant, "@AI_Squad"),
-            InboxId::of_alias(&tenant, "ai_squad")
-        );
-        assert_ne!(
-            InboxId::of_alias(&tenant, "@coder"),
-            AgentId::of(&tenant, "coder").inbox()
-        );
+        assert_eq!(InboxId::of_alias(&tenant, "@AI_Squad"), InboxId::of_alias(&tenant, "ai_squad"));
+        assert_ne!(InboxId::of_alias(&tenant, "@coder"), AgentId::of(&tenant, "coder").inbox());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A text that names no kind.
@@ -12,7 +13,7 @@ pub struct UnknownKind(pub String);
 
 /// How much a kind says of the change it tells of. Of several events of one change an agent is handed the
 /// first, and another one only if it says more: so a task's creation is never swallowed by its status event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Rank {
     /// Something changed.
@@ -22,11 +23,11 @@ pub enum Rank {
 }
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident $rank:ident,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident $rank:ident,)*) => {
         /// What happened, in words that are the same for every provider.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Kind {
-            $($(#[$doc])* $name,)*
+            $($(#[doc = $doc])* $name,)*
         }
 
         impl Kind {
@@ -43,6 +44,12 @@ macro_rules! kinds {
             #[must_use]
             pub const fn event_type(self) -> &'static str {
                 match self { $(Self::$name => concat!("dev.nexus.", stringify!($name), ".v1"),)* }
+            }
+
+            /// What the kind means, in a sentence.
+            #[must_use]
+            pub const fn description(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc,)*).trim_ascii(),)* }
             }
 
             /// How much this kind says of its change.
@@ -137,11 +144,7 @@ impl FromStr for Kind {
     type Err = UnknownKind;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|kind| kind.name() == text)
-            .ok_or_else(|| UnknownKind(text.to_owned()))
+        Self::ALL.iter().copied().find(|kind| kind.name() == text).ok_or_else(|| UnknownKind(text.to_owned()))
     }
 }
 

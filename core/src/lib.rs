@@ -17,6 +17,7 @@ pub mod id;
 pub mod kind;
 pub mod mention;
 pub mod route;
+pub mod schema;
 pub mod secret;
 pub mod selector;
 pub mod snapshot;

@@ -3,6 +3,7 @@
 //! A provider's own mention markup carries ids and is read by its normalizer; the plain `@name` form, which
 //! people type everywhere, is read here. Which agents are meant is decided by routing, not here.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// At most this many mentions are taken from one event, so that a hostile text costs no more.
@@ -12,7 +13,7 @@ pub const MAX_MENTIONS: usize = 100;
 const MAX_NAME: usize = 100;
 
 /// What a mention names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MentionKind {
     /// A person or a bot, by the provider's id.
@@ -26,7 +27,7 @@ pub enum MentionKind {
 }
 
 /// Somebody who is named in a text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Mention {
     /// What the mention names.
     pub kind: MentionKind,
@@ -46,25 +47,16 @@ impl Mentions {
     pub fn push(&mut self, kind: MentionKind, id: &str, name: Option<&str>) {
         let known = |mention: &Mention| mention.kind == kind && mention.id == id;
         if self.0.len() < MAX_MENTIONS && !id.is_empty() && !self.0.iter().any(known) {
-            let name = name
-                .map(|name| name.trim_start_matches('@').to_owned())
-                .filter(|name| !name.is_empty());
-            self.0.push(Mention {
-                kind,
-                id: id.to_owned(),
-                name,
-            });
+            let name =
+                name.map(|name| name.trim_start_matches('@').to_owned()).filter(|name| !name.is_empty());
+            self.0.push(Mention { kind, id: id.to_owned(), name });
         }
     }
 
     /// Adds every plain `@name` and `@org/team` of a text.
     pub fn scan(&mut self, text: &str) {
         for name in plain_names(text) {
-            let kind = if name.contains('/') {
-                MentionKind::Group
-            } else {
-                MentionKind::Name
-            };
+            let kind = if name.contains('/') { MentionKind::Group } else { MentionKind::Name };
             self.push(kind, name, Some(name));
         }
     }
@@ -122,10 +114,7 @@ fn code_spans(text: &str) -> impl Iterator<Item = std::ops::Range<usize>> {
     while next < runs.len() {
         let (start, len) = runs[next];
         // Looking only a bounded distance ahead keeps hostile texts of many odd runs linear.
-        let close = runs[next + 1..]
-            .iter()
-            .take(64)
-            .position(|&(_, other)| other == len);
+        let close = runs[next + 1..].iter().take(64).position(|&(_, other)| other == len);
         match close {
             Some(offset) => {
                 let (end, _) = runs[next + 1 + offset];
@@ -163,17 +152,11 @@ mod tests {
     #[test]
     fn plain_names_are_found_where_people_type_them() {
         assert_eq!(names("@AI_Squad please"), ["AI_Squad"]);
-        assert_eq!(
-            names("ping @coder, @reviewer-2. (@qa)"),
-            ["coder", "reviewer-2", "qa"]
-        );
+        assert_eq!(names("ping @coder, @reviewer-2. (@qa)"), ["coder", "reviewer-2", "qa"]);
         assert_eq!(names("cc @acme/ai-squad!"), ["acme/ai-squad"]);
         assert_eq!(names("Frage an @Jürgen."), ["Jürgen"]);
         assert_eq!(names("@v1.2 and @end."), ["v1.2", "end"]);
-        assert_eq!(
-            names("**@bold** \"@quoted\" >@cited"),
-            ["bold", "quoted", "cited"]
-        );
+        assert_eq!(names("**@bold** \"@quoted\" >@cited"), ["bold", "quoted", "cited"]);
     }
 
     #[test]

@@ -145,11 +145,8 @@ impl RouteTable {
     /// Indexes a snapshot.
     #[must_use]
     pub fn build(snapshot: &GatewaySnapshot) -> Self {
-        let agents: Vec<_> = snapshot
-            .agents
-            .iter()
-            .map(|(name, agent)| (name.clone(), agent.clone()))
-            .collect();
+        let agents: Vec<_> =
+            snapshot.agents.iter().map(|(name, agent)| (name.clone(), agent.clone())).collect();
         let place = |name: &String| agents.binary_search_by(|(other, _)| other.cmp(name)).ok();
         let mut names = HashMap::new();
         let mut by_kind = HashMap::<Kind, Vec<usize>>::new();
@@ -158,19 +155,11 @@ impl RouteTable {
             for known in std::iter::once(name).chain(&agent.aliases) {
                 names.entry(known.to_lowercase()).or_insert(Named::Agent(at));
             }
-            if agent
-                .subscriptions
-                .iter()
-                .any(|subscription| subscription.kinds.is_empty())
-            {
+            if agent.subscriptions.iter().any(|subscription| subscription.kinds.is_empty()) {
                 any_kind.push(at);
                 continue;
             }
-            for kind in agent
-                .subscriptions
-                .iter()
-                .flat_map(|subscription| &subscription.kinds)
-            {
+            for kind in agent.subscriptions.iter().flat_map(|subscription| &subscription.kinds) {
                 let places = by_kind.entry(*kind).or_default();
                 if places.last() != Some(&at) {
                     places.push(at);
@@ -191,16 +180,7 @@ impl RouteTable {
             });
         }
         let version = Version::of(snapshot);
-        Self {
-            tenant: snapshot.tenant.clone(),
-            version,
-            agents,
-            aliases,
-            names,
-            handles,
-            by_kind,
-            any_kind,
-        }
+        Self { tenant: snapshot.tenant.clone(), version, agents, aliases, names, handles, by_kind, any_kind }
     }
 
     /// The version of the snapshot that was indexed.
@@ -220,17 +200,10 @@ impl RouteTable {
         for mention in &event.data.mentions {
             self.apply_mention(event.data.provider, mention, &mut route);
         }
-        for &at in self
-            .by_kind
-            .get(&event.kind)
-            .into_iter()
-            .flatten()
-            .chain(&self.any_kind)
-        {
+        for &at in self.by_kind.get(&event.kind).into_iter().flatten().chain(&self.any_kind) {
             let subscriptions = &self.agents[at].1.subscriptions;
-            let matching = subscriptions
-                .iter()
-                .position(|subscription| mismatch(subscription, event).is_none());
+            let matching =
+                subscriptions.iter().position(|subscription| mismatch(subscription, event).is_none());
             route.agents[at].extend(matching.map(|index| Rule::Subscription { index }));
         }
         self.decision(event, route)
@@ -239,18 +212,12 @@ impl RouteTable {
     fn apply_mention(&self, provider: Provider, mention: &Mention, route: &mut Route) {
         let as_text = mention.name.as_deref().unwrap_or(&mention.id);
         match self.resolve(provider, mention) {
-            Some(Named::Agent(at)) => push_once(
-                &mut route.agents[at],
-                Rule::Mention {
-                    mention: as_text.to_owned(),
-                },
-            ),
+            Some(Named::Agent(at)) => {
+                push_once(&mut route.agents[at], Rule::Mention { mention: as_text.to_owned() })
+            }
             Some(Named::Alias(at)) => {
                 let alias = &self.aliases[at];
-                let rule = Rule::Alias {
-                    alias: alias.name.clone(),
-                    mention: as_text.to_owned(),
-                };
+                let rule = Rule::Alias { alias: alias.name.clone(), mention: as_text.to_owned() };
                 match alias.delivery {
                     Delivery::All => {
                         for &member in &alias.members {
@@ -284,34 +251,19 @@ impl RouteTable {
         let mut passed_over_count = 0;
         for ((name, agent), rules) in self.agents.iter().zip(route.agents) {
             if !rules.is_empty() {
-                chosen.push(Chosen {
-                    inbox: agent.id.inbox(),
-                    target: name.clone(),
-                    rules,
-                });
+                chosen.push(Chosen { inbox: agent.id.inbox(), target: name.clone(), rules });
                 continue;
             }
             passed_over_count += 1;
             if passed_over.len() < MAX_PASSED_OVER {
-                let mismatches = agent
-                    .subscriptions
-                    .iter()
-                    .filter_map(|one| mismatch(one, event))
-                    .collect();
-                passed_over.push(PassedOver {
-                    agent: name.clone(),
-                    mismatches,
-                });
+                let mismatches = agent.subscriptions.iter().filter_map(|one| mismatch(one, event)).collect();
+                passed_over.push(PassedOver { agent: name.clone(), mismatches });
             }
         }
         for (alias, rules) in self.aliases.iter().zip(route.shared) {
             if !rules.is_empty() {
                 let inbox = InboxId::of_alias(&self.tenant, &alias.name);
-                chosen.push(Chosen {
-                    inbox,
-                    target: format!("@{}", alias.name),
-                    rules,
-                });
+                chosen.push(Chosen { inbox, target: format!("@{}", alias.name), rules });
             }
         }
         Decision {
@@ -338,9 +290,7 @@ fn mismatch(subscription: &Subscription, event: &StandardEvent) -> Option<Mismat
         Some(Mismatch::Kind)
     } else if !any_or(&subscription.sources, &|source| source == event.source_name()) {
         Some(Mismatch::Source)
-    } else if !any_or(&subscription.projects, &|project| {
-        data.project_key.as_ref() == Some(project)
-    }) {
+    } else if !any_or(&subscription.projects, &|project| data.project_key.as_ref() == Some(project)) {
         Some(Mismatch::Project)
     } else if !any_or(&subscription.labels, &|label| data.labels.contains(label)) {
         Some(Mismatch::Label)

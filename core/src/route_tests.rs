@@ -29,31 +29,17 @@ fn agent(name: &str, subscriptions: Vec<Subscription>) -> (String, Agent) {
 }
 
 fn table(delivery: Delivery) -> RouteTable {
-    let to_items = Subscription {
-        kinds: vec![Kind::NewWorkItem],
-        sources: vec!["github".into()],
-        ..Default::default()
-    };
-    let no_bots = Subscription {
-        bots: Bots::Exclude,
-        labels: vec!["bug".into()],
-        ..Default::default()
-    };
+    let to_items =
+        Subscription { kinds: vec![Kind::NewWorkItem], sources: vec!["github".into()], ..Default::default() };
+    let no_bots = Subscription { bots: Bots::Exclude, labels: vec!["bug".into()], ..Default::default() };
     RouteTable::build(&GatewaySnapshot {
         tenant: tenant(),
-        agents: [
-            agent("coder", vec![to_items]),
-            agent("reviewer", vec![no_bots]),
-            agent("idle", vec![]),
-        ]
-        .into(),
+        agents: [agent("coder", vec![to_items]), agent("reviewer", vec![no_bots]), agent("idle", vec![])]
+            .into(),
         aliases: vec![Alias {
             name: "AI_Squad".into(),
-            handles: [
-                (Provider::Slack, "S0AISQUAD".into()),
-                (Provider::GitHub, "acme/ai-squad".into()),
-            ]
-            .into(),
+            handles: [(Provider::Slack, "S0AISQUAD".into()), (Provider::GitHub, "acme/ai-squad".into())]
+                .into(),
             members: vec!["coder".into(), "idle".into()],
             delivery,
         }],
@@ -98,11 +84,7 @@ fn event(provider: Provider, kind: Kind, text: &str) -> StandardEvent {
 }
 
 fn targets(decision: &Decision) -> Vec<&str> {
-    decision
-        .chosen
-        .iter()
-        .map(|chosen| chosen.target.as_str())
-        .collect()
+    decision.chosen.iter().map(|chosen| chosen.target.as_str()).collect()
 }
 
 #[test]
@@ -113,10 +95,7 @@ fn a_subscription_chooses_and_the_others_say_why_not() {
     assert_eq!(decision.passed_over_count, 2);
     assert_eq!(
         decision.passed_over[1],
-        PassedOver {
-            agent: "reviewer".into(),
-            mismatches: vec![Mismatch::Label]
-        }
+        PassedOver { agent: "reviewer".into(), mismatches: vec![Mismatch::Label] }
     );
     let elsewhere = table(Delivery::All).route(&event(Provider::ClickUp, Kind::NewWorkItem, ""));
     assert_eq!(targets(&elsewhere), Vec::<&str>::new());
@@ -126,10 +105,7 @@ fn a_subscription_chooses_and_the_others_say_why_not() {
 #[test]
 fn an_alias_chooses_each_member_or_one_shared_inbox() {
     let mentioned = event(Provider::Slack, Kind::NewMessage, "@ai_squad help");
-    assert_eq!(
-        targets(&table(Delivery::All).route(&mentioned)),
-        ["coder", "idle"]
-    );
+    assert_eq!(targets(&table(Delivery::All).route(&mentioned)), ["coder", "idle"]);
     let any = table(Delivery::Any).route(&mentioned);
     assert_eq!(targets(&any), ["@AI_Squad"]);
     assert_eq!(any.chosen[0].inbox, InboxId::of_alias(&tenant(), "AI_Squad"));
@@ -140,11 +116,7 @@ fn provider_groups_resolve_by_id_for_their_provider_only() {
     let team = event(Provider::GitHub, Kind::NewComment, "cc @Acme/AI-Squad");
     assert_eq!(targets(&table(Delivery::All).route(&team)), ["coder", "idle"]);
     let mut slack = event(Provider::Slack, Kind::NewMessage, "");
-    slack.data.mentions = vec![Mention {
-        kind: MentionKind::Group,
-        id: "S0AISQUAD".into(),
-        name: None,
-    }];
+    slack.data.mentions = vec![Mention { kind: MentionKind::Group, id: "S0AISQUAD".into(), name: None }];
     assert_eq!(targets(&table(Delivery::All).route(&slack)), ["coder", "idle"]);
     slack.data.provider = Provider::ClickUp;
     let nobody = table(Delivery::All).route(&slack);
@@ -154,18 +126,10 @@ fn provider_groups_resolve_by_id_for_their_provider_only() {
 
 #[test]
 fn an_agent_is_reached_by_its_name_and_its_aliases() {
-    let decision = table(Delivery::All).route(&event(
-        Provider::GitHub,
-        Kind::NewComment,
-        "@Idle, @reviewer-bot?",
-    ));
+    let decision =
+        table(Delivery::All).route(&event(Provider::GitHub, Kind::NewComment, "@Idle, @reviewer-bot?"));
     assert_eq!(targets(&decision), ["idle", "reviewer"]);
-    assert_eq!(
-        decision.chosen[0].rules,
-        [Rule::Mention {
-            mention: "Idle".into()
-        }]
-    );
+    assert_eq!(decision.chosen[0].rules, [Rule::Mention { mention: "Idle".into() }]);
 }
 
 #[test]
@@ -181,19 +145,10 @@ fn filters_hold_together() {
     let mut labelled = event(Provider::GitHub, Kind::ChangeProposed, "");
     labelled.data.labels = vec!["bug".into()];
     assert_eq!(targets(&table(Delivery::All).route(&labelled)), ["reviewer"]);
-    labelled.data.actor = Some(Actor {
-        id: "1".into(),
-        display: None,
-        is_bot: true,
-    });
+    labelled.data.actor = Some(Actor { id: "1".into(), display: None, is_bot: true });
     let decision = table(Delivery::All).route(&labelled);
     assert_eq!(
-        decision
-            .passed_over
-            .iter()
-            .find(|p| p.agent == "reviewer")
-            .unwrap()
-            .mismatches,
+        decision.passed_over.iter().find(|p| p.agent == "reviewer").unwrap().mismatches,
         [Mismatch::Bots]
     );
 }

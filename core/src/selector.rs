@@ -53,13 +53,8 @@ impl Selector {
     /// Whether labels meet every requirement.
     #[must_use]
     pub fn matches(&self, labels: &Labels) -> bool {
-        self.match_labels
-            .iter()
-            .all(|(key, value)| labels.get(key) == Some(value))
-            && self
-                .match_expressions
-                .iter()
-                .all(|requirement| requirement.matches(labels))
+        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+            && self.match_expressions.iter().all(|requirement| requirement.matches(labels))
     }
 }
 
@@ -82,13 +77,7 @@ mod tests {
     #[test]
     fn each_operator_means_what_kubernetes_says() {
         let labels = Labels::from([("squad".into(), "ai".into())]);
-        let on = |key: &str, test| {
-            Requirement {
-                key: key.into(),
-                test,
-            }
-            .matches(&labels)
-        };
+        let on = |key: &str, test| Requirement { key: key.into(), test }.matches(&labels);
         assert!(on("squad", Test::In(vec!["ai".into()])));
         assert!(!on("tier", Test::In(vec!["ai".into()])));
         assert!(on("tier", Test::NotIn(vec!["ai".into()])));

@@ -77,10 +77,7 @@ pub struct Storage {
 
 impl Default for Storage {
     fn default() -> Self {
-        Self {
-            quota_bytes: 1 << 30,
-            retention: Duration::from_hours(7 * 24),
-        }
+        Self { quota_bytes: 1 << 30, retention: Duration::from_hours(7 * 24) }
     }
 }
 
@@ -114,10 +111,7 @@ pub struct Heartbeat {
 
 impl Default for Heartbeat {
     fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(30),
-            misses: 3,
-        }
+        Self { interval: Duration::from_secs(30), misses: 3 }
     }
 }
 
@@ -242,23 +236,13 @@ mod tests {
     fn a_version_is_the_hash_of_the_content() {
         let storage = Storage::default();
         assert_eq!(Version::of(&storage), Version::of(&storage.clone()));
-        assert_ne!(
-            Version::of(&storage),
-            Version::of(&Storage {
-                quota_bytes: 1,
-                ..storage
-            })
-        );
+        assert_ne!(Version::of(&storage), Version::of(&Storage { quota_bytes: 1, ..storage }));
         assert_eq!(Version::of(&storage).short().len(), 12);
     }
 
     #[test]
     fn bots_are_told_from_people() {
-        let bot = Actor {
-            id: "1".into(),
-            display: None,
-            is_bot: true,
-        };
+        let bot = Actor { id: "1".into(), display: None, is_bot: true };
         assert!(Bots::Include.admits(Some(&bot)));
         assert!(!Bots::Exclude.admits(Some(&bot)));
         assert!(Bots::Only.admits(Some(&bot)));

@@ -38,10 +38,7 @@ impl EngagementName {
     /// The engagement of the object with this uid at this generation.
     #[must_use]
     pub fn new(uid: &str, generation: u64) -> Self {
-        Self {
-            uid_prefix: uid.chars().take(8).collect(),
-            generation,
-        }
+        Self { uid_prefix: uid.chars().take(8).collect(), generation }
     }
 }
 
@@ -69,15 +66,11 @@ impl FromStr for EngagementName {
     type Err = ParseIdError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parts = text
-            .rsplit_once('-')
-            .filter(|(prefix, _)| !prefix.is_empty() && prefix.chars().count() <= 8);
+        let parts =
+            text.rsplit_once('-').filter(|(prefix, _)| !prefix.is_empty() && prefix.chars().count() <= 8);
         parts
             .and_then(|(prefix, generation)| Some((prefix, generation.parse().ok()?)))
-            .map(|(prefix, generation)| Self {
-                uid_prefix: prefix.to_owned(),
-                generation,
-            })
+            .map(|(prefix, generation)| Self { uid_prefix: prefix.to_owned(), generation })
             .ok_or_else(|| ParseIdError::new(text, "engagement name (<first 8 of the uid>-<generation>)"))
     }
 }
@@ -236,10 +229,7 @@ impl Engagement {
             return false;
         }
         self.stale_release = None;
-        let Some(named) = policy
-            .release
-            .as_deref()
-            .and_then(|text| text.parse::<EngagementName>().ok())
+        let Some(named) = policy.release.as_deref().and_then(|text| text.parse::<EngagementName>().ok())
         else {
             return false;
         };
@@ -291,18 +281,17 @@ pub enum AlarmKind {
 
 impl fmt::Display for Alarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            engagement,
-            policy,
-            what,
-        } = self;
+        let Self { engagement, policy, what } = self;
         match what {
             AlarmKind::Absent => write!(f, "policy {policy} is gone")?,
             AlarmKind::Recreated => write!(f, "policy {policy} is another object than the one that engaged")?,
             AlarmKind::GenerationWentBack => write!(f, "policy {policy} went back to an older generation")?,
             AlarmKind::NotReleased => write!(f, "policy {policy} no longer says stop, but releases nothing")?,
             AlarmKind::StaleRelease => {
-                write!(f, "the release in policy {policy} was there before the stop: take it out, then set it anew")?;
+                write!(
+                    f,
+                    "the release in policy {policy} was there before the stop: take it out, then set it anew"
+                )?;
             }
             AlarmKind::WrongRelease { named } => {
                 write!(f, "policy {policy} releases `{named}`, which is not engaged")?
@@ -379,26 +368,22 @@ impl Latch {
     #[must_use]
     pub fn decide(&self, subject: &Subject<'_>) -> Verdict {
         if !self.known {
-            return Verdict::Stopped {
-                engagement: None,
-                reason: None,
-            };
+            return Verdict::Stopped { engagement: None, reason: None };
         }
-        match self
-            .engagements
-            .values()
-            .find(|engagement| engagement.covers(subject))
-        {
-            Some(engagement) => Verdict::Stopped {
-                engagement: Some(engagement.name()),
-                reason: engagement.reason.clone(),
-            },
+        match self.engagements.values().find(|engagement| engagement.covers(subject)) {
+            Some(engagement) => {
+                Verdict::Stopped { engagement: Some(engagement.name()), reason: engagement.reason.clone() }
+            }
             None => Verdict::Run,
         }
     }
 
     /// Takes in of a full list only what stops: to be put in force before anything is written.
-    pub fn tighten<'a>(&mut self, policies: &[Policy], directory: impl IntoIterator<Item = Subject<'a>>) -> Merged {
+    pub fn tighten<'a>(
+        &mut self,
+        policies: &[Policy],
+        directory: impl IntoIterator<Item = Subject<'a>>,
+    ) -> Merged {
         let before = self.clone();
         self.known = true;
         let mut merged = Merged::default();
@@ -426,11 +411,8 @@ impl Latch {
                 self.release(policy, &mut merged);
             }
         }
-        self.alarms = self
-            .engagements
-            .values()
-            .filter_map(|engagement| alarm(engagement, policies))
-            .collect();
+        self.alarms =
+            self.engagements.values().filter_map(|engagement| alarm(engagement, policies)).collect();
         self.remember(directory);
         merged.changed = *self != before;
         merged
@@ -485,11 +467,7 @@ fn alarm(engagement: &Engagement, policies: &[Policy]) -> Option<Alarm> {
             None => AlarmKind::NotReleased,
         },
     };
-    Some(Alarm {
-        engagement: engagement.name(),
-        policy: engagement.policy.clone(),
-        what,
-    })
+    Some(Alarm { engagement: engagement.name(), policy: engagement.policy.clone(), what })
 }
 
 #[cfg(test)]

@@ -20,17 +20,11 @@ fn policy(generation: u64) -> Policy {
 }
 
 fn stop(generation: u64) -> Policy {
-    Policy {
-        stop: true,
-        ..policy(generation)
-    }
+    Policy { stop: true, ..policy(generation) }
 }
 
 fn release(generation: u64, named: &str) -> Policy {
-    Policy {
-        release: Some(named.into()),
-        ..policy(generation)
-    }
+    Policy { release: Some(named.into()), ..policy(generation) }
 }
 
 struct Someone {
@@ -43,19 +37,11 @@ impl Someone {
     fn new(tenant: &str, name: &str, squad: &str) -> Self {
         let tenant: TenantKey = tenant.parse().unwrap();
         let agent = AgentId::of(&tenant, name);
-        Self {
-            tenant,
-            agent,
-            labels: Labels::from([("squad".into(), squad.into())]),
-        }
+        Self { tenant, agent, labels: Labels::from([("squad".into(), squad.into())]) }
     }
 
     fn subject(&self) -> Subject<'_> {
-        Subject {
-            tenant: &self.tenant,
-            agent: self.agent,
-            labels: &self.labels,
-        }
+        Subject { tenant: &self.tenant, agent: self.agent, labels: &self.labels }
     }
 }
 
@@ -86,13 +72,9 @@ fn nothing_known_is_stopped_and_an_empty_list_is_knowledge() {
 fn a_stop_holds_until_it_is_released_by_name() {
     let mut latch = seen(&[&[stop(3)]]);
     assert!(!runs(&latch));
-    for without in [
-        policy(4),
-        release(5, "1f2e3d4c-2"),
-        release(6, "yes"),
-        release(7, "1f2e3d4c-99"),
-        release(8, ""),
-    ] {
+    for without in
+        [policy(4), release(5, "1f2e3d4c-2"), release(6, "yes"), release(7, "1f2e3d4c-99"), release(8, "")]
+    {
         latch.merge(&[without], []);
         assert!(!runs(&latch));
         assert_eq!(latch.alarms().len(), 1);
@@ -114,10 +96,7 @@ fn a_release_does_not_outlive_its_engagement() {
     assert!(!runs(&seen(&[
         &[stop(3)],
         &[release(4, "1f2e3d4c-3")],
-        &[Policy {
-            stop: true,
-            ..release(5, "1f2e3d4c-3")
-        }]
+        &[Policy { stop: true, ..release(5, "1f2e3d4c-3") }]
     ])));
     assert!(!runs(&seen(&[&[stop(5)], &[release(6, "1f2e3d4c-3")]])));
 }
@@ -130,44 +109,25 @@ fn absence_recreation_and_older_backups_release_nothing_and_alarm() {
         latch.alarms()[0].what.clone()
     };
     assert_eq!(alarm_after(&[]), AlarmKind::Absent);
-    assert_eq!(
-        alarm_after(&[Policy {
-            uid: OTHER_UID.into(),
-            ..policy(1)
-        }]),
-        AlarmKind::Recreated
-    );
+    assert_eq!(alarm_after(&[Policy { uid: OTHER_UID.into(), ..policy(1) }]), AlarmKind::Recreated);
     assert_eq!(alarm_after(&[policy(2)]), AlarmKind::GenerationWentBack);
     assert_eq!(alarm_after(&[policy(6)]), AlarmKind::NotReleased);
-    assert_eq!(
-        alarm_after(&[release(6, "x-1")]),
-        AlarmKind::WrongRelease { named: "x-1".into() }
-    );
+    assert_eq!(alarm_after(&[release(6, "x-1")]), AlarmKind::WrongRelease { named: "x-1".into() });
 }
 
 #[test]
 fn another_object_releases_by_the_very_name_only() {
-    let recreated = |named: &str| Policy {
-        uid: OTHER_UID.into(),
-        ..release(9, named)
-    };
+    let recreated = |named: &str| Policy { uid: OTHER_UID.into(), ..release(9, named) };
     assert!(!runs(&seen(&[&[stop(3)], &[recreated("1f2e3d4c-4")]])));
     assert!(!runs(&seen(&[&[stop(3)], &[recreated("aaaa3d4c-3")]])));
     assert!(runs(&seen(&[&[stop(3)], &[recreated("1f2e3d4c-3")]])));
-    let elsewhere = Policy {
-        name: "other".into(),
-        ..recreated("1f2e3d4c-3")
-    };
+    let elsewhere = Policy { name: "other".into(), ..recreated("1f2e3d4c-3") };
     assert!(!runs(&seen(&[&[stop(3)], &[elsewhere]])));
 }
 
 #[test]
 fn after_a_restore_the_known_name_still_releases() {
-    assert!(runs(&seen(&[
-        &[stop(7)],
-        &[policy(2)],
-        &[release(3, "1f2e3d4c-7")]
-    ])));
+    assert!(runs(&seen(&[&[stop(7)], &[policy(2)], &[release(3, "1f2e3d4c-7")]])));
 }
 
 #[test]
@@ -178,26 +138,11 @@ fn a_stop_after_a_restore_stops_although_its_generation_is_older() {
 
 #[test]
 fn stops_of_two_objects_need_two_releases() {
-    let second = Policy {
-        uid: OTHER_UID.into(),
-        ..stop(1)
-    };
+    let second = Policy { uid: OTHER_UID.into(), ..stop(1) };
     let mut latch = seen(&[&[stop(3)], &[second]]);
-    latch.merge(
-        &[Policy {
-            uid: OTHER_UID.into(),
-            ..release(2, "aaaa3d4c-1")
-        }],
-        [],
-    );
+    latch.merge(&[Policy { uid: OTHER_UID.into(), ..release(2, "aaaa3d4c-1") }], []);
     assert!(!runs(&latch));
-    latch.merge(
-        &[Policy {
-            uid: OTHER_UID.into(),
-            ..release(3, "1f2e3d4c-3")
-        }],
-        [],
-    );
+    latch.merge(&[Policy { uid: OTHER_UID.into(), ..release(3, "1f2e3d4c-3") }], []);
     assert!(runs(&latch));
 }
 
@@ -213,39 +158,16 @@ fn narrowed_targets_and_changed_labels_release_nobody() {
         },
     };
     let mut latch = Latch::default();
-    latch.merge(
-        &[Policy {
-            targets: squad("ai"),
-            ..stop(1)
-        }],
-        [ann.subject(), bob.subject()],
-    );
+    latch.merge(&[Policy { targets: squad("ai"), ..stop(1) }], [ann.subject(), bob.subject()]);
     assert!(!latch.decide(&ann.subject()).may_run());
     assert!(latch.decide(&bob.subject()).may_run());
     // Ann leaves the squad, then the policy means another one: she stays stopped, and so does whoever joins.
-    let relabelled = Someone {
-        labels: Labels::new(),
-        ..Someone::new("acme/acme", "ann", "")
-    };
+    let relabelled = Someone { labels: Labels::new(), ..Someone::new("acme/acme", "ann", "") };
     assert!(!latch.decide(&relabelled.subject()).may_run());
-    latch.merge(
-        &[Policy {
-            targets: squad("ops"),
-            ..stop(2)
-        }],
-        [relabelled.subject()],
-    );
+    latch.merge(&[Policy { targets: squad("ops"), ..stop(2) }], [relabelled.subject()]);
     assert!(!latch.decide(&relabelled.subject()).may_run());
-    assert!(
-        !latch
-            .decide(&Someone::new("acme/acme", "new", "ai").subject())
-            .may_run()
-    );
-    assert!(
-        !latch
-            .decide(&Someone::new("acme/acme", "oda", "ops").subject())
-            .may_run()
-    );
+    assert!(!latch.decide(&Someone::new("acme/acme", "new", "ai").subject()).may_run());
+    assert!(!latch.decide(&Someone::new("acme/acme", "oda", "ops").subject()).may_run());
     assert!(latch.decide(&bob.subject()).may_run());
 }
 
@@ -254,16 +176,7 @@ fn many_edits_of_the_targets_end_in_everybody() {
     let mut latch = Latch::default();
     for generation in 1..=40 {
         let tenants = vec![format!("a/t{generation}").parse().unwrap()];
-        latch.merge(
-            &[Policy {
-                targets: Targets {
-                    tenants,
-                    ..Targets::default()
-                },
-                ..stop(generation)
-            }],
-            [],
-        );
+        latch.merge(&[Policy { targets: Targets { tenants, ..Targets::default() }, ..stop(generation) }], []);
     }
     assert!(!latch.decide(&Someone::new("x/y", "z", "").subject()).may_run());
     assert_eq!(latch.engagements().next().unwrap().scopes.len(), 1);
@@ -271,28 +184,15 @@ fn many_edits_of_the_targets_end_in_everybody() {
 
 #[test]
 fn what_is_ordered_never_gets_weaker() {
-    let weak = Policy {
-        workloads: Workloads::Keep,
-        mirror: Mirror::Run,
-        ..stop(2)
-    };
+    let weak = Policy { workloads: Workloads::Keep, mirror: Mirror::Run, ..stop(2) };
     let latch = seen(&[&[stop(1)], &[weak]]);
     let engagement = latch.engagements().next().unwrap();
-    assert_eq!(
-        (engagement.workloads, engagement.mirror),
-        (Workloads::ScaleToZero, Mirror::Pause)
-    );
+    assert_eq!((engagement.workloads, engagement.mirror), (Workloads::ScaleToZero, Mirror::Pause));
 }
 
 #[test]
 fn the_latch_round_trips_as_json() {
-    let latch = seen(&[
-        &[Policy {
-            reason: Some("drill".into()),
-            ..stop(3)
-        }],
-        &[],
-    ]);
+    let latch = seen(&[&[Policy { reason: Some("drill".into()), ..stop(3) }], &[]]);
     let json = serde_json::to_string(&latch).unwrap();
     assert_eq!(serde_json::from_str::<Latch>(&json).unwrap(), latch);
 }

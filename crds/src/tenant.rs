@@ -36,10 +36,7 @@ pub struct TenantSpec {
 #[serde(rename_all = "camelCase")]
 pub struct Source {
     /// The source's name, part of its webhook address.
-    #[schemars(
-        length(min = 1, max = 63),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
-    )]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// Who sends.
     pub provider: Provider,
@@ -78,10 +75,7 @@ pub struct SecretKeyRef {
 #[serde(rename_all = "camelCase")]
 pub struct Alias {
     /// The name as people type it, such as `@AI_Squad`; case does not matter.
-    #[schemars(
-        length(min = 2, max = 64),
-        regex(pattern = r"^@[A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?$")
-    )]
+    #[schemars(length(min = 2, max = 64), regex(pattern = r"^@[A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?$"))]
     pub name: String,
     /// The groups at the providers that mean the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -62,7 +62,8 @@ impl Stop {
     /// The command that releases it.
     #[must_use]
     pub fn release_command(&self) -> String {
-        let policy = if self.policy == STOP_ALL { String::new() } else { format!(" --policy {}", self.policy) };
+        let policy =
+            if self.policy == STOP_ALL { String::new() } else { format!(" --policy {}", self.policy) };
         format!("nexus release {}{policy}", self.engagement)
     }
 }

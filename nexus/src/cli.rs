@@ -3,17 +3,20 @@
 mod args;
 mod client;
 mod events;
+mod get;
 mod output;
 mod send;
 mod sign;
 mod status;
 mod stop;
+mod token;
 mod why;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
+use nexus_core::schema;
 
 use self::args::{Cli, Verb};
 use self::client::Client;
@@ -39,6 +42,17 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.verb {
         Verb::Dev(dev) => dev::run(dev.into_settings(&cli.admin)?).await,
         Verb::Status => status::run(&client, cli.output).await,
+        Verb::Agents => status::agents(&client, cli.output).await,
+        Verb::Get(get) => get::run(&client, &get).await,
+        Verb::Token(token) => token::run(&client, &token).await,
+        Verb::Schema(args) => print(&serde_json::to_string_pretty(&match args.kind {
+            Some(kind) => schema::of_kind(kind),
+            None => schema::standard_event(),
+        })?),
+        Verb::Completions(args) => {
+            clap_complete::generate(args.shell, &mut Cli::command(), "nexus", &mut std::io::stdout());
+            Ok(())
+        }
         Verb::Events(events) => events::run(&client, events, cli.output).await,
         Verb::Why(why) => why::run(&client, &why.event, cli.output).await,
         Verb::Send(send) => send::run(&client, send, cli.output).await,

@@ -14,7 +14,7 @@ mod story;
 mod supervise;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -49,6 +49,11 @@ pub struct DevSettings {
     pub log_json: bool,
 }
 
+/// Where an agent finds the credentials that were made for it under a data folder.
+pub fn credentials_folder(data: &Path, namespace: &str, agent: &str) -> PathBuf {
+    credentials::folder(&data.join(data::AGENTS), namespace, agent)
+}
+
 /// Runs until Ctrl-C or SIGTERM, then drains.
 pub async fn run(settings: DevSettings) -> anyhow::Result<()> {
     let format = if settings.log_json { LogFormat::Json } else { LogFormat::Text };
@@ -69,7 +74,16 @@ pub async fn run(settings: DevSettings) -> anyhow::Result<()> {
     let drain = Drain::new();
     let mut tasks = Tasks::new("nexus dev", drain.clone());
     let settings = DevSettings { folder, data: data.path().to_owned(), ..settings };
-    let deps = RolesDeps { settings, bus: bus.clone(), control, lane, clock, readiness, metrics, drain: drain.clone() };
+    let deps = RolesDeps {
+        settings,
+        bus: bus.clone(),
+        control,
+        lane,
+        clock,
+        readiness,
+        metrics,
+        drain: drain.clone(),
+    };
     let roles = Arc::new(Roles::new(deps, &data)?);
     roles.start(&mut tasks).await?;
     drop(starting);

@@ -49,7 +49,13 @@ pub const SAMPLES: &[Sample] = &[
         text: "Keeps the cart over the sign-in.",
         body: github_pull_request,
     },
-    Sample { provider: Provider::Slack, name: "message", event: "", text: "@AI_Squad the shop is slow", body: slack_message },
+    Sample {
+        provider: Provider::Slack,
+        name: "message",
+        event: "",
+        text: "@AI_Squad the shop is slow",
+        body: slack_message,
+    },
     Sample {
         provider: Provider::Slack,
         name: "group",
@@ -219,7 +225,11 @@ fn clickup_comment(fresh: &Fresh<'_>) -> Value {
         "text_content": format!("{}\n", fresh.text),
         "user": {"id": 183, "username": "Ann"},
     });
-    clickup("taskCommentPosted", fresh, json!({"field": "comment", "after": fresh.number.to_string(), "comment": comment}))
+    clickup(
+        "taskCommentPosted",
+        fresh,
+        json!({"field": "comment", "after": fresh.number.to_string(), "comment": comment}),
+    )
 }
 
 #[cfg(test)]

@@ -30,30 +30,16 @@ impl Admin {
         Router::new()
             .route("/healthz", get(|| async { "ok" }))
             .route("/readyz", get(readyz))
-            .route(
-                "/metrics",
-                get(|State(admin): State<Self>| async move { admin.metrics.render() }),
-            )
-            .route(
-                "/config",
-                get(|State(admin): State<Self>| async move { Json((admin.config)()) }),
-            )
+            .route("/metrics", get(|State(admin): State<Self>| async move { admin.metrics.render() }))
+            .route("/config", get(|State(admin): State<Self>| async move { Json((admin.config)()) }))
             .with_state(self)
     }
 }
 
 async fn readyz(State(admin): State<Admin>) -> Response {
     let awaited = admin.readiness.awaited();
-    let status = if awaited.is_empty() {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
-    (
-        status,
-        Json(json!({ "ready": awaited.is_empty(), "awaited": awaited })),
-    )
-        .into_response()
+    let status = if awaited.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({ "ready": awaited.is_empty(), "awaited": awaited }))).into_response()
 }
 
 /// Keeps web pages out of an admin server on a loopback address: a page that a developer visits can send
@@ -66,38 +52,22 @@ pub fn guard_browsers(router: Router) -> Router {
 async fn refuse_foreign(request: Request, next: Next) -> Response {
     let headers = request.headers();
     if !host_is_local(headers) {
-        return (
-            StatusCode::FORBIDDEN,
-            "this address serves its own machine only\n",
-        )
-            .into_response();
+        return (StatusCode::FORBIDDEN, "this address serves its own machine only\n").into_response();
     }
-    let json = headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes() == b"application/json");
+    let json = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == b"application/json");
     if !request.method().is_safe() && !json {
-        return (
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "send content-type: application/json\n",
-        )
-            .into_response();
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "send content-type: application/json\n").into_response();
     }
     next.run(request).await
 }
 
 fn host_is_local(headers: &HeaderMap) -> bool {
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((v6, _)) => v6,
         None => host.split(':').next().unwrap_or_default(),
     };
-    name == "localhost"
-        || name
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -124,14 +94,8 @@ mod tests {
     async fn pages_of_other_origins_are_kept_out() {
         assert_eq!(status("GET", "127.0.0.1:9090", "").await, StatusCode::OK);
         assert_eq!(status("GET", "[::1]:9090", "").await, StatusCode::OK);
-        assert_eq!(
-            status("POST", "localhost:9090", "application/json").await,
-            StatusCode::OK
-        );
+        assert_eq!(status("POST", "localhost:9090", "application/json").await, StatusCode::OK);
         assert_eq!(status("GET", "evil.example", "").await, StatusCode::FORBIDDEN);
-        assert_eq!(
-            status("POST", "localhost", "text/plain").await,
-            StatusCode::UNSUPPORTED_MEDIA_TYPE
-        );
+        assert_eq!(status("POST", "localhost", "text/plain").await, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
 }

@@ -67,11 +67,7 @@ pub struct KnownAgent {
 
 impl KnownAgent {
     fn subject(&self) -> Subject<'_> {
-        Subject {
-            tenant: &self.tenant,
-            agent: self.agent,
-            labels: &self.labels,
-        }
+        Subject { tenant: &self.tenant, agent: self.agent, labels: &self.labels }
     }
 }
 
@@ -157,7 +153,8 @@ impl StopLane {
     /// When the latch file cannot be written: a stop is in force nevertheless, a release is not, and the next
     /// call tries again.
     pub fn observe(&self, policies: &[Policy]) -> Result<Merged, LaneError> {
-        let tightened = self.update(|latch, agents| latch.tighten(policies, agents.iter().map(KnownAgent::subject)));
+        let tightened =
+            self.update(|latch, agents| latch.tighten(policies, agents.iter().map(KnownAgent::subject)));
         for engagement in &tightened.engaged {
             tracing::warn!(%engagement, "stop engaged");
         }
@@ -251,16 +248,10 @@ fn read(path: &Path) -> Result<Latch, LaneError> {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Latch::default()),
         Err(source) => {
-            return Err(LaneError::Read {
-                path: path.to_owned(),
-                source,
-            });
+            return Err(LaneError::Read { path: path.to_owned(), source });
         }
     };
-    let damaged = |what: String| LaneError::Damaged {
-        path: path.to_owned(),
-        what,
-    };
+    let damaged = |what: String| LaneError::Damaged { path: path.to_owned(), what };
     let file: LatchFile = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
     if file.format != FORMAT {
         return Err(damaged(format!("format {} instead of {FORMAT}", file.format)));
@@ -272,16 +263,9 @@ fn read(path: &Path) -> Result<Latch, LaneError> {
 }
 
 fn write(path: &Path, latch: &Latch) -> Result<(), LaneError> {
-    let fail = |source: io::Error| LaneError::Write {
-        path: path.to_owned(),
-        source,
-    };
+    let fail = |source: io::Error| LaneError::Write { path: path.to_owned(), source };
     let latch = serde_json::value::to_raw_value(latch).map_err(|error| fail(error.into()))?;
-    let file = LatchFile {
-        format: FORMAT,
-        checksum: checksum(latch.get()),
-        latch,
-    };
+    let file = LatchFile { format: FORMAT, checksum: checksum(latch.get()), latch };
     let json = serde_json::to_vec(&file).map_err(|error| fail(error.into()))?;
     file::replace(path, &json).map_err(fail)
 }
@@ -313,12 +297,7 @@ mod tests {
     fn runs(gate: &StopGate) -> bool {
         let tenant: TenantKey = "acme/acme".parse().unwrap();
         let labels = Labels::new();
-        gate.decide(&Subject {
-            tenant: &tenant,
-            agent: AgentId::of(&tenant, "a"),
-            labels: &labels,
-        })
-        .may_run()
+        gate.decide(&Subject { tenant: &tenant, agent: AgentId::of(&tenant, "a"), labels: &labels }).may_run()
     }
 
     #[test]
@@ -342,10 +321,7 @@ mod tests {
     fn a_damaged_file_at_any_byte_starts_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("latch.json");
-        StopLane::open(&path)
-            .unwrap()
-            .observe(&[policy(2, true, None)])
-            .unwrap();
+        StopLane::open(&path).unwrap().observe(&[policy(2, true, None)]).unwrap();
         let good = std::fs::read(&path).unwrap();
         for at in 0..good.len() {
             let mut bad = good.clone();

@@ -12,25 +12,14 @@ impl Readiness {
     #[must_use = "dropping the guard at once makes the pod ready"]
     pub fn guard(&self, name: impl Into<String>) -> ReadyGuard {
         let name = name.into();
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.clone());
-        ReadyGuard {
-            readiness: self.clone(),
-            name,
-        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
+        ReadyGuard { readiness: self.clone(), name }
     }
 
     /// What is still awaited, sorted; empty when the pod is ready.
     #[must_use]
     pub fn awaited(&self) -> Vec<String> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .cloned()
-            .collect()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 }
 
@@ -43,11 +32,7 @@ pub struct ReadyGuard {
 
 impl Drop for ReadyGuard {
     fn drop(&mut self) {
-        self.readiness
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.name);
+        self.readiness.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
     }
 }
 

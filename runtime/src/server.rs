@@ -32,11 +32,7 @@ pub struct ServerLimits {
 
 impl Default for ServerLimits {
     fn default() -> Self {
-        Self {
-            header_deadline: Duration::from_secs(10),
-            connections: 16_384,
-            drain: Duration::from_secs(10),
-        }
+        Self { header_deadline: Duration::from_secs(10), connections: 16_384, drain: Duration::from_secs(10) }
     }
 }
 
@@ -64,14 +60,7 @@ pub async fn serve(
         };
         // Frames are small and wait for nothing.
         let _ = stream.set_nodelay(true);
-        connections.spawn(connection(
-            stream,
-            peer,
-            router.clone(),
-            limits,
-            permit,
-            drain.clone(),
-        ));
+        connections.spawn(connection(stream, peer, router.clone(), limits, permit, drain.clone()));
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
@@ -149,34 +138,22 @@ mod tests {
     async fn a_request_is_answered_and_the_drain_ends_the_server() {
         let (address, drain, mut tasks) = start(ServerLimits::default()).await;
         let mut stream = TcpStream::connect(address).await.unwrap();
-        stream
-            .write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-            .await
-            .unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
-        assert!(
-            answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"),
-            "{answer}"
-        );
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hello"), "{answer}");
         drain.cancel();
         tasks.join_next().await.unwrap().unwrap().unwrap();
     }
 
     #[tokio::test]
     async fn slow_headers_are_cut_off() {
-        let limits = ServerLimits {
-            header_deadline: Duration::from_millis(100),
-            ..ServerLimits::default()
-        };
+        let limits = ServerLimits { header_deadline: Duration::from_millis(100), ..ServerLimits::default() };
         let (address, _drain, _tasks) = start(limits).await;
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
         let mut rest = Vec::new();
         let read = stream.read_to_end(&mut rest);
-        tokio::time::timeout(Duration::from_secs(5), read)
-            .await
-            .expect("the server closes")
-            .unwrap();
+        tokio::time::timeout(Duration::from_secs(5), read).await.expect("the server closes").unwrap();
     }
 }

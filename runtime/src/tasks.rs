@@ -30,11 +30,7 @@ impl Tasks {
     /// No task yet. `drain` asks the role to end.
     #[must_use]
     pub fn new(role: &'static str, drain: CancellationToken) -> Self {
-        Self {
-            role,
-            drain,
-            set: JoinSet::new(),
-        }
+        Self { role, drain, set: JoinSet::new() }
     }
 
     /// The token that asks the role to end.
@@ -49,8 +45,7 @@ impl Tasks {
         name: &'static str,
         task: impl Future<Output = Result<(), E>> + Send + 'static,
     ) {
-        self.set
-            .spawn(async move { (name, task.await.map_err(|error| chain(error.into().as_ref()))) });
+        self.set.spawn(async move { (name, task.await.map_err(|error| chain(error.into().as_ref()))) });
     }
 
     /// Runs until drained, then gives the tasks `grace` to end and aborts what is left.
@@ -74,7 +69,9 @@ impl Tasks {
             while let Some(ended) = self.set.join_next().await {
                 match ended {
                     Ok((_, Ok(()))) => {}
-                    Ok((task, Err(error))) => tracing::warn!(role, task, error, "a task ended badly in the drain"),
+                    Ok((task, Err(error))) => {
+                        tracing::warn!(role, task, error, "a task ended badly in the drain")
+                    }
                     Err(error) => tracing::warn!(role, %error, "a task panicked in the drain"),
                 }
             }
@@ -97,11 +94,7 @@ impl Tasks {
             // Which task panicked is in the panic's own log line.
             Err(_) => ("unnamed", "panicked".to_owned()),
         };
-        TaskEnded {
-            role: self.role,
-            task,
-            how,
-        }
+        TaskEnded { role: self.role, task, how }
     }
 }
 

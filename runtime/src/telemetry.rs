@@ -21,9 +21,8 @@ pub enum LogFormat {
 pub const LOG_ENV: &str = "NEXUS_LOG";
 
 /// Bounds of the histogram buckets of durations, in seconds.
-const SECONDS: [f64; 14] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
+const SECONDS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// How often samples of histograms are folded together: until then each is kept.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -62,9 +61,7 @@ pub fn init(format: LogFormat, default_filter: &str) -> Result<PrometheusHandle,
         Some(_) => EnvFilter::try_from_env(LOG_ENV).map_err(TelemetryError::Filter)?,
         None => EnvFilter::new(default_filter),
     };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second subscriber in one process is refused; the first stays, which is what an embedder wants.
     let _ = match format {
         LogFormat::Text => builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),

@@ -74,10 +74,7 @@ pub fn duration(duration: Duration) -> pbjson_types::Duration {
 #[must_use]
 pub fn from_duration(duration: &pbjson_types::Duration) -> Duration {
     let seconds = u64::try_from(duration.seconds).unwrap_or_default();
-    Duration::new(
-        seconds,
-        u32::try_from(duration.nanos).unwrap_or_default().min(999_999_999),
-    )
+    Duration::new(seconds, u32::try_from(duration.nanos).unwrap_or_default().min(999_999_999))
 }
 
 #[cfg(test)]
@@ -93,22 +90,13 @@ mod tests {
             parse(r#"{"hello":{"credit":4}}"#),
             Ok(client_frame::Frame::Hello(Hello { credit: 4 }))
         ));
-        assert!(matches!(
-            parse(r#"{"ping":{}}"#),
-            Ok(client_frame::Frame::Ping(_))
-        ));
-        let Ok(client_frame::Frame::Nack(Nack {
-            event_id,
-            retry_after: Some(after),
-            ..
-        })) = parse(r#"{"nack":{"eventId":"e","retryAfter":"1.5s"}}"#)
+        assert!(matches!(parse(r#"{"ping":{}}"#), Ok(client_frame::Frame::Ping(_))));
+        let Ok(client_frame::Frame::Nack(Nack { event_id, retry_after: Some(after), .. })) =
+            parse(r#"{"nack":{"eventId":"e","retryAfter":"1.5s"}}"#)
         else {
             panic!("a Nack");
         };
-        assert_eq!(
-            (event_id.as_str(), from_duration(&after)),
-            ("e", Duration::from_millis(1500))
-        );
+        assert_eq!((event_id.as_str(), from_duration(&after)), ("e", Duration::from_millis(1500)));
         let Ok(client_frame::Frame::Ack(Ack { event_id })) = parse(r#"{"ack":{"event_id":"e"}}"#) else {
             panic!("protobuf field names are read as well");
         };
@@ -122,11 +110,7 @@ mod tests {
             to_json(server_frame::Frame::Goodbye(goodbye)),
             r#"{"goodbye":{"reason":"GOODBYE_REASON_STOPPED","message":"drill","reconnectAfter":"5s"}}"#
         );
-        let welcome = Welcome {
-            agent: "coder".into(),
-            max_in_flight: 4,
-            ..Welcome::default()
-        };
+        let welcome = Welcome { agent: "coder".into(), max_in_flight: 4, ..Welcome::default() };
         assert_eq!(
             to_json(server_frame::Frame::Welcome(welcome)),
             r#"{"welcome":{"agent":"coder","maxInFlight":4}}"#
@@ -136,11 +120,7 @@ mod tests {
     #[test]
     fn a_wrong_frame_names_what_is_wrong() {
         let message = |text| parse(text).unwrap_err().to_string();
-        assert!(
-            message(r#"{"akc":{}}"#).contains("unknown field `akc`"),
-            "{}",
-            message(r#"{"akc":{}}"#)
-        );
+        assert!(message(r#"{"akc":{}}"#).contains("unknown field `akc`"), "{}", message(r#"{"akc":{}}"#));
         assert!(message("{}").contains("hello, ping, ack"));
         assert!(message("hello").contains("not a frame"));
         assert!(message(r#"{"ack":{"eventId":"a"},"ping":{}}"#).contains("not a frame"));

@@ -25,10 +25,7 @@ fn generate(out: &Path) {
     for file in descriptors.file {
         json.register_file_descriptor(file);
     }
-    json.out_dir(out)
-        .extern_path(".google.protobuf", "::pbjson_types")
-        .build(&[".nexus"])
-        .unwrap();
+    json.out_dir(out).extern_path(".google.protobuf", "::pbjson_types").build(&[".nexus"]).unwrap();
 }
 
 #[test]

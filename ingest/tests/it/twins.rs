@@ -6,7 +6,7 @@ use nexus_core::change::ChangeKey;
 use nexus_core::event::Provider;
 use nexus_core::kind::{Kind, Rank};
 
-use crate::support::{now, Delivery, World, fixture};
+use crate::support::{Delivery, World, fixture, now};
 
 /// Hands events to one inbox in order, by the rule that [`ChangeKey`] documents, and says which arrive.
 fn handed(events: &[&ChangeKey]) -> Vec<bool> {
@@ -128,7 +128,10 @@ fn what_clickup_sends_along_with_a_post_is_no_second_comment() {
         Delivery::new(Provider::ClickUp, body.to_string())
     };
     let [posted, updated, edited] = ["taskCommentPosted", "taskUpdated.comment", "taskCommentUpdated"];
-    assert_eq!(accepted(&[fresh(posted, "A"), fresh(updated, "A"), fresh(edited, "A")]), [true, false, false]);
+    assert_eq!(
+        accepted(&[fresh(posted, "A"), fresh(updated, "A"), fresh(edited, "A")]),
+        [true, false, false]
+    );
     assert_eq!(accepted(&[fresh(posted, "A"), fresh(edited, "B"), fresh(updated, "B")]), [true, true, false]);
 }
 

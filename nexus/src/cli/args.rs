@@ -15,7 +15,12 @@ const ADMIN: &str = "127.0.0.1:9090";
 
 /// Traffic control for a company's AI agents.
 #[derive(Debug, Parser)]
-#[command(name = "nexus", version, propagate_version = true, after_help = "Example:\n  nexus dev examples/quickstart")]
+#[command(
+    name = "nexus",
+    version,
+    propagate_version = true,
+    after_help = "Example:\n  nexus dev examples/quickstart"
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -40,12 +45,31 @@ pub enum Verb {
     /// List events, newest first
     #[command(after_help = "Example:\n  nexus events --kind NewWorkItem --limit 50")]
     Events(EventsArgs),
+    /// List agents: who is online and what waits for them
+    #[command(after_help = "Example:\n  nexus agents")]
+    Agents,
+    /// Print an event as agents get it, or its body as it came
+    #[command(
+        after_help = "Examples:\n  nexus get last\n  nexus get 0190163d-8694-739b-aea5-966c26f8ad91 --raw > body.json"
+    )]
+    Get(GetArgs),
+    /// Get an access token of an agent, to try the protocol by hand
+    #[command(after_help = "Example:\n  nexus token coder")]
+    Token(TokenArgs),
+    /// Print the JSON Schema of events
+    #[command(after_help = "Examples:\n  nexus schema\n  nexus schema NewWorkItem")]
+    Schema(SchemaArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  nexus completions bash > /etc/bash_completion.d/nexus")]
+    Completions(CompletionsArgs),
     /// Explain why an event went where it went
     #[command(after_help = "Examples:\n  nexus why last\n  nexus why 0190163d-8694-739b-aea5-966c26f8ad91")]
     Why(WhyArgs),
     /// Sign and post a sample, or a given body, as the provider would
-    #[command(after_help = "Examples:\n  nexus send github\n  nexus send slack --sample message --text '@AI_Squad help'\n  \
-                            nexus send github --event issues --body issue.json")]
+    #[command(
+        after_help = "Examples:\n  nexus send github\n  nexus send slack --sample message --text '@AI_Squad help'\n  \
+                            nexus send github --event issues --body issue.json"
+    )]
     Send(SendArgs),
     /// Stop every agent at once and hold the queue
     #[command(after_help = "Example:\n  nexus stop --reason 'agents answer each other'")]
@@ -104,6 +128,41 @@ pub struct EventsArgs {
     /// At most so many of each tenant
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub limit: u16,
+}
+
+/// Arguments of `get`.
+#[derive(Debug, Args)]
+pub struct GetArgs {
+    /// The event's id, or `last`
+    pub event: String,
+    /// The body as the provider sent it
+    #[arg(long)]
+    pub raw: bool,
+}
+
+/// Arguments of `token`.
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// The agent's name
+    pub agent: String,
+    /// The tenant; needed if several have the agent
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub tenant: Option<TenantKey>,
+}
+
+/// Arguments of `schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// The kind, such as NewWorkItem; without one the schema that all kinds share
+    #[arg(value_parser = parse_kind)]
+    pub kind: Option<Kind>,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
 }
 
 /// Arguments of `why`.

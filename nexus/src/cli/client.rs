@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use reqwest::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -38,6 +39,12 @@ impl Client {
         self.answer(self.http.get(self.url(path))).await
     }
 
+    /// `GET /api/v1/{path}`, whatever bytes it gives.
+    pub async fn get_bytes(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+        let (status, body) = self.send(self.http.get(self.url(path))).await?;
+        if status.is_success() { Ok(body) } else { Err(self.refusal(status, &body)) }
+    }
+
     /// `POST /api/v1/{path}`.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
         self.answer(self.http.post(self.url(path)).json(body)).await
@@ -48,18 +55,27 @@ impl Client {
     }
 
     async fn answer<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> anyhow::Result<T> {
+        let (status, body) = self.send(request).await?;
+        if !status.is_success() {
+            return Err(self.refusal(status, &body));
+        }
+        serde_json::from_slice(&body)
+            .with_context(|| format!("{} is no admin server of this version", self.base))
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<(StatusCode, Vec<u8>)> {
         let answer = request.send().await.with_context(|| {
             format!("no answer from {}; is `nexus dev` running, and is --admin its address?", self.base)
         })?;
         let status = answer.status();
         let body = answer.bytes().await.with_context(|| format!("the answer of {} broke off", self.base))?;
-        if status.is_success() {
-            return serde_json::from_slice(&body)
-                .with_context(|| format!("{} is no admin server of this version", self.base));
-        }
-        match serde_json::from_slice::<ApiError>(&body) {
-            Ok(error) => anyhow::bail!("{}", error.message),
-            Err(_) => anyhow::bail!("{} answered {status}", self.base),
+        Ok((status, body.to_vec()))
+    }
+
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> anyhow::Error {
+        match serde_json::from_slice::<ApiError>(body) {
+            Ok(error) => anyhow::anyhow!("{}", error.message),
+            Err(_) => anyhow::anyhow!("{} answered {status}", self.base),
         }
     }
 }

@@ -61,7 +61,9 @@ pub fn span(from: Timestamp, to: Timestamp) -> String {
         format!("{}.{} ms", micros / 1000, (micros % 1000).abs() / 100)
     } else {
         let round = SpanRound::new().largest(Unit::Hour).smallest(Unit::Second);
-        to.since(from).and_then(|span| span.round(round)).map_or_else(|_| "?".to_owned(), |span| format!("{span:#}"))
+        to.since(from)
+            .and_then(|span| span.round(round))
+            .map_or_else(|_| "?".to_owned(), |span| format!("{span:#}"))
     }
 }
 

@@ -43,7 +43,8 @@ pub async fn run(client: &Client, args: SendArgs, output: Output) -> anyhow::Res
     for (name, value) in sign::headers(provider, &secret, &parcel.body, &parcel.event, now) {
         request = request.header(name, value);
     }
-    let answer = request.body(parcel.body).send().await.with_context(|| format!("cannot post to {}", source.url))?;
+    let answer =
+        request.body(parcel.body).send().await.with_context(|| format!("cannot post to {}", source.url))?;
     let code = answer.status();
     let took = nexus_runtime::clock::system().now().duration_since(now);
     let text = answer.text().await.context("the answer broke off")?;
@@ -61,7 +62,8 @@ pub async fn run(client: &Client, args: SendArgs, output: Output) -> anyhow::Res
 }
 
 fn find_source<'s>(status: &'s Status, args: &SendArgs) -> anyhow::Result<(&'s TenantKey, &'s SourceStatus)> {
-    let all = || status.tenants.iter().flat_map(|tenant| tenant.sources.iter().map(move |source| (tenant, source)));
+    let all =
+        || status.tenants.iter().flat_map(|tenant| tenant.sources.iter().map(move |source| (tenant, source)));
     let found: Vec<_> = all()
         .filter(|(tenant, source)| {
             source.name == args.source && args.tenant.as_ref().is_none_or(|key| tenant.tenant == *key)
@@ -70,7 +72,8 @@ fn find_source<'s>(status: &'s Status, args: &SendArgs) -> anyhow::Result<(&'s T
     match found.as_slice() {
         [(tenant, source)] => Ok((&tenant.tenant, source)),
         [] => {
-            let names: Vec<_> = all().map(|(tenant, source)| format!("{} of {}", source.name, tenant.tenant)).collect();
+            let names: Vec<_> =
+                all().map(|(tenant, source)| format!("{} of {}", source.name, tenant.tenant)).collect();
             anyhow::bail!("no source `{}`; there are: {}", args.source, names.join(", "))
         }
         _ => anyhow::bail!("several tenants have a source `{}`; choose with --tenant", args.source),
@@ -78,8 +81,9 @@ fn find_source<'s>(status: &'s Status, args: &SendArgs) -> anyhow::Result<(&'s T
 }
 
 fn provider(source: &SourceStatus) -> anyhow::Result<Provider> {
-    serde_json::from_value(source.provider.as_str().into())
-        .with_context(|| format!("the server has a provider `{}` that this version does not know", source.provider))
+    serde_json::from_value(source.provider.as_str().into()).with_context(|| {
+        format!("the server has a provider `{}` that this version does not know", source.provider)
+    })
 }
 
 /// The signing secret comes from the folder, as the API never shows one.

@@ -57,7 +57,8 @@ mod tests {
         );
         let signature = &github.iter().find(|(name, _)| *name == "x-hub-signature-256").unwrap().1;
         assert_eq!(signature, "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17");
-        let body = br#"{"webhook_id":"7689a169-a000-4985-8676-6902b96d6627","event":"taskCreated","task_id":"c0j"}"#;
+        let body =
+            br#"{"webhook_id":"7689a169-a000-4985-8676-6902b96d6627","event":"taskCreated","task_id":"c0j"}"#;
         let clickup = headers(Provider::ClickUp, &Secret::new("secret"), body, "", Timestamp::UNIX_EPOCH);
         assert_eq!(clickup[1].1, "4830bf524f6e29a3e8da953936c6f21c1fea2b9669b825d3e1be293ef3416c8c");
     }

@@ -18,9 +18,12 @@ fn show(status: &Status) -> String {
         let _ = writeln!(text, "{line}");
     }
     for tenant in &status.tenants {
-        let _ = writeln!(text, "\nTENANT {}   {} events, {} to be routed, {} bytes waiting",
-            tenant.tenant, tenant.events, tenant.unrouted, tenant.pending_bytes);
-        let _ = writeln!(text, "{}", agents(tenant));
+        let _ = writeln!(
+            text,
+            "\nTENANT {}   {} events, {} to be routed, {} bytes waiting",
+            tenant.tenant, tenant.events, tenant.unrouted, tenant.pending_bytes
+        );
+        let _ = writeln!(text, "{}", agent_table([tenant]));
         let mut sources = table(&["source", "provider", "webhook"]);
         for source in &tenant.sources {
             sources.add_row([&source.name, &source.provider, &source.url]);
@@ -47,23 +50,37 @@ fn stop_lines(status: &Status) -> Vec<String> {
     for stop in &status.stops {
         let who = if stop.everybody { "everybody".to_owned() } else { format!("{} agents", stop.agents) };
         let why = stop.reason.as_deref().unwrap_or("no reason given");
-        lines.push(format!("STOPPED: {who} by {} ({why}); release with: {}", stop.policy, stop.release_command()));
+        lines.push(format!(
+            "STOPPED: {who} by {} ({why}); release with: {}",
+            stop.policy,
+            stop.release_command()
+        ));
     }
     lines.extend(status.alarms.iter().map(|alarm| format!("ALARM: {alarm}")));
     lines
 }
 
-fn agents(tenant: &TenantStatus) -> String {
+/// Lists the agents of all tenants.
+pub async fn agents(client: &Client, output: Output) -> anyhow::Result<()> {
+    let status: Status = client.get("status").await?;
+    output.show(&status.tenants, |tenants| agent_table(tenants))
+}
+
+fn agent_table<'t>(tenants: impl IntoIterator<Item = &'t TenantStatus>) -> String {
     let now = nexus_runtime::clock::system().now();
-    let mut agents = table(&["agent", "state", "sessions", "waiting", "held", "dead", "oldest", "id"]);
-    for agent in &tenant.agents {
+    let mut lines =
+        table(&["agent", "tenant", "state", "sessions", "waiting", "held", "dead", "oldest", "id"]);
+    for (tenant, agent) in
+        tenants.into_iter().flat_map(|one| one.agents.iter().map(|agent| (&one.tenant, agent)))
+    {
         let state = match (agent.stopped, agent.sessions) {
             (true, _) => "Stopped",
             (false, 0) => "Offline",
             (false, _) => "Online",
         };
-        agents.add_row([
+        lines.add_row([
             agent.name.clone(),
+            tenant.to_string(),
             state.to_owned(),
             agent.sessions.to_string(),
             agent.waiting.to_string(),
@@ -73,5 +90,5 @@ fn agents(tenant: &TenantStatus) -> String {
             agent.id.clone(),
         ]);
     }
-    agents.to_string()
+    lines.to_string()
 }

@@ -25,7 +25,8 @@ pub async fn run(client: &Client, event: &str, output: Output) -> anyhow::Result
     }
 }
 
-async fn resolve(client: &Client, event: &str) -> anyhow::Result<EventId> {
+/// The id that a person gave, `last` being the newest event.
+pub async fn resolve(client: &Client, event: &str) -> anyhow::Result<EventId> {
     if event != "last" {
         return event.parse().with_context(|| "give an id as `nexus events` lists them, or `last`");
     }
@@ -47,7 +48,13 @@ pub fn show(story: &EventStory) -> String {
         let name = actor.display.as_deref().unwrap_or(&actor.id);
         format!(", by {name}{}", if actor.is_bot { " (a program)" } else { "" })
     });
-    let _ = writeln!(text, "  {} of {}{}", event.data.provider_event, event.data.thread_key, actor.unwrap_or_default());
+    let _ = writeln!(
+        text,
+        "  {} of {}{}",
+        event.data.provider_event,
+        event.data.thread_key,
+        actor.unwrap_or_default()
+    );
     match &story.decision {
         None => {
             let _ = writeln!(text, "\nNot routed yet.");
@@ -85,7 +92,9 @@ fn show_decision(text: &mut String, story: &EventStory, decision: &Decision) {
 fn rule(rule: &Rule) -> String {
     match rule {
         Rule::Mention { mention } => format!("the text names @{mention}"),
-        Rule::Alias { alias, mention } if alias.eq_ignore_ascii_case(mention) => format!("the text names alias @{alias}"),
+        Rule::Alias { alias, mention } if alias.eq_ignore_ascii_case(mention) => {
+            format!("the text names alias @{alias}")
+        }
         Rule::Alias { alias, mention } => format!("the text names @{mention}, which means alias @{alias}"),
         Rule::Subscription { index } => format!("subscriptions[{index}] matches"),
     }

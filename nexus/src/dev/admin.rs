@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -68,6 +69,7 @@ pub fn router(roles: Arc<Roles>) -> Router {
         .route("/api/v1/status", get(status))
         .route("/api/v1/events", get(events))
         .route("/api/v1/events/{id}", get(event))
+        .route("/api/v1/events/{id}/raw", get(raw))
         .route("/api/v1/policies/{name}/stop", post(stop))
         .route("/api/v1/policies/{name}/release", post(release))
         .with_state(roles)
@@ -102,8 +104,24 @@ async fn event(
     let Path(id) = id?;
     match story::event(&roles.bus, id).await.map_err(Failure::internal)? {
         Some(story) => Ok(Json(story)),
-        None => Err(Failure(StatusCode::NOT_FOUND, format!("there is no event {id}; `nexus events` lists them"))),
+        None => Err(unknown_event(id)),
     }
+}
+
+/// The body as the provider sent it.
+async fn raw(
+    State(roles): State<Arc<Roles>>,
+    id: Result<Path<EventId>, PathRejection>,
+) -> Result<Response, Failure> {
+    let Path(id) = id?;
+    match story::raw(&roles.bus, id).await.map_err(Failure::internal)? {
+        Some(body) => Ok(([(CONTENT_TYPE, "application/octet-stream")], body).into_response()),
+        None => Err(unknown_event(id)),
+    }
+}
+
+fn unknown_event(id: EventId) -> Failure {
+    Failure(StatusCode::NOT_FOUND, format!("there is no event {id}; `nexus events` lists them"))
 }
 
 async fn stop(

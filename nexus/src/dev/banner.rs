@@ -27,7 +27,8 @@ pub fn show(roles: &Roles, data: &DataDir) -> anyhow::Result<()> {
         }
         for name in compiled.gateway.agents.keys() {
             let made = credentials::folder(&data.agents(), tenant.namespace(), name);
-            let made = made.strip_prefix(std::env::current_dir().unwrap_or_default()).unwrap_or(&made).to_owned();
+            let made =
+                made.strip_prefix(std::env::current_dir().unwrap_or_default()).unwrap_or(&made).to_owned();
             let from = if made.exists() {
                 first_agent.get_or_insert_with(|| made.clone());
                 made.display().to_string()
@@ -53,7 +54,11 @@ pub fn show(roles: &Roles, data: &DataDir) -> anyhow::Result<()> {
             9090 => String::new(),
             _ => format!(" --admin {}", addresses.admin),
         };
-        let _ = writeln!(text, "  {gateway}NEXUS_CREDENTIALS={} python examples/quickstart/agent.py", agent.display());
+        let _ = writeln!(
+            text,
+            "  {gateway}NEXUS_CREDENTIALS={} python examples/quickstart/agent.py",
+            agent.display()
+        );
         let _ = writeln!(text, "  nexus send {source}{admin}");
     }
     print(&text)

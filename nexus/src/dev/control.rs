@@ -136,9 +136,12 @@ impl Control {
                 break current;
             }
         };
-        let merged = self.lane.observe(&current).map_err(|error| SwitchError::ReleaseNotKept(error.into()))?;
+        let merged =
+            self.lane.observe(&current).map_err(|error| SwitchError::ReleaseNotKept(error.into()))?;
         if merged.released.iter().all(|name| name.to_string() != engagement) {
-            let why = format!("`{engagement}` is not released, as the policy was changed meanwhile; see `nexus status`");
+            let why = format!(
+                "`{engagement}` is not released, as the policy was changed meanwhile; see `nexus status`"
+            );
             return Err(SwitchError::Refused(why));
         }
         Ok(())
@@ -151,7 +154,9 @@ impl Control {
         let refused = |why| Err(SwitchError::Refused(why));
         match held.iter().find(|(name, _)| name.to_string() == engagement) {
             Some((name, owner)) if *owner == policy => Ok(name.clone()),
-            Some((_, owner)) => refused(format!("`{engagement}` is of policy {owner}: give --policy {owner}")),
+            Some((_, owner)) => {
+                refused(format!("`{engagement}` is of policy {owner}: give --policy {owner}"))
+            }
             None if held.is_empty() => refused("no stop is engaged".to_owned()),
             None => {
                 let names: Vec<_> = held.iter().map(|(name, _)| name.to_string()).collect();
@@ -166,7 +171,10 @@ impl Control {
         let observed = self.lane.observe(&current).err().map(anyhow::Error::from);
         let kept = self.keep(&order).err().map(anyhow::Error::from);
         for error in observed.into_iter().chain(kept) {
-            tracing::error!(error = format!("{error:#}"), "cannot keep the state of the stop switch; trying again");
+            tracing::error!(
+                error = format!("{error:#}"),
+                "cannot keep the state of the stop switch; trying again"
+            );
         }
     }
 
@@ -225,7 +233,8 @@ impl Control {
                 if group.secrets.contains_key(&secret) {
                     continue;
                 }
-                match credentials::ensure(&self.agents, tenant.namespace(), name, AgentId::of(&tenant, name)) {
+                match credentials::ensure(&self.agents, tenant.namespace(), name, AgentId::of(&tenant, name))
+                {
                     Ok(made) => {
                         let data = BTreeMap::from([(nexus_compile::CLIENT_SECRET.to_owned(), made)]);
                         group.secrets.insert(secret, data);
@@ -256,9 +265,13 @@ impl Control {
         });
         // The stop lane knows an agent before the gateway does, so that a stop by label never misses one.
         if let Err(error) = self.lane.know(known.collect()) {
-            tracing::error!(error = format!("{:#}", anyhow::Error::from(error)), "cannot keep the stop latch");
+            tracing::error!(
+                error = format!("{:#}", anyhow::Error::from(error)),
+                "cannot keep the stop latch"
+            );
         }
-        let snapshots = view.tenants.iter().map(|(key, compiled)| (key.clone(), Arc::new(compiled.gateway.clone())));
+        let snapshots =
+            view.tenants.iter().map(|(key, compiled)| (key.clone(), Arc::new(compiled.gateway.clone())));
         let snapshots = snapshots.collect();
         self.gateway.send_modify(|config| *config = Arc::new(config.next(snapshots)));
     }
@@ -269,7 +282,10 @@ pub fn complaints(object: &nexus_compile::ObjectConditions) -> Vec<String> {
     let bad = object.conditions.iter().filter(|condition| condition.status == Status::False);
     bad.map(|condition| {
         let (kind, reason) = (condition.kind.name(), condition.reason.name());
-        format!("{} {}/{}: {kind} is False ({reason}): {}", object.kind, object.namespace, object.name, condition.message)
+        format!(
+            "{} {}/{}: {kind} is False ({reason}): {}",
+            object.kind, object.namespace, object.name, condition.message
+        )
     })
     .collect()
 }
@@ -277,7 +293,8 @@ pub fn complaints(object: &nexus_compile::ObjectConditions) -> Vec<String> {
 /// Logs what became wrong, and that all is well again.
 fn report(before: &View, after: &View) {
     let all = |view: &View| -> Vec<String> {
-        let conditions = view.tenants.values().flat_map(|compiled| compiled.conditions.iter().flat_map(complaints));
+        let conditions =
+            view.tenants.values().flat_map(|compiled| compiled.conditions.iter().flat_map(complaints));
         view.problems.iter().cloned().chain(conditions).collect()
     };
     let (old, new) = (all(before), all(after));

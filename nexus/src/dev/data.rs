@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+/// Where credentials of agents lie.
+pub const AGENTS: &str = "agents";
+
 /// A data folder that this process uses alone.
 #[derive(Debug)]
 pub struct DataDir {
@@ -22,7 +25,8 @@ impl DataDir {
         made.with_context(|| format!("cannot make the data folder {}", path.display()))?;
         let path = path.canonicalize().with_context(|| format!("cannot use {}", path.display()))?;
         let lock_path = path.join("lock");
-        let lock = File::create(&lock_path).with_context(|| format!("cannot make {}", lock_path.display()))?;
+        let lock =
+            File::create(&lock_path).with_context(|| format!("cannot make {}", lock_path.display()))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path, _lock: lock }),
             Err(TryLockError::WouldBlock) => anyhow::bail!(
@@ -62,7 +66,7 @@ impl DataDir {
 
     /// Credentials of agents.
     pub fn agents(&self) -> PathBuf {
-        self.path.join("agents")
+        self.path.join(AGENTS)
     }
 }
 

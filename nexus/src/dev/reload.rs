@@ -55,7 +55,8 @@ pub async fn run(control: Arc<Control>, folder: &Path, data: &Path, drain: Drain
 /// Whether an event may mean a change. Our own reading of the folder opens files, and the data folder may lie
 /// inside: hints of either would make us read again without end.
 fn matters(event: &Event, data: &Path) -> bool {
-    let reading = matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write));
+    let reading =
+        matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write));
     let ours = !event.paths.is_empty() && event.paths.iter().all(|path| path.starts_with(data));
     !reading && !ours
 }
@@ -68,7 +69,8 @@ mod tests {
 
     #[test]
     fn reading_and_our_own_writes_are_no_hints() {
-        let matters = |kind, path: &str| matters(&Event::new(kind).add_path(path.into()), Path::new("/d/.nexus"));
+        let matters =
+            |kind, path: &str| matters(&Event::new(kind).add_path(path.into()), Path::new("/d/.nexus"));
         assert!(!matters(EventKind::Access(AccessKind::Open(AccessMode::Any)), "/d/a.yaml"));
         assert!(!matters(EventKind::Modify(ModifyKind::Any), "/d/.nexus/bus/1"));
         assert!(matters(EventKind::Access(AccessKind::Close(AccessMode::Write)), "/d/a.yaml"));

@@ -13,7 +13,7 @@ use nexus_core::id::AgentId;
 use nexus_core::secret::Secret;
 use nexus_core::snapshot::Storage;
 use nexus_gateway::token::TokenKeys;
-use nexus_gateway::{Gateway, GatewayDeps, GatewaySettings, Presence};
+use nexus_gateway::{Gateway, GatewayDeps, GatewaySettings, Leases, Presence};
 use nexus_ingest::{Ingest, IngestSettings};
 use nexus_runtime::admin::{Admin, guard_browsers};
 use nexus_runtime::lane::StopLane;
@@ -61,6 +61,7 @@ pub struct Roles {
     readiness: Readiness,
     metrics: PrometheusHandle,
     keys: TokenKeys,
+    leases: Leases,
     presence: ArcSwapOption<Presence>,
     addresses: OnceLock<Addresses>,
     drain: Drain,
@@ -99,6 +100,7 @@ impl Roles {
             readiness,
             metrics,
             keys: token_keys(data)?,
+            leases: Leases::default(),
             presence: ArcSwapOption::empty(),
             addresses: OnceLock::new(),
             drain,
@@ -150,8 +152,12 @@ impl Roles {
         });
         tasks.start("ingest", ingest);
         tasks.start("admin", serve(admin, self.admin_router(), ServerLimits::default(), self.drain.clone()));
-        let (control, settings, drain) = (Arc::clone(&self.control), self.settings.clone(), self.drain.clone());
-        tasks.start("folder", async move { reload::run(control, &settings.folder, &settings.data, drain).await });
+        let (control, settings, drain) =
+            (Arc::clone(&self.control), self.settings.clone(), self.drain.clone());
+        tasks.start(
+            "folder",
+            async move { reload::run(control, &settings.folder, &settings.data, drain).await },
+        );
         tasks.start("metrics", telemetry::upkeep(self.metrics.clone(), self.drain.clone()));
         tasks.start("sweep", Arc::clone(self).sweep());
         tasks.start("bus", Arc::clone(self).watch_bus());
@@ -166,7 +172,9 @@ impl Roles {
             keys: self.keys.clone(),
             clock: self.clock.clone(),
         };
-        let bound = Gateway::bind(deps, GatewaySettings::at(address)).await.with_context(|| port_taken("--gateway", address))?;
+        // What a gateway that was cut down could not return, the next one does.
+        let settings = GatewaySettings { leases: self.leases.clone(), ..GatewaySettings::at(address) };
+        let bound = Gateway::bind(deps, settings).await.with_context(|| port_taken("--gateway", address))?;
         self.presence.store(Some(Arc::new(bound.presence())));
         Ok(bound)
     }
@@ -187,7 +195,9 @@ impl Roles {
         let (bus, config, clock) = (self.bus.clone(), self.control.ingest(), self.clock.clone());
         let ingest = Ingest::new(bus, config, clock, IngestSettings::default());
         let router = nexus_ingest::router(ingest);
-        serve(listener, router, ServerLimits::default(), self.drain.clone()).await.context("the ingest server failed")
+        serve(listener, router, ServerLimits::default(), self.drain.clone())
+            .await
+            .context("the ingest server failed")
     }
 
     fn admin_router(self: &Arc<Self>) -> Router {
@@ -217,7 +227,10 @@ impl Roles {
                 _ = tick.tick() => {}
             }
             if let Err(error) = self.sweep_all().await {
-                tracing::warn!(error = format!("{:#}", anyhow::Error::from(error)), "cannot forget handled events");
+                tracing::warn!(
+                    error = format!("{:#}", anyhow::Error::from(error)),
+                    "cannot forget handled events"
+                );
             }
         }
     }
@@ -226,7 +239,8 @@ impl Roles {
     async fn sweep_all(&self) -> Result<(), BusError> {
         for tenant in self.bus.tenants().await? {
             let view = self.control.view();
-            let storage = view.tenants.get(&tenant).map_or_else(Storage::default, |compiled| compiled.ingest.storage);
+            let storage =
+                view.tenants.get(&tenant).map_or_else(Storage::default, |compiled| compiled.ingest.storage);
             loop {
                 let swept = self.bus.sweep(&tenant, storage.retention).await?;
                 tracing::debug!(%tenant, events = swept.events, keys = swept.keys, "forgotten");
@@ -276,7 +290,8 @@ fn token_keys(data: &DataDir) -> anyhow::Result<TokenKeys> {
             .with_context(|| format!("{} holds no usable key; remove it to make a new one", path.display())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let keys = TokenKeys::generate();
-            file::replace(&path, keys.to_pem()?.expose()).with_context(|| format!("cannot write {}", path.display()))?;
+            file::replace(&path, keys.to_pem()?.expose())
+                .with_context(|| format!("cannot write {}", path.display()))?;
             Ok(keys)
         }
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),

@@ -1,5 +1,6 @@
 //! What the admin API tells, gathered from the bus, the gateway and the control plane.
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use nexus_compile::Compiled;
 use nexus_core::id::{EventId, TenantKey};
@@ -134,6 +135,16 @@ pub async fn event(bus: &Bus, id: EventId) -> Result<Option<EventStory>, StoryEr
             decision: decision.map_err(StoryError::Read)?,
             copies: copies.collect(),
         }));
+    }
+    Ok(None)
+}
+
+/// An event's body as the provider sent it, whichever tenant has it.
+pub async fn raw(bus: &Bus, id: EventId) -> Result<Option<Bytes>, BusError> {
+    for tenant in bus.tenants().await? {
+        if let Some(record) = bus.event(&tenant, id).await? {
+            return Ok(Some(record.raw.body));
+        }
     }
     Ok(None)
 }

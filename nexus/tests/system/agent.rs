@@ -48,7 +48,8 @@ impl Agents {
             tasks.spawn(async move {
                 loop {
                     let secret = |name| std::fs::read_to_string(credentials.join(name)).unwrap_or_default();
-                    if let Ok(token) = token(&http, &gateway, &secret("client-id"), &secret("client-secret")).await
+                    if let Ok(token) =
+                        token(&http, &gateway, &secret("client-id"), &secret("client-secret")).await
                         && let Ok(socket) = connect(&gateway, &token).await
                     {
                         session(socket, credit, &memory).await;
@@ -100,7 +101,8 @@ async fn session(mut socket: Socket, credit: u32, memory: &Mutex<Memory>) {
 /// An access token; the answer's body if there is none.
 pub async fn token(http: &reqwest::Client, gateway: &str, id: &str, secret: &str) -> Result<String, String> {
     let form = [("grant_type", "client_credentials"), ("client_id", id), ("client_secret", secret)];
-    let answer = http.post(format!("{gateway}/oauth/token")).form(&form).send().await.map_err(|e| e.to_string())?;
+    let answer =
+        http.post(format!("{gateway}/oauth/token")).form(&form).send().await.map_err(|e| e.to_string())?;
     let answer = answer.text().await.map_err(|e| e.to_string())?;
     let json: Value = serde_json::from_str(&answer).map_err(|_| answer.clone())?;
     json["access_token"].as_str().map(str::to_owned).ok_or(answer)

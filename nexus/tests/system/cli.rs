@@ -7,10 +7,8 @@ async fn the_verbs_speak_to_people_and_to_machines() {
     let site = Site::new(&["coder"]);
     let nexus = site.start().await;
     let id = site.post_issue(7).await.unwrap();
-    until("it is routed", || async {
-        (site.cli_json(&["events"]).await[0]["routed"] == true).then_some(())
-    })
-    .await;
+    until("it is routed", || async { (site.cli_json(&["events"]).await[0]["routed"] == true).then_some(()) })
+        .await;
 
     let table = String::from_utf8(site.cli(&["events"]).await.stdout).unwrap();
     assert!(table.contains("NewWorkItem") && table.contains("issue 7") && table.contains(&id), "{table}");
@@ -18,12 +16,27 @@ async fn the_verbs_speak_to_people_and_to_machines() {
     let status = String::from_utf8(site.cli(&["status"]).await.stdout).unwrap();
     assert!(status.contains("RUNNING") && status.contains("coder") && status.contains("Offline"), "{status}");
 
+    let body = site.cli(&["get", &id, "--raw"]).await.stdout;
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&body).unwrap()["issue"]["number"], 7);
+    assert_eq!(site.cli_json(&["get", "last"]).await["data"]["title"], "issue 7");
+    let token = String::from_utf8(site.cli(&["token", "coder"]).await.stdout).unwrap();
+    assert!(crate::agent::connect(&site.gateway_url(), token.trim()).await.is_ok());
+    assert_eq!(
+        site.cli_json(&["schema", "NewWorkItem"]).await["properties"]["type"]["const"],
+        "dev.nexus.NewWorkItem.v1"
+    );
+    assert!(String::from_utf8(site.cli(&["agents"]).await.stdout).unwrap().contains("acme/acme"));
+    assert!(site.cli(&["completions", "bash"]).await.stdout.starts_with(b"_nexus"));
+
     let error = |output: std::process::Output| {
         assert!(!output.status.success());
         String::from_utf8(output.stderr).unwrap()
     };
     assert!(error(site.cli(&["send", "gitlab"]).await).contains("github of acme/acme"));
-    assert!(error(site.cli(&["send", "github", "--sample", "isue"]).await).contains("issue, comment, pull-request"));
+    assert!(
+        error(site.cli(&["send", "github", "--sample", "isue"]).await)
+            .contains("issue, comment, pull-request")
+    );
     assert!(error(site.cli(&["events", "--kind", "NewWork"]).await).contains("NewWorkItem"));
     assert!(error(site.cli(&["why", "0190163d-8694-739b-aea5-966c26f8ad91"]).await).contains("no event"));
     assert!(error(site.cli(&["stats"]).await).contains("status"));

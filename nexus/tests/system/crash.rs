@@ -24,11 +24,17 @@ async fn ten_kills_under_load_lose_nothing() {
     for crash in 1..=CRASHES {
         // Each crash comes while events flow: not before so many more were delivered.
         let goal = agents.read(|memory| memory.delivered.len()) + 100;
-        until("events flow", || async { agents.read(|memory| (memory.delivered.len() >= goal).then_some(())) }).await;
+        until("events flow", || async {
+            agents.read(|memory| (memory.delivered.len() >= goal).then_some(()))
+        })
+        .await;
         nexus.kill().await;
         nexus = site.start().await;
         let sessions = crash + 1;
-        until("the agent is back", || async { agents.read(|memory| (memory.sessions >= sessions).then_some(())) }).await;
+        until("the agent is back", || async {
+            agents.read(|memory| (memory.sessions >= sessions).then_some(()))
+        })
+        .await;
     }
 
     let accepted = load.end().await;
@@ -40,7 +46,10 @@ async fn ten_kills_under_load_lose_nothing() {
         let repeats: u32 = memory.delivered.values().map(|times| times - 1).sum();
         (memory.delivered.len(), repeats)
     });
-    println!("{CRASHES} kills: {} accepted, {delivered} received, 0 lost, {repeats} came twice", accepted.len());
+    println!(
+        "{CRASHES} kills: {} accepted, {delivered} received, 0 lost, {repeats} came twice",
+        accepted.len()
+    );
     assert!(repeats <= CRASHES * CREDIT, "{repeats} repeats are more than {CREDIT} a crash");
     assert!(accepted.len() >= 1000);
 }

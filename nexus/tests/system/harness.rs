@@ -35,7 +35,10 @@ impl Site {
     pub fn new(agents: &[&str]) -> Self {
         let site = Self::empty();
         site.write("tenant.yaml", &tenant_yaml());
-        site.write("policy.yaml", "apiVersion: nexus.dev/v1alpha1\nkind: NexusPolicy\nmetadata: {name: stop-all}\nspec: {}\n");
+        site.write(
+            "policy.yaml",
+            "apiVersion: nexus.dev/v1alpha1\nkind: NexusPolicy\nmetadata: {name: stop-all}\nspec: {}\n",
+        );
         for agent in agents {
             site.write(&format!("{agent}.yaml"), &agent_yaml(agent));
         }

@@ -35,7 +35,10 @@ async fn each_provider_reaches_the_python_agent() {
         assert_eq!(coder["target"], "coder");
         let copy = copy_of(&story, coder["inbox"].as_str().unwrap());
         assert_eq!(copy["state"], "done", "{story:#}");
-        println!("{source}: received {}, delivered {}, acknowledged {}", story["event"]["receivedtime"], copy["delivered"], copy["acked"]);
+        println!(
+            "{source}: received {}, delivered {}, acknowledged {}",
+            story["event"]["receivedtime"], copy["delivered"], copy["acked"]
+        );
         let why = site.cli(&["why", "last"]).await;
         let why = String::from_utf8(why.stdout).unwrap();
         assert!(why.contains("ROUTED TO") && why.contains("coder") && why.lines().count() <= 24, "{why}");

@@ -16,21 +16,31 @@ async fn an_edit_is_in_force_and_a_broken_file_keeps_the_last_good_state() {
     .await;
     let agents = Agents::start(&site, "tester", 1, 4);
     let event = site.post_issue(1).await.unwrap();
-    until("it gets work", || async { agents.read(|memory| memory.delivered.contains_key(&event).then_some(())) }).await;
+    until("it gets work", || async {
+        agents.read(|memory| memory.delivered.contains_key(&event).then_some(()))
+    })
+    .await;
 
     site.write("tester.yaml", &agent_yaml("tester").replace("subscriptions", "subscription"));
     let problem = until("the problem is told", || async {
         site.status().await["problems"][0].as_str().map(str::to_owned)
     })
     .await;
-    assert!(problem.contains("tester.yaml:") && problem.contains("did you mean `subscriptions`"), "{problem}");
+    assert!(
+        problem.contains("tester.yaml:") && problem.contains("did you mean `subscriptions`"),
+        "{problem}"
+    );
     let event = site.post_issue(2).await.unwrap();
-    until("it still gets work", || async { agents.read(|memory| memory.delivered.contains_key(&event).then_some(())) })
-        .await;
+    until("it still gets work", || async {
+        agents.read(|memory| memory.delivered.contains_key(&event).then_some(()))
+    })
+    .await;
 
     site.remove("tester.yaml");
     until("the agent is sent off", || async {
-        agents.read(|memory| memory.goodbyes.contains(&"GOODBYE_REASON_PROFILE_REMOVED".to_owned()).then_some(()))
+        agents.read(|memory| {
+            memory.goodbyes.contains(&"GOODBYE_REASON_PROFILE_REMOVED".to_owned()).then_some(())
+        })
     })
     .await;
     assert!(nexus.terminate().await.success());
@@ -46,8 +56,10 @@ async fn a_drain_says_goodbye_and_a_restart_goes_on() {
     agents.read(|memory| assert_eq!(memory.goodbyes, ["GOODBYE_REASON_DRAINING"; 3]));
     let _nexus = site.start().await;
     let event = site.post_issue(1).await.unwrap();
-    until("work flows again", || async { agents.read(|memory| memory.delivered.contains_key(&event).then_some(())) })
-        .await;
+    until("work flows again", || async {
+        agents.read(|memory| memory.delivered.contains_key(&event).then_some(()))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,14 +15,16 @@ async fn a_stop_severs_everybody_and_holds_against_everything_but_a_named_releas
     let site = Site::new(&["coder"]);
     let nexus = site.start().await;
     let agents = Agents::start(&site, "coder", SESSIONS, 4);
-    until("all are connected", || async { (online(&site.status().await) == SESSIONS as u64).then_some(()) }).await;
+    until("all are connected", || async { (online(&site.status().await) == SESSIONS as u64).then_some(()) })
+        .await;
     let early = fresh_token(&site).await.unwrap();
     for number in 1..=50 {
         site.post_issue(number).await.unwrap();
     }
 
     let asked = Instant::now();
-    let answer = site.http.post(policy_url(&site, "stop")).json(&serde_json::json!({"reason": "drill"})).send();
+    let answer =
+        site.http.post(policy_url(&site, "stop")).json(&serde_json::json!({"reason": "drill"})).send();
     let answer: Value = answer.await.unwrap().json().await.unwrap();
     let answered = Instant::now();
     let engagement = answer["stops"][0]["engagement"].as_str().unwrap().to_owned();
@@ -49,7 +51,8 @@ async fn a_stop_severs_everybody_and_holds_against_everything_but_a_named_releas
     site.write("tester.yaml", &agent_yaml("tester"));
     until("the folder is read", || async { (agents_of(&site.status().await) == 2).then_some(()) }).await;
     site.remove("tester.yaml");
-    until("the folder is read again", || async { (agents_of(&site.status().await) == 1).then_some(()) }).await;
+    until("the folder is read again", || async { (agents_of(&site.status().await) == 1).then_some(()) })
+        .await;
     refuses_all(&site, &early).await;
     nexus.kill().await;
     let _nexus = site.start().await;
@@ -61,13 +64,19 @@ async fn a_stop_severs_everybody_and_holds_against_everything_but_a_named_releas
     assert!(String::from_utf8_lossy(&refused.stderr).contains(&engagement));
     assert!(!site.cli(&["release", "ffffffff-1"]).await.status.success());
     refuses_all(&site, &early).await;
-    assert_eq!(agents.read(|memory| memory.delivered.len()), delivered, "nothing was delivered while stopped");
+    assert_eq!(
+        agents.read(|memory| memory.delivered.len()),
+        delivered,
+        "nothing was delivered while stopped"
+    );
 
     // With it the queue flows.
     let released = site.cli(&["release", &engagement]).await;
     assert!(released.status.success(), "{}", String::from_utf8_lossy(&released.stderr));
     until("the queue flows", || async {
-        agents.read(|memory| (memory.delivered.contains_key(&late) && memory.delivered.len() == 51).then_some(()))
+        agents.read(|memory| {
+            (memory.delivered.contains_key(&late) && memory.delivered.len() == 51).then_some(())
+        })
     })
     .await;
 }
@@ -79,7 +88,9 @@ async fn an_edit_of_the_file_stops_and_releases() {
     let agents = Agents::start(&site, "coder", 1, 4);
     until("the agent is connected", || async { (online(&site.status().await) == 1).then_some(()) }).await;
     let policy = |spec: &str| {
-        format!("apiVersion: nexus.dev/v1alpha1\nkind: NexusPolicy\nmetadata: {{name: stop-all}}\nspec: {spec}\n")
+        format!(
+            "apiVersion: nexus.dev/v1alpha1\nkind: NexusPolicy\nmetadata: {{name: stop-all}}\nspec: {spec}\n"
+        )
     };
     site.write("policy.yaml", &policy("{stop: true, reason: edited}"));
     let status = until("the stop is engaged", || async {
