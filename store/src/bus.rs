@@ -21,6 +21,9 @@ pub const PARTITIONS: u16 = 8;
 /// After this many attempts an event is parked as a dead letter.
 pub const MAX_ATTEMPTS: u32 = 5;
 
+/// [`Bus::unrouted`] gives no more bytes of events than this in a call, unless one event is larger.
+pub const MAX_UNROUTED_BYTES: usize = 8 << 20;
+
 /// The partition of a thread. It must never change: events of a thread would overtake each other.
 #[must_use]
 pub fn partition_of(thread_key: &str) -> u16 {
@@ -240,6 +243,18 @@ pub struct Depth {
     pub pending_bytes: u64,
     /// Bytes of all events that are kept.
     pub stored_bytes: u64,
+}
+
+/// What a sweep removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[must_use = "a sweep that has more to do is to be called again"]
+pub struct Swept {
+    /// Events.
+    pub events: u64,
+    /// Delivery keys and change keys that had expired.
+    pub keys: u64,
+    /// Whether it ended before it had looked at everything: call again at once, also when nothing was removed.
+    pub more: bool,
 }
 
 /// A page of a list of events, newest first.

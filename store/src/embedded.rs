@@ -46,13 +46,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::command::{Command, Nack, Prepared, Pull, Reply, RouteAs};
 use self::records::{Head, encode_raw};
-use self::shared::{Handed, Shared, TenantFile};
+use self::shared::{Handed, Shared, Taken, TenantFile};
 use self::state::State;
 use self::store::{Store, cannot};
 use self::writer::{Engine, Writer};
 use crate::bus::{
     Append, Appended, BusError, DeadLetter, Depth, Epoch, Held, InboxDepth, Page, Record, Route, Seq,
-    Summary, Unrouted, partition_of,
+    Summary, Swept, Unrouted, partition_of,
 };
 
 /// Commands that may wait for the writer; beyond that callers wait to hand theirs in.
@@ -94,22 +94,16 @@ impl EmbeddedLog {
             .name("nexus-bus".to_owned())
             .spawn(move || writer.run(&runtime))
             .map_err(cannot("start the writer"))?;
-        Ok(Self {
-            clock,
-            shared,
-            commands: Some(commands),
-            writer: Mutex::new(Some(writer)),
-        })
+        Ok(Self { clock, shared, commands: Some(commands), writer: Mutex::new(Some(writer)) })
     }
 
-    /// Asks the writer. Its end is [`BusError::Closed`] for all who wait.
+    /// Asks the writer, unless the engine is broken: nobody queues for what will be refused. The writer's end is
+    /// [`BusError::Closed`] for all who wait.
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, BusError> {
+        self.shared.check()?;
         let (reply, answer) = oneshot::channel();
         let commands = self.commands.as_ref().ok_or(BusError::Closed)?;
-        commands
-            .send(command(reply))
-            .await
-            .map_err(|_| BusError::Closed)?;
+        commands.send(command(reply)).await.map_err(|_| BusError::Closed)?;
         answer.await.map_err(|_| BusError::Closed)?
     }
 
@@ -119,9 +113,7 @@ impl EmbeddedLog {
         read: impl FnOnce(&Store) -> Result<T, BusError> + Send + 'static,
     ) -> Result<T, BusError> {
         let store = self.shared.store()?;
-        tokio::task::spawn_blocking(move || read(&store))
-            .await
-            .map_err(|_| BusError::Closed)?
+        tokio::task::spawn_blocking(move || read(&store)).await.map_err(|_| BusError::Closed)?
     }
 
     /// Reads of a tenant, if there is one.
@@ -140,17 +132,13 @@ impl EmbeddedLog {
         let prepared = if append.raw.body.len() <= COMPRESSED_AT_ONCE {
             prepare(append)?
         } else {
-            tokio::task::spawn_blocking(move || prepare(append))
-                .await
-                .map_err(|_| BusError::Closed)??
+            tokio::task::spawn_blocking(move || prepare(append)).await.map_err(|_| BusError::Closed)??
         };
-        self.ask(|reply| Command::Append(tenant.clone(), prepared, reply))
-            .await
+        self.ask(|reply| Command::Append(tenant.clone(), prepared, reply)).await
     }
 
     pub(crate) async fn acquire(&self, tenant: &TenantKey, partition: u16) -> Result<Epoch, BusError> {
-        self.ask(|reply| Command::Acquire(tenant.clone(), partition, reply))
-            .await
+        self.ask(|reply| Command::Acquire(tenant.clone(), partition, reply)).await
     }
 
     pub(crate) async fn unrouted(
@@ -160,10 +148,7 @@ impl EmbeddedLog {
         after: Seq,
         limit: usize,
     ) -> Result<Vec<Unrouted>, BusError> {
-        self.read_of(tenant, move |store, file| {
-            read::unrouted(store, file, partition, after, limit)
-        })
-        .await
+        self.read_of(tenant, move |store, file| read::unrouted(store, file, partition, after, limit)).await
     }
 
     pub(crate) async fn route(
@@ -174,8 +159,7 @@ impl EmbeddedLog {
         routes: Vec<Route>,
     ) -> Result<(), BusError> {
         let by = RouteAs { partition, epoch };
-        self.ask(|reply| Command::Route(tenant.clone(), routes, by, reply))
-            .await
+        self.ask(|reply| Command::Route(tenant.clone(), routes, by, reply)).await
     }
 
     pub(crate) async fn pull(
@@ -186,32 +170,19 @@ impl EmbeddedLog {
         max: usize,
         max_bytes: usize,
     ) -> Result<Vec<Held>, BusError> {
-        let pull = Pull {
-            inbox,
-            session,
-            max,
-            max_bytes,
-        };
-        let handed = self
-            .ask(|reply| Command::Pull(tenant.clone(), pull, reply))
-            .await?;
+        let pull = Pull { inbox, session, max, max_bytes };
+        let handed = self.ask(|reply| Command::Pull(tenant.clone(), pull, reply)).await?;
         if handed.copies().is_empty() {
             return Ok(Vec::new());
         }
         let Some(file) = self.shared.tenant(tenant) else {
             return Ok(Vec::new());
         };
-        let (handed, held) = self
-            .read(move |store| {
-                let held = read_held(store, &file, inbox, &handed)?;
-                Ok((handed, held))
-            })
-            .await?;
+        let shared = Arc::clone(&self.shared);
+        let (handed, held) =
+            self.read(move |store| read_handed(&shared, store, &file, inbox, handed)).await?;
         // From here on nothing can interrupt: what the caller gets is what the session holds.
-        handed.claim(|taken| {
-            held.iter()
-                .any(|held| held.id == taken.id && held.attempt == taken.attempt)
-        });
+        handed.claim();
         Ok(held)
     }
 
@@ -221,8 +192,7 @@ impl EmbeddedLog {
         session: SessionId,
         ids: Vec<EventId>,
     ) -> Result<usize, BusError> {
-        self.ask(|reply| Command::Ack(tenant.clone(), session, ids, reply))
-            .await
+        self.ask(|reply| Command::Ack(tenant.clone(), session, ids, reply)).await
     }
 
     pub(crate) async fn nack(
@@ -233,12 +203,7 @@ impl EmbeddedLog {
         retry_after: Duration,
         reason: String,
     ) -> Result<bool, BusError> {
-        let nack = Box::new(Nack {
-            session,
-            id,
-            retry_after,
-            reason,
-        });
+        let nack = Box::new(Nack { session, id, retry_after, reason });
         self.ask(|reply| Command::Nack(tenant.clone(), nack, reply)).await
     }
 
@@ -247,8 +212,7 @@ impl EmbeddedLog {
         tenant: &TenantKey,
         session: SessionId,
     ) -> Result<usize, BusError> {
-        self.ask(|reply| Command::EndSession(tenant.clone(), session, reply))
-            .await
+        self.ask(|reply| Command::EndSession(tenant.clone(), session, reply)).await
     }
 
     pub(crate) async fn replay(
@@ -257,8 +221,7 @@ impl EmbeddedLog {
         ids: Vec<EventId>,
         inboxes: Vec<InboxId>,
     ) -> Result<usize, BusError> {
-        self.ask(|reply| Command::Replay(tenant.clone(), ids, inboxes, reply))
-            .await
+        self.ask(|reply| Command::Replay(tenant.clone(), ids, inboxes, reply)).await
     }
 
     pub(crate) async fn dead(
@@ -267,8 +230,7 @@ impl EmbeddedLog {
         inbox: InboxId,
         limit: usize,
     ) -> Result<Vec<DeadLetter>, BusError> {
-        self.read_of(tenant, move |store, file| read::dead(store, file, inbox, limit))
-            .await
+        self.read_of(tenant, move |store, file| read::dead(store, file, inbox, limit)).await
     }
 
     pub(crate) async fn requeue(
@@ -277,27 +239,20 @@ impl EmbeddedLog {
         inbox: InboxId,
         ids: Vec<EventId>,
     ) -> Result<usize, BusError> {
-        self.ask(|reply| Command::Requeue(tenant.clone(), inbox, ids, reply))
-            .await
+        self.ask(|reply| Command::Requeue(tenant.clone(), inbox, ids, reply)).await
     }
 
     pub(crate) async fn event(&self, tenant: &TenantKey, id: EventId) -> Result<Option<Record>, BusError> {
-        let found = self
-            .read_of(tenant, move |store, file| read::find(store, file, id))
-            .await?;
+        let found = self.read_of(tenant, move |store, file| read::find(store, file, id)).await?;
         let Some((seq, inboxes)) = found else {
             return Ok(None);
         };
-        let holds = self
-            .ask(|reply| Command::Holds(tenant.clone(), seq, inboxes, reply))
-            .await?;
-        self.read_of(tenant, move |store, file| read::record(store, file, seq, &holds))
-            .await
+        let holds = self.ask(|reply| Command::Holds(tenant.clone(), seq, inboxes, reply)).await?;
+        self.read_of(tenant, move |store, file| read::record(store, file, seq, &holds)).await
     }
 
     pub(crate) async fn events(&self, tenant: &TenantKey, page: Page) -> Result<Vec<Summary>, BusError> {
-        self.read_of(tenant, move |store, file| read::events(store, file, &page))
-            .await
+        self.read_of(tenant, move |store, file| read::events(store, file, &page)).await
     }
 
     pub(crate) async fn depth(&self, tenant: &TenantKey) -> Result<Depth, BusError> {
@@ -309,43 +264,58 @@ impl EmbeddedLog {
         tenant: &TenantKey,
         inbox: InboxId,
     ) -> Result<InboxDepth, BusError> {
-        self.ask(|reply| Command::InboxDepth(tenant.clone(), inbox, reply))
-            .await
+        self.ask(|reply| Command::InboxDepth(tenant.clone(), inbox, reply)).await
     }
 
-    pub(crate) async fn sweep(&self, tenant: &TenantKey, retention: Duration) -> Result<u64, BusError> {
+    pub(crate) async fn sweep(&self, tenant: &TenantKey, retention: Duration) -> Result<Swept, BusError> {
+        self.sweep_some(tenant, retention, sweep::RECORDS_PER_CALL).await
+    }
+
+    /// Looks at no more than so many records, of events and of keys each.
+    async fn sweep_some(
+        &self,
+        tenant: &TenantKey,
+        retention: Duration,
+        records: usize,
+    ) -> Result<Swept, BusError> {
         let Some(file) = self.shared.tenant(tenant) else {
-            return Ok(0);
+            return Ok(Swept::default());
         };
         let now = self.clock.now();
-        let (looked, file) = (Arc::clone(&file), file);
-        let (mut victims, mut expired) = self
+        let looked = Arc::clone(&file);
+        let (events, keys) = self
             .read(move |store| {
-                let keys = sweep::find_keys(store, &looked, now)?;
-                Ok((sweep::find_events(store, &looked, now, retention)?, keys))
+                let keys = sweep::find_keys(store, &looked, now, records)?;
+                let events = sweep::find_events(store, &looked, now, retention, records)?;
+                Ok((events, keys))
             })
             .await?;
-        let (mut removed, found) = (0, victims.len() as u64);
+        let mut swept = Swept { more: events.more || keys.more, ..Swept::default() };
+        let found = events.found.len() as u64;
+        let (mut victims, mut expired) = (events.found, keys.found);
         while !victims.is_empty() || !expired.is_empty() {
             let victims: Vec<_> = victims.drain(..victims.len().min(sweep::PER_BATCH)).collect();
             let expired: Vec<_> = expired.drain(..expired.len().min(sweep::PER_BATCH)).collect();
             let until = expired.last().map(sweep::Expired::at);
-            removed += self
-                .ask(|reply| Command::Sweep(tenant.clone(), victims, expired, reply))
-                .await?;
+            let removed = self.ask(|reply| Command::Sweep(tenant.clone(), victims, expired, reply)).await?;
+            swept.events += removed.events;
+            swept.keys += removed.keys;
             if let Some(until) = until {
                 file.set_expired(until);
             }
         }
-        if removed < found {
+        // Only now: what a call that failed or was dropped left is found by the next one.
+        if swept.events < found {
             // Some came to wait again meanwhile: they are behind where the next lap would begin.
             file.set_sweep_from(0, 0);
+        } else {
+            file.set_sweep_from(events.next, events.lap);
         }
-        Ok(removed)
+        Ok(swept)
     }
 
     pub(crate) fn tenants(&self) -> Result<Vec<TenantKey>, BusError> {
-        self.shared.store()?;
+        self.shared.check()?;
         Ok(self.shared.tenants())
     }
 
@@ -355,6 +325,10 @@ impl EmbeddedLog {
 
     pub(crate) fn watch_inbox(&self, tenant: &TenantKey, inbox: InboxId) -> watch::Receiver<u64> {
         self.shared.watches.subscribe(tenant, Some(inbox))
+    }
+
+    pub(crate) async fn ended(&self) {
+        self.shared.died().await;
     }
 
     pub(crate) async fn close(&self) {
@@ -371,15 +345,10 @@ impl EmbeddedLog {
 impl Drop for EmbeddedLog {
     fn drop(&mut self) {
         self.commands = None;
-        let writer = self
-            .writer
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(writer) = writer
-            && writer.join().is_err()
-        {
-            tracing::error!("the writer of the log panicked");
+        let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            // A panic was told of when it happened.
+            let _ = writer.join();
         }
     }
 }
@@ -409,37 +378,56 @@ fn prepare(append: Append) -> Result<Box<Prepared>, BusError> {
     }))
 }
 
-/// Reads the events of copies that were handed out. One that cannot be read is left out; none at all is an error.
+/// Reads the events of copies that were handed out. Those that cannot be read go back; if it is all of them, that
+/// is an error.
+fn read_handed(
+    shared: &Shared,
+    store: &Store,
+    file: &TenantFile,
+    inbox: InboxId,
+    mut handed: Handed,
+) -> Result<(Handed, Vec<Held>), BusError> {
+    // Also what a panic of the reader sends back was tried.
+    handed.set_refund(false);
+    let (held, failed) = read_held(store, file, inbox, handed.copies());
+    handed.set_refund(true);
+    // Of an engine that failed or was closed meanwhile nothing is learned about the events.
+    let refund = !shared.is_open(store);
+    handed.give_back(refund, |taken| failed.iter().any(|(seq, _)| *seq == taken.seq));
+    match failed.into_iter().next() {
+        Some((_, error)) if held.is_empty() => Err(error),
+        _ => Ok((handed, held)),
+    }
+}
+
+/// Reads the events of copies that were handed out, and tells which could not be read.
 fn read_held(
     store: &Store,
     file: &TenantFile,
     inbox: InboxId,
-    handed: &Handed,
-) -> Result<Vec<Held>, BusError> {
-    let mut all = Vec::with_capacity(handed.copies().len());
-    let mut failed = None;
-    for taken in handed.copies() {
-        match read::json(store, file, taken.seq) {
-            Ok(Some(event)) => all.push(Held {
-                id: taken.id,
-                inbox,
-                attempt: taken.attempt,
-                replay: taken.replay,
-                event,
-            }),
-            Ok(None) => failed = Some(cannot("find an event")(records::Malformed("events"))),
-            Err(error) => failed = Some(error),
-        }
+    copies: &[Taken],
+) -> (Vec<Held>, Vec<(Seq, BusError)>) {
+    let mut held = Vec::with_capacity(copies.len());
+    let mut failed = Vec::new();
+    for taken in copies {
+        let error = match read::json(store, file, taken.seq) {
+            Ok(Some(event)) => {
+                held.push(Held { id: taken.id, inbox, attempt: taken.attempt, replay: taken.replay, event });
+                continue;
+            }
+            Ok(None) => cannot("find an event")(records::Malformed("events")),
+            Err(error) => error,
+        };
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            event = %taken.id,
+            %inbox,
+            "an event was left out of a pull"
+        );
+        failed.push((taken.seq, error));
     }
-    match failed {
-        Some(error) if all.is_empty() => Err(error),
-        Some(error) => {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "an event was left out of a pull"
-            );
-            Ok(all)
-        }
-        None => Ok(all),
-    }
+    (held, failed)
 }
+
+#[cfg(test)]
+mod fault_tests;

@@ -13,3 +13,7 @@
 
 pub mod bus;
 pub mod embedded;
+
+// The tests within share the contract's rig, which knows the crate by its name.
+#[cfg(test)]
+extern crate self as nexus_store;

@@ -1,21 +1,18 @@
 //! Faults of the disk under the embedded log.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a failed expectation is how a test reports"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed expectation is how a test reports")]
 
 #[path = "contract/rig.rs"]
 #[expect(dead_code, reason = "the contract's rig has more than is needed here")]
 mod rig;
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nexus_core::clock::{Clock, ManualClock};
-use nexus_store::bus::{Appended, Bus};
+use nexus_store::bus::{Appended, Bus, Page};
 
 use crate::rig::*;
 
@@ -25,9 +22,7 @@ const TRIES: usize = 100;
 /// The folders that the engine flushes into.
 fn tables(dir: &Path) -> Vec<PathBuf> {
     let keyspaces = std::fs::read_dir(dir.join("keyspaces")).unwrap();
-    let tables: Vec<_> = keyspaces
-        .map(|entry| entry.unwrap().path().join("tables"))
-        .collect();
+    let tables: Vec<_> = keyspaces.map(|entry| entry.unwrap().path().join("tables")).collect();
     assert_eq!(tables.len(), 4);
     tables
 }
@@ -120,12 +115,33 @@ async fn when_the_writer_dies_nobody_waits_for_it() {
     let bus = Bus::open_embedded(dir.path(), clock).unwrap();
     let rig = Rig::new(Backend::Embedded);
     bus.append(&tenant(), rig.event("a")).await.unwrap();
+    let mut watches = [bus.watch_inbox(&tenant(), inbox(1)), bus.watch_unrouted(&tenant())];
+    watches.iter_mut().for_each(|watch| watch.mark_unchanged());
+    let mut ended = pin!(bus.ended());
+    assert!(tokio::time::timeout(Duration::ZERO, &mut ended).await.is_err());
     broken.store(true, Ordering::SeqCst);
     // The first one is with the writer when it dies, the second one finds it dead.
     assert_eq!(label(bus.append(&tenant(), rig.event("b")).await), "closed");
-    assert_eq!(
-        label(bus.pull(&tenant(), inbox(1), session(1), 1, 1).await),
-        "closed"
-    );
+    assert_eq!(label(bus.pull(&tenant(), inbox(1), session(1), 1, 1).await), "closed");
+    // Whoever only listens or reads hears of it too, and so does the owner of the process.
+    let limit = Duration::from_secs(20);
+    tokio::time::timeout(limit, ended).await.expect("nobody told of the end");
+    for watch in &mut watches {
+        // What was appended before may wake it once more; then it is over.
+        let over = async { while watch.changed().await.is_ok() {} };
+        tokio::time::timeout(limit, over).await.expect("nobody told the watch of the end");
+    }
+    assert!(bus.watch_inbox(&tenant(), inbox(1)).changed().await.is_err());
+    assert_eq!(label(bus.events(&tenant(), Page::default()).await), "closed");
     bus.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_closed_has_not_failed() {
+    let rig = Rig::new(Backend::Embedded);
+    let mut watch = rig.bus.watch_unrouted(&tenant());
+    rig.bus.close().await;
+    assert!(watch.changed().await.is_err());
+    let ended = tokio::time::timeout(Duration::from_millis(50), rig.bus.ended()).await;
+    assert!(ended.is_err());
 }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::{
     Append, Appended, Bus, BusError, DeadLetter, Depth, Epoch, Held, InboxDepth, Page, Record, Route, Seq,
-    Summary, Unrouted,
+    Summary, Swept, Unrouted,
 };
 use crate::embedded::EmbeddedLog;
 
@@ -44,7 +44,9 @@ impl Bus {
         }
     }
 
-    /// Events of a partition that wait to be routed, after a place, in order; at most `limit`.
+    /// Events of a partition that wait to be routed, after a place, in order; at most `limit`, and no more than
+    /// [`super::MAX_UNROUTED_BYTES`] of them except that the first may be larger. So only a call that gives none
+    /// says that there are no more.
     ///
     /// # Errors
     /// [`BusError::Storage`] when they cannot be read.
@@ -128,7 +130,8 @@ impl Bus {
         }
     }
 
-    /// Returns what a session holds to its inboxes, at once. Says how many.
+    /// Returns what a session holds to its inboxes, at once. Says how many. Whoever owns the session calls it, also
+    /// for a session whose process died: that alone need not release anything.
     ///
     /// # Errors
     /// [`BusError::Storage`] when it cannot be written.
@@ -226,11 +229,11 @@ impl Bus {
 
     /// Forgets events that were handled and received longer ago than `retention`, and keys that expired.
     /// Never an event that waits, is held or is parked. Does a bounded amount of work: call it again at once
-    /// when it says that it removed something. Says how many events it removed.
+    /// while it says that there is more. What a failed or interrupted call did not remove, the next one finds.
     ///
     /// # Errors
     /// [`BusError::Storage`] when it cannot be written.
-    pub async fn sweep(&self, tenant: &TenantKey, retention: Duration) -> Result<u64, BusError> {
+    pub async fn sweep(&self, tenant: &TenantKey, retention: Duration) -> Result<Swept, BusError> {
         match self {
             Self::Embedded(log) => log.sweep(tenant, retention).await,
         }
@@ -246,7 +249,7 @@ impl Bus {
         }
     }
 
-    /// Changes when the tenant may have something to route.
+    /// Changes when the tenant may have something to route. Waiting for it is an error once the bus has ended.
     #[must_use]
     pub fn watch_unrouted(&self, tenant: &TenantKey) -> watch::Receiver<u64> {
         match self {
@@ -254,11 +257,21 @@ impl Bus {
         }
     }
 
-    /// Changes when the inbox may have something to pull: routed, returned, replayed, a delay over.
+    /// Changes when the inbox may have something to pull: routed, returned, replayed, a delay over. Waiting for it is
+    /// an error once the bus has ended.
     #[must_use]
     pub fn watch_inbox(&self, tenant: &TenantKey, inbox: InboxId) -> watch::Receiver<u64> {
         match self {
             Self::Embedded(log) => log.watch_inbox(tenant, inbox),
+        }
+    }
+
+    /// Resolves when the bus can do no more work though nobody closed it: its writer has died. Whoever opened the
+    /// bus owns this as a task, whose end ends the role; calls answer [`BusError::Closed`] and watches are over by
+    /// then. Never resolves after [`Bus::close`].
+    pub async fn ended(&self) {
+        match self {
+            Self::Embedded(log) => log.ended().await,
         }
     }
 

@@ -53,8 +53,7 @@ impl Turn<'_> {
                 self.add_again(tenant, place, &Entry::fresh(&plan.head, true), *parked);
                 count += 1;
             }
-            self.txn
-                .put(Space::Routes, keys::event(tenant, seq), plan.routed.encode());
+            self.txn.put(Space::Routes, keys::event(tenant, seq), plan.routed.encode());
         }
         opens.write(self, tenant);
         if count > 0 {
@@ -89,12 +88,7 @@ impl Turn<'_> {
                 routed.copies.push((inbox, false));
             }
         }
-        Ok((!copies.is_empty()).then_some(Plan {
-            seq,
-            head,
-            routed,
-            copies,
-        }))
+        Ok((!copies.is_empty()).then_some(Plan { seq, head, routed, copies }))
     }
 
     /// Puts a copy into an inbox where there is none.
@@ -104,8 +98,7 @@ impl Turn<'_> {
         inbox.add(place.seq);
         if parked {
             inbox.dead = inbox.dead.saturating_sub(1);
-            self.txn
-                .remove(Space::Dead, keys::copy(tenant, place.inbox, place.seq));
+            self.txn.remove(Space::Dead, keys::copy(tenant, place.inbox, place.seq));
         }
         self.wake(tenant, Some(place.inbox));
     }

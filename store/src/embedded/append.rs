@@ -18,9 +18,7 @@ impl Turn<'_> {
         let number = self.number(key);
         let delivery = keys::delivery(number, &event.delivery_key);
         let seen = self.txn.get(Space::Seen, &delivery)?;
-        let seen = seen
-            .map(|seen| decode_seen(&seen).map_err(cannot("read a delivery key")))
-            .transpose()?;
+        let seen = seen.map(|seen| decode_seen(&seen).map_err(cannot("read a delivery key"))).transpose()?;
         if let Some((_, id)) = seen.filter(|(expires, _)| *expires > self.micros()) {
             counter!("nexus_bus_appended_total", "outcome" => "duplicate").increment(1);
             return Ok(Appended::Duplicate(id));
@@ -29,11 +27,7 @@ impl Turn<'_> {
         let pending = self.state.tenants.get(&number).map_or(0, |tenant| tenant.pending);
         if pending.saturating_add(bytes) > event.quota_bytes {
             counter!("nexus_bus_appended_total", "outcome" => "quota").increment(1);
-            return Err(BusError::Quota {
-                tenant: key.clone(),
-                pending,
-                quota: event.quota_bytes,
-            });
+            return Err(BusError::Quota { tenant: key.clone(), pending, quota: event.quota_bytes });
         }
         let head = serde_json::to_vec(&event.head).map_err(cannot("write an event"))?;
         let Some(tenant) = self.state.tenants.get_mut(&number) else {
@@ -79,8 +73,7 @@ impl Turn<'_> {
             *epoch += 1;
             *epoch
         });
-        self.txn
-            .put(Space::Meta, keys::epoch(number, partition), epoch.to_be_bytes());
+        self.txn.put(Space::Meta, keys::epoch(number, partition), epoch.to_be_bytes());
         self.must_last();
         // A new owner looks at what its predecessor left.
         self.wake(number, None);

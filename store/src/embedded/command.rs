@@ -9,7 +9,7 @@ use super::records::Head;
 use super::shared::Handed;
 use super::state::Hold;
 use super::sweep::{Expired, Victim};
-use crate::bus::{Appended, BusError, Depth, Epoch, InboxDepth, Route, Seq};
+use crate::bus::{Appended, BusError, Depth, Epoch, InboxDepth, Route, Seq, Swept};
 
 /// Where an answer goes.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, BusError>>;
@@ -41,10 +41,23 @@ pub(super) enum Command {
     InboxDepth(TenantKey, InboxId, Reply<InboxDepth>),
     /// Who holds copies of an event in these inboxes.
     Holds(TenantKey, Seq, Vec<InboxId>, Reply<Vec<(InboxId, Hold)>>),
-    Sweep(TenantKey, Vec<Victim>, Vec<Expired>, Reply<u64>),
+    Sweep(TenantKey, Vec<Victim>, Vec<Expired>, Reply<Swept>),
     /// Look at what came back.
     Nudge,
     Close(oneshot::Sender<()>),
+    /// A test's fault, done by the writer itself.
+    #[cfg(test)]
+    Fault(Fault),
+}
+
+#[cfg(test)]
+pub(super) struct Fault(pub(super) Box<dyn FnOnce(&mut super::writer::Writer) + Send>);
+
+#[cfg(test)]
+impl std::fmt::Debug for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Fault")
+    }
 }
 
 /// As whom to route.
@@ -83,10 +96,7 @@ impl Command {
 
     /// Whether it looks at what is written, and so has to wait for the batch of its group.
     pub(super) const fn looks(&self) -> bool {
-        matches!(
-            self,
-            Self::Pull(..) | Self::Depth(..) | Self::InboxDepth(..) | Self::Holds(..)
-        )
+        matches!(self, Self::Pull(..) | Self::Depth(..) | Self::InboxDepth(..) | Self::Holds(..))
     }
 
     /// Answers that it was not done.
@@ -107,6 +117,8 @@ impl Command {
             Self::Holds(_, _, _, reply) => drop(reply.send(Err(error))),
             Self::Sweep(_, _, _, reply) => drop(reply.send(Err(error))),
             Self::Nudge | Self::Close(_) => {}
+            #[cfg(test)]
+            Self::Fault(_) => {}
         }
     }
 }

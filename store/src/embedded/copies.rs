@@ -30,11 +30,7 @@ impl Opens {
         }
         let open = match turn.txn.get(Space::Open, &keys::event(tenant, seq))? {
             Some(value) => Open::decode(&value).map_err(cannot("read the copies of an event"))?,
-            None => Open {
-                open: 0,
-                dead: 0,
-                bytes: bytes(),
-            },
+            None => Open { open: 0, dead: 0, bytes: bytes() },
         };
         self.0.insert(seq, (open, open.open > 0));
         Ok(())
@@ -79,9 +75,7 @@ impl Turn<'_> {
 
     fn read_entry(&self, space: Space, tenant: TenantNo, place: Place) -> Result<Option<Entry>, BusError> {
         let value = self.txn.get(space, &keys::copy(tenant, place.inbox, place.seq))?;
-        value
-            .map(|value| Entry::decode(&value).map_err(cannot("read a copy")))
-            .transpose()
+        value.map(|value| Entry::decode(&value).map_err(cannot("read a copy"))).transpose()
     }
 
     pub(super) fn put_entry(&mut self, tenant: TenantNo, place: Place, entry: &Entry) {

@@ -22,6 +22,13 @@ use crate::bus::{BusError, Copy, InboxDepth, MAX_ATTEMPTS, Seq};
 pub(super) const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
 const SESSION_ENDED: &str = "the session ended without an acknowledgement";
+const UNREADABLE: &str = "the event cannot be read from the log";
+
+/// How long an event waits whose record could not be read: 5 s, 20 s, 80 s, 320 s. A disk that fails for a moment
+/// parks nothing.
+fn delay_unread(attempts: u32) -> Duration {
+    Duration::from_secs(5) * 4_u32.pow(attempts.clamp(1, MAX_ATTEMPTS) - 1)
+}
 
 /// What a pull decided.
 #[derive(Default)]
@@ -41,9 +48,7 @@ impl Picks {
             self.park.push((seq, entry));
             return true;
         }
-        let bytes = self
-            .bytes
-            .saturating_add(usize::try_from(entry.len).unwrap_or(usize::MAX));
+        let bytes = self.bytes.saturating_add(usize::try_from(entry.len).unwrap_or(usize::MAX));
         if self.hand.len() >= pull.max || (!self.hand.is_empty() && bytes > pull.max_bytes) {
             return false;
         }
@@ -93,11 +98,8 @@ impl Turn<'_> {
             state.ready.retain(|seq| !picks.gone.contains(seq));
         }
         for (seq, entry) in picks.park {
-            let reason = if entry.reason.is_empty() {
-                SESSION_ENDED.to_owned()
-            } else {
-                entry.reason.clone()
-            };
+            let reason =
+                if entry.reason.is_empty() { SESSION_ENDED.to_owned() } else { entry.reason.clone() };
             self.park(tenant, Place { inbox, seq }, entry, reason);
             opens.change(seq, -1, 1);
         }
@@ -107,18 +109,9 @@ impl Turn<'_> {
             entry.not_before = 0;
             let place = Place { inbox, seq };
             self.put_entry(tenant, place, &entry);
-            let hold = Hold {
-                session,
-                attempt: entry.attempts,
-                since: self.now,
-            };
+            let hold = Hold { session, attempt: entry.attempts, since: self.now };
             self.state.hold(tenant, entry.id, place, hold);
-            handed.copies.push(Taken {
-                seq,
-                id: entry.id,
-                attempt: entry.attempts,
-                replay: entry.replay,
-            });
+            handed.copies.push(Taken { seq, id: entry.id, attempt: entry.attempts, replay: entry.replay });
         }
         counter!("nexus_bus_handed_total").increment(handed.copies.len() as u64);
         Ok(handed)
@@ -131,10 +124,7 @@ impl Turn<'_> {
             return Ok(picks);
         };
         for seq in inbox.ready.iter().copied() {
-            let place = Place {
-                inbox: pull.inbox,
-                seq,
-            };
+            let place = Place { inbox: pull.inbox, seq };
             let Some(entry) = self.entry(tenant, place)? else {
                 picks.gone.push(seq);
                 continue;
@@ -205,8 +195,7 @@ impl Turn<'_> {
             delivered: hold.since,
             acked: self.now,
         };
-        self.txn
-            .remove(Space::Inbox, keys::copy(tenant, place.inbox, place.seq));
+        self.txn.remove(Space::Inbox, keys::copy(tenant, place.inbox, place.seq));
         if let Ok(receipt) = serde_json::to_vec(&receipt) {
             let key = keys::receipt(tenant, place.seq, place.inbox);
             self.txn.put(Space::Receipts, key, receipt);
@@ -231,11 +220,7 @@ impl Turn<'_> {
                 continue;
             }
             entry.reason.clone_from(&nack.reason);
-            entry.not_before = if delay.is_zero() {
-                0
-            } else {
-                until.as_microsecond()
-            };
+            entry.not_before = if delay.is_zero() { 0 } else { until.as_microsecond() };
             self.put_entry(tenant, place, &entry);
             if delay.is_zero() {
                 self.inbox(tenant, place.inbox).make_ready(place.seq);
@@ -253,12 +238,7 @@ impl Turn<'_> {
         let Some(tenant) = self.known(key) else {
             return Ok(0);
         };
-        let held = self
-            .state
-            .sessions
-            .get(&(tenant, session))
-            .cloned()
-            .unwrap_or_default();
+        let held = self.state.sessions.get(&(tenant, session)).cloned().unwrap_or_default();
         let places: Vec<Place> = held.into_values().flatten().collect();
         let (entries, mut opens) = self.read_copies(tenant, &places)?;
         for (place, entry) in entries {
@@ -293,34 +273,39 @@ impl Turn<'_> {
     }
 
     /// Takes back copies that were handed out and reached nobody.
-    pub(super) fn put_back(&mut self, unclaimed: Unclaimed) -> Result<(), BusError> {
+    pub(super) fn put_back(&mut self, unclaimed: &Unclaimed) -> Result<(), BusError> {
         let (tenant, inbox) = (unclaimed.tenant, unclaimed.inbox);
-        let mut entries = HashMap::new();
-        for taken in &unclaimed.copies {
-            let place = Place {
-                inbox,
-                seq: taken.seq,
-            };
-            // An end of the session may have been faster, and another session may hold it by now.
-            if self
-                .state
-                .held(tenant, unclaimed.session, taken.id)
-                .contains(&place)
-                && let Some(entry) = self.entry(tenant, place)?
-            {
-                entries.insert(taken.seq, entry);
-            }
-        }
-        for (seq, mut entry) in entries {
-            let place = Place { inbox, seq };
+        // An end of the session may have been faster, and another session may hold it by now.
+        let held = |taken: &&Taken| {
+            let places = self.state.held(tenant, unclaimed.session, taken.id);
+            places.iter().any(|place| place.inbox == inbox && place.seq == taken.seq)
+        };
+        let attempts: HashMap<_, _> =
+            unclaimed.copies.iter().filter(held).map(|taken| (taken.seq, taken.attempt)).collect();
+        let places: Vec<_> = attempts.keys().map(|seq| Place { inbox, seq: *seq }).collect();
+        let (entries, mut opens) = self.read_copies(tenant, &places)?;
+        for (place, mut entry) in entries {
             self.state.let_go(tenant, entry.id, place);
             if unclaimed.refund {
-                entry.attempts = entry.attempts.saturating_sub(1);
+                // From what was handed out, not from what is written: after a failed batch this may come twice.
+                let attempt = attempts.get(&place.seq).copied().unwrap_or(entry.attempts);
+                entry.attempts = attempt.saturating_sub(1);
                 self.put_entry(tenant, place, &entry);
+                self.inbox(tenant, inbox).make_ready(place.seq);
+            } else if entry.attempts >= MAX_ATTEMPTS {
+                self.park(tenant, place, entry, UNREADABLE.to_owned());
+                opens.change(place.seq, -1, 1);
+            } else {
+                let until = self.now.saturating_add(delay_unread(entry.attempts));
+                UNREADABLE.clone_into(&mut entry.reason);
+                entry.not_before = until.unwrap_or(self.now).as_microsecond();
+                self.put_entry(tenant, place, &entry);
+                self.state.delay(tenant, place, entry.not_before);
             }
-            self.inbox(tenant, inbox).make_ready(seq);
+            // Also when it is delayed: what is behind it has not been handed out.
             self.wake(tenant, Some(inbox));
         }
+        opens.write(self, tenant);
         Ok(())
     }
 

@@ -56,11 +56,7 @@ pub(super) fn id(tenant: TenantNo, id: EventId) -> [u8; 20] {
 }
 
 pub(super) fn queue(tenant: TenantNo, partition: u16, seq: Seq) -> [u8; 14] {
-    join(&[
-        &tenant.to_be_bytes(),
-        &partition.to_be_bytes(),
-        &seq.to_be_bytes(),
-    ])
+    join(&[&tenant.to_be_bytes(), &partition.to_be_bytes(), &seq.to_be_bytes()])
 }
 
 /// Of a copy that is open or dead, by inbox.
@@ -83,12 +79,7 @@ pub(super) fn claim(tenant: TenantNo, inbox: InboxId, change: &str) -> Vec<u8> {
 
 /// Of a note of what expires when; `at` is never negative.
 pub(super) fn expiry(tenant: TenantNo, at: i64, seq: Seq, what: u8) -> [u8; 21] {
-    join(&[
-        &tenant.to_be_bytes(),
-        &at.max(0).to_be_bytes(),
-        &seq.to_be_bytes(),
-        &[what],
-    ])
+    join(&[&tenant.to_be_bytes(), &at.max(0).to_be_bytes(), &seq.to_be_bytes(), &[what]])
 }
 
 fn with_text(prefix: &[u8], text: &str) -> Vec<u8> {
@@ -132,12 +123,8 @@ mod tests {
     #[test]
     fn keys_sort_by_tenant_inbox_and_place() {
         let inbox = |n: u8| InboxId::from_bytes([n; 16]);
-        let mut keys = [
-            copy(2, inbox(0), 1),
-            copy(1, inbox(1), 300),
-            copy(1, inbox(1), 2),
-            copy(1, inbox(0), 9),
-        ];
+        let mut keys =
+            [copy(2, inbox(0), 1), copy(1, inbox(1), 300), copy(1, inbox(1), 2), copy(1, inbox(0), 9)];
         keys.sort_unstable();
         let places = keys.map(|key| (tenant_of(&key), inbox_of(&key), seq_of(&key)));
         assert_eq!(

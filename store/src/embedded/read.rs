@@ -8,7 +8,7 @@ use super::records::{Entry, Head, Routed, Waiting, decode_raw};
 use super::shared::TenantFile;
 use super::state::Hold;
 use super::store::{Space, Store, cannot};
-use crate::bus::{BusError, Copy, DeadLetter, Page, Record, Seq, Summary, Unrouted};
+use crate::bus::{BusError, Copy, DeadLetter, MAX_UNROUTED_BYTES, Page, Record, Seq, Summary, Unrouted};
 
 pub(super) fn unrouted(
     store: &Store,
@@ -26,7 +26,7 @@ pub(super) fn unrouted(
     let wanted = after.saturating_add(1);
     let start = keys::queue(tenant.number, partition, wanted.max(floor));
     let mut first = None;
-    let mut found = Vec::new();
+    let (mut found, mut bytes) = (Vec::new(), 0);
     for item in store.from(Space::Queue, &start, 6) {
         let (key, value) = item?;
         let Some(seq) = keys::seq_of(&key) else {
@@ -36,6 +36,10 @@ pub(super) fn unrouted(
         let waiting = Waiting::decode(&value).map_err(cannot("read the queue"))?;
         // It is missing only if it was routed and swept meanwhile.
         if let Some(event) = json(store, tenant, seq)? {
+            bytes += event.len();
+            if bytes > MAX_UNROUTED_BYTES && !found.is_empty() {
+                break;
+            }
             let id = waiting.id;
             found.push(Unrouted { seq, id, event });
         }
@@ -111,10 +115,7 @@ pub(super) fn record(
             let hold = holds.iter().find(|(other, _)| other == inbox);
             Some(open_copy(&entry, hold.map(|(_, hold)| hold)))
         } else if let Some(entry) = entry(Space::Dead)? {
-            Some(Copy::Dead {
-                attempts: entry.attempts,
-                reason: entry.reason,
-            })
+            Some(Copy::Dead { attempts: entry.attempts, reason: entry.reason })
         } else {
             let receipt = snapshot.get(Space::Receipts, &keys::receipt(tenant.number, seq, *inbox))?;
             let receipt =
@@ -134,11 +135,7 @@ pub(super) fn record(
 
 fn open_copy(entry: &Entry, hold: Option<&Hold>) -> Copy {
     match hold.filter(|hold| hold.attempt == entry.attempts) {
-        Some(hold) => Copy::Held {
-            session: hold.session,
-            attempt: hold.attempt,
-            since: hold.since,
-        },
+        Some(hold) => Copy::Held { session: hold.session, attempt: hold.attempt, since: hold.since },
         None => Copy::Waiting {
             attempts: entry.attempts,
             not_before: Some(entry.not_before)
@@ -194,11 +191,7 @@ pub(super) fn dead(
     for item in store.from(Space::Dead, &start, 20).take(limit) {
         let (_, value) = item?;
         let entry = Entry::decode(&value).map_err(cannot("read the dead letters"))?;
-        found.push(DeadLetter {
-            id: entry.id,
-            attempts: entry.attempts,
-            reason: entry.reason,
-        });
+        found.push(DeadLetter { id: entry.id, attempts: entry.attempts, reason: entry.reason });
     }
     Ok(found)
 }

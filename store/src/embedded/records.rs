@@ -364,24 +364,14 @@ mod tests {
             reason: "busy".into(),
         };
         assert_eq!(Entry::decode(&entry.encode()).unwrap(), entry);
-        let open = Open {
-            open: 1,
-            dead: 2,
-            bytes: 3,
-        };
+        let open = Open { open: 1, dead: 2, bytes: 3 };
         assert_eq!(Open::decode(&open.encode()).unwrap(), open);
         let routed = Routed {
-            copies: vec![
-                (InboxId::from_bytes([1; 16]), true),
-                (InboxId::from_bytes([2; 16]), false),
-            ],
+            copies: vec![(InboxId::from_bytes([1; 16]), true), (InboxId::from_bytes([2; 16]), false)],
             decision: Bytes::from_static(b"{}"),
         };
         assert_eq!(Routed::decode(&routed.encode()).unwrap(), routed);
-        let claim = Claim {
-            rank: Rank::Birth,
-            expires: 4,
-        };
+        let claim = Claim { rank: Rank::Birth, expires: 4 };
         assert_eq!(Claim::decode(&claim.encode()).unwrap(), claim);
         let counters = Counters { last: 5, stored: 6 };
         assert_eq!(Counters::decode(&counters.encode()).unwrap(), counters);
@@ -420,10 +410,7 @@ mod tests {
 
     #[test]
     fn what_unpacks_to_more_than_it_says_is_refused() {
-        let raw = Raw {
-            headers: vec![],
-            body: vec![0; 100_000].into(),
-        };
+        let raw = Raw { headers: vec![], body: vec![0; 100_000].into() };
         let mut packed = encode_raw(&raw).unwrap();
         packed[1..5].copy_from_slice(&10u32.to_be_bytes());
         assert!(decode_raw(&packed).is_err());

@@ -4,6 +4,7 @@
 //! restart holds nothing now: all of it waits. Within a process, when the engine was opened anew after a failed
 //! write, sessions keep what they hold.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -30,6 +31,7 @@ impl State {
     }
 
     fn load_tenants(&mut self, store: &Store, shared: &Shared) -> Result<(), BusError> {
+        let mut files = BTreeMap::new();
         for item in store.all(Space::Meta, &[keys::TENANTS]) {
             let (key, value) = item?;
             let name = key.get(1..).and_then(|name| std::str::from_utf8(name).ok());
@@ -41,19 +43,15 @@ impl State {
                 Some(value) => Counters::decode(&value).map_err(cannot("read the tenants"))?,
                 None => Counters::default(),
             };
-            let file: Arc<TenantFile> = shared.tenant_or(&name, number);
+            let file = Arc::new(TenantFile::new(number));
             file.set_committed(counters.last);
+            files.insert(name.clone(), Arc::clone(&file));
             self.numbers.insert(name.clone(), number);
-            let tenant = Tenant {
-                key: name,
-                file,
-                counters,
-                pending: 0,
-                unrouted: 0,
-                epochs: Default::default(),
-            };
+            let tenant =
+                Tenant { key: name, file, counters, pending: 0, unrouted: 0, epochs: Default::default() };
             self.tenants.insert(number, tenant);
         }
+        shared.set_tenants(files);
         Ok(())
     }
 

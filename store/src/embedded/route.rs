@@ -33,10 +33,8 @@ impl Turn<'_> {
     pub(super) fn route(&mut self, key: &TenantKey, by: RouteAs, routes: Vec<Route>) -> Result<(), BusError> {
         let number = self.known(key);
         let tenant = number.and_then(|number| self.state.tenants.get(&number));
-        let held = tenant
-            .and_then(|tenant| tenant.epochs.get(&by.partition).copied())
-            .unwrap_or_default();
-        let Some(number) = number.filter(|_| held == by.epoch) else {
+        let held = tenant.and_then(|tenant| tenant.epochs.get(&by.partition).copied()).unwrap_or_default();
+        let Some(number) = number.filter(|_| held == by.epoch && held > 0) else {
             return Err(BusError::Fenced {
                 tenant: key.clone(),
                 partition: by.partition,
@@ -55,8 +53,7 @@ impl Turn<'_> {
             }
         }
         for ((inbox, change), claim) in &claims {
-            self.txn
-                .put(Space::Claims, keys::claim(number, *inbox, change), claim.encode());
+            self.txn.put(Space::Claims, keys::claim(number, *inbox, change), claim.encode());
         }
         for plan in plans {
             self.put_route(number, by.partition, &plan);
@@ -95,10 +92,7 @@ impl Turn<'_> {
             seq: route.seq,
             bytes: head.bytes,
             head,
-            routed: Routed {
-                copies,
-                decision: route.decision,
-            },
+            routed: Routed { copies, decision: route.decision },
             claimed,
         }))
     }
@@ -145,8 +139,7 @@ impl Turn<'_> {
         self.txn.put(Space::Routes, at, plan.routed.encode());
         let entry = Entry::fresh(&plan.head, false).encode();
         for inbox in &plan.claimed.inboxes {
-            self.txn
-                .put(Space::Inbox, keys::copy(number, *inbox, seq), entry.clone());
+            self.txn.put(Space::Inbox, keys::copy(number, *inbox, seq), entry.clone());
             self.inbox(number, *inbox).add(seq);
             self.wake(number, Some(*inbox));
         }
@@ -158,16 +151,11 @@ impl Turn<'_> {
             }
         }
         if open > 0 {
-            let open = Open {
-                open,
-                dead: 0,
-                bytes: plan.bytes,
-            };
+            let open = Open { open, dead: 0, bytes: plan.bytes };
             self.txn.put(Space::Open, at, open.encode());
             if let Ok(claimed) = serde_json::to_vec(&plan.claimed) {
                 let expires = claims_expire(self.micros());
-                self.txn
-                    .put(Space::Expiry, keys::expiry(number, expires, seq, CLAIMS), claimed);
+                self.txn.put(Space::Expiry, keys::expiry(number, expires, seq, CLAIMS), claimed);
             }
         }
         let coalesced = plan.routed.copies.len() - plan.claimed.inboxes.len();
@@ -178,9 +166,7 @@ impl Turn<'_> {
     /// What is kept of an event beside its JSON.
     pub(super) fn head(&self, number: TenantNo, seq: Seq) -> Result<Option<Head>, BusError> {
         let value = self.txn.get(Space::Heads, &keys::event(number, seq))?;
-        value
-            .map(|value| serde_json::from_slice(&value).map_err(cannot("read an event")))
-            .transpose()
+        value.map(|value| serde_json::from_slice(&value).map_err(cannot("read an event"))).transpose()
     }
 }
 

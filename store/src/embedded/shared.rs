@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::command::Command;
 use super::keys::TenantNo;
@@ -20,6 +20,8 @@ pub(super) struct Shared {
     tenants: RwLock<BTreeMap<TenantKey, Arc<TenantFile>>>,
     unclaimed: Mutex<Vec<Unclaimed>>,
     pub(super) watches: Watches,
+    /// Whether the writer died.
+    died: watch::Sender<bool>,
 }
 
 /// Where readers find the engine.
@@ -68,9 +70,7 @@ impl TenantFile {
 
     /// Below this place nothing of the partition waits to be routed.
     pub(super) fn floor(&self, partition: u16) -> Seq {
-        self.floors
-            .get(usize::from(partition))
-            .map_or(0, |floor| floor.load(Ordering::Acquire))
+        self.floors.get(usize::from(partition)).map_or(0, |floor| floor.load(Ordering::Acquire))
     }
 
     pub(super) fn raise_floor(&self, partition: u16, to: Seq) {
@@ -81,10 +81,7 @@ impl TenantFile {
 
     /// Where the next sweep begins, and where its laps do.
     pub(super) fn sweep_from(&self) -> (Seq, Seq) {
-        (
-            self.swept.load(Ordering::Acquire),
-            self.lap.load(Ordering::Acquire),
-        )
+        (self.swept.load(Ordering::Acquire), self.lap.load(Ordering::Acquire))
     }
 
     pub(super) fn set_sweep_from(&self, from: Seq, lap: Seq) {
@@ -108,6 +105,7 @@ impl Shared {
             tenants: RwLock::default(),
             unclaimed: Mutex::default(),
             watches: Watches::default(),
+            died: watch::Sender::new(false),
         }
     }
 
@@ -118,6 +116,20 @@ impl Shared {
             Slot::Broken(error) => Err(error.clone()),
             Slot::Closed => Err(BusError::Closed),
         }
+    }
+
+    /// Whether there is an engine, and why not.
+    pub(super) fn check(&self) -> Result<(), BusError> {
+        match &*self.slot.read().unwrap_or_else(PoisonError::into_inner) {
+            Slot::Open(_) => Ok(()),
+            Slot::Broken(error) => Err(error.clone()),
+            Slot::Closed => Err(BusError::Closed),
+        }
+    }
+
+    /// Whether this is the engine that is open now.
+    pub(super) fn is_open(&self, store: &Store) -> bool {
+        self.store().is_ok_and(|open| std::ptr::eq(&*open, store))
     }
 
     fn set(&self, slot: Slot) {
@@ -132,8 +144,19 @@ impl Shared {
         self.set(Slot::Broken(error));
     }
 
-    pub(super) fn set_closed(&self) {
+    /// There is no writer any more. Whoever waits for something hears that it will not come.
+    pub(super) fn set_closed(&self, died: bool) {
         self.set(Slot::Closed);
+        self.watches.close();
+        self.died.send_replace(died);
+    }
+
+    /// Waits until the writer has died; for ever when it ends as it was told to.
+    pub(super) async fn died(&self) {
+        // An error cannot be: the sender is here.
+        if self.died.subscribe().wait_for(|died| *died).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     pub(super) fn tenant(&self, key: &TenantKey) -> Option<Arc<TenantFile>> {
@@ -144,9 +167,7 @@ impl Shared {
     /// The tenant's file; a new one with this number if there is none.
     pub(super) fn tenant_or(&self, key: &TenantKey, number: TenantNo) -> Arc<TenantFile> {
         let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
-        let file = tenants
-            .entry(key.clone())
-            .or_insert_with(|| Arc::new(TenantFile::new(number)));
+        let file = tenants.entry(key.clone()).or_insert_with(|| Arc::new(TenantFile::new(number)));
         if file.number != number {
             // The number was given in a batch that then failed, and another one took it since.
             *file = Arc::new(TenantFile::new(number));
@@ -154,17 +175,19 @@ impl Shared {
         Arc::clone(file)
     }
 
+    /// The tenants of an engine that was just opened. Files of before are left to whoever reads by them still: what
+    /// they remember of the engine that failed, such as that nothing is unrouted below a place, may be lost there.
+    pub(super) fn set_tenants(&self, files: BTreeMap<TenantKey, Arc<TenantFile>>) {
+        *self.tenants.write().unwrap_or_else(PoisonError::into_inner) = files;
+    }
+
     /// The tenants that have events, or had.
     pub(super) fn tenants(&self) -> Vec<TenantKey> {
         let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
-        tenants
-            .iter()
-            .filter(|(_, file)| file.committed() > 0)
-            .map(|(key, _)| key.clone())
-            .collect()
+        tenants.iter().filter(|(_, file)| file.committed() > 0).map(|(key, _)| key.clone()).collect()
     }
 
-    fn put_back(&self, unclaimed: Unclaimed) {
+    pub(super) fn put_back(&self, unclaimed: Unclaimed) {
         let mut list = self.unclaimed.lock().unwrap_or_else(PoisonError::into_inner);
         list.push(unclaimed);
     }
@@ -191,7 +214,8 @@ pub(super) struct Unclaimed {
     pub(super) inbox: InboxId,
     pub(super) session: SessionId,
     pub(super) copies: Vec<Taken>,
-    /// Whether the attempt is to be forgotten: nobody saw them.
+    /// Whether the attempt is to be forgotten: nobody tried. Otherwise they could not be read: the attempt counts
+    /// and they wait a while, so that what never can be read is parked in the end and holds nothing up.
     pub(super) refund: bool,
 }
 
@@ -210,37 +234,52 @@ impl Handed {
         writer: &mpsc::WeakSender<Command>,
         unclaimed: Unclaimed,
     ) -> Self {
-        Self {
-            shared: Arc::clone(shared),
-            writer: writer.clone(),
-            unclaimed: Some(unclaimed),
-        }
+        Self { shared: Arc::clone(shared), writer: writer.clone(), unclaimed: Some(unclaimed) }
     }
 
     pub(super) fn copies(&self) -> &[Taken] {
         self.unclaimed.as_ref().map_or(&[], |unclaimed| &unclaimed.copies)
     }
 
-    /// The caller has these. The others go back and the attempt counts, so that an event that cannot be read
-    /// is parked in the end.
-    pub(super) fn claim(mut self, have: impl Fn(&Taken) -> bool) {
-        if let Some(mut unclaimed) = self.unclaimed.take() {
-            unclaimed.copies.retain(|taken| !have(taken));
-            unclaimed.refund = false;
-            self.unclaimed = Some(unclaimed);
+    /// Whether the attempt is forgotten of what goes back from now on.
+    pub(super) fn set_refund(&mut self, refund: bool) {
+        if let Some(unclaimed) = &mut self.unclaimed {
+            unclaimed.refund = refund;
+        }
+    }
+
+    /// These go back at once.
+    pub(super) fn give_back(&mut self, refund: bool, these: impl Fn(&Taken) -> bool) {
+        let Some(unclaimed) = &mut self.unclaimed else {
+            return;
+        };
+        let (back, copies) = std::mem::take(&mut unclaimed.copies).into_iter().partition(these);
+        unclaimed.copies = copies;
+        let back = Unclaimed { copies: back, refund, ..*unclaimed };
+        self.put_back(back);
+    }
+
+    /// The caller has what is left: nothing goes back.
+    pub(super) fn claim(mut self) {
+        self.unclaimed = None;
+    }
+
+    fn put_back(&self, unclaimed: Unclaimed) {
+        if unclaimed.copies.is_empty() {
+            return;
+        }
+        self.shared.put_back(unclaimed);
+        if let Some(writer) = self.writer.upgrade() {
+            // A full channel means that the writer is awake, and it looks at the list each time.
+            let _ = writer.try_send(Command::Nudge);
         }
     }
 }
 
 impl Drop for Handed {
     fn drop(&mut self) {
-        let Some(unclaimed) = self.unclaimed.take().filter(|left| !left.copies.is_empty()) else {
-            return;
-        };
-        self.shared.put_back(unclaimed);
-        if let Some(writer) = self.writer.upgrade() {
-            // A full channel means that the writer is awake, and it looks at the list each time.
-            let _ = writer.try_send(Command::Nudge);
+        if let Some(unclaimed) = self.unclaimed.take() {
+            self.put_back(unclaimed);
         }
     }
 }

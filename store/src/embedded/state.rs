@@ -141,11 +141,7 @@ impl State {
     }
 
     fn remove_hold(&mut self, tenant: TenantNo, id: EventId, place: Place) -> Option<Hold> {
-        let hold = self
-            .inboxes
-            .get_mut(&(tenant, place.inbox))?
-            .held
-            .remove(&place.seq)?;
+        let hold = self.inboxes.get_mut(&(tenant, place.inbox))?.held.remove(&place.seq)?;
         let key = (tenant, hold.session);
         if let Some(session) = self.sessions.get_mut(&key) {
             if let Some(places) = session.get_mut(&id) {
@@ -163,10 +159,7 @@ impl State {
 
     /// Where a session holds an event.
     pub(super) fn held(&self, tenant: TenantNo, session: SessionId, id: EventId) -> &[Place] {
-        self.sessions
-            .get(&(tenant, session))
-            .and_then(|session| session.get(&id))
-            .map_or(&[], Vec::as_slice)
+        self.sessions.get(&(tenant, session)).and_then(|session| session.get(&id)).map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn delay(&mut self, tenant: TenantNo, place: Place, until: i64) {
@@ -251,11 +244,7 @@ impl State {
     /// Forgets an inbox that has nothing.
     pub(super) fn tidy(&mut self, tenant: TenantNo, inbox: InboxId) {
         let key = (tenant, inbox);
-        if self
-            .inboxes
-            .get(&key)
-            .is_some_and(|state| state.copies == 0 && state.dead == 0)
-        {
+        if self.inboxes.get(&key).is_some_and(|state| state.copies == 0 && state.dead == 0) {
             self.inboxes.remove(&key);
         }
     }

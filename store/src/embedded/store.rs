@@ -30,6 +30,9 @@ const SEALED_BEFORE_WE_WAIT: usize = 3;
 /// Which keys and values are written. A change that an older version would misread counts it up.
 const FORMAT: [u8; 1] = [1];
 
+/// How long a write may wait for the engine's flushes. Then the engine counts as failed: its threads hang.
+const KEEP_UP_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How long recovery after a failed write may take to put everything into new files.
 const REWRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -96,9 +99,7 @@ fn options(keyspace: &str) -> KeyspaceCreateOptions {
             .max_memtable_size(16 * MIB)
             .data_block_compression_policy(CompressionPolicy::disabled())
             .with_kv_separation(Some(apart.compression(CompressionType::None))),
-        "events" => options
-            .max_memtable_size(16 * MIB)
-            .with_kv_separation(Some(apart)),
+        "events" => options.max_memtable_size(16 * MIB).with_kv_separation(Some(apart)),
         _ => options.max_memtable_size(8 * MIB),
     }
 }
@@ -108,16 +109,16 @@ pub(super) fn cannot<E>(doing: &'static str) -> impl FnOnce(E) -> BusError
 where
     E: std::error::Error + Send + Sync + 'static,
 {
-    move |source| BusError::Storage {
-        doing,
-        source: Arc::new(source),
-    }
+    move |source| BusError::Storage { doing, source: Arc::new(source) }
 }
 
 /// The open database.
 pub(super) struct Store {
     db: Database,
     keyspaces: Vec<Keyspace>,
+    /// Lets the next write fail.
+    #[cfg(test)]
+    pub(super) fails: std::sync::atomic::AtomicBool,
 }
 
 impl fmt::Debug for Store {
@@ -148,7 +149,12 @@ impl Store {
         for name in KEYSPACES {
             keyspaces.push(db.keyspace(name, || options(name))?);
         }
-        Ok(Self { db, keyspaces })
+        Ok(Self {
+            db,
+            keyspaces,
+            #[cfg(test)]
+            fails: std::sync::atomic::AtomicBool::new(false),
+        })
     }
 
     /// Marks a new log with the format of this version, and refuses one of another.
@@ -160,7 +166,7 @@ impl Store {
             None if self.all(Space::Meta, &[]).next().is_none() => {
                 let mut batch = self.db.batch();
                 batch.insert(self.keyspace(Space::Meta), Space::Meta.key(&key), FORMAT);
-                self.commit(batch, true)?;
+                self.commit(batch, PersistMode::SyncData)?;
                 Ok(self)
             }
             None => Err(cannot("read a log of another version")(Malformed("meta"))),
@@ -178,10 +184,7 @@ impl Store {
 
     /// The log as it stands now.
     pub(super) fn snapshot(&self) -> Sight<'_> {
-        Sight {
-            store: self,
-            snapshot: self.db.snapshot(),
-        }
+        Sight { store: self, snapshot: self.db.snapshot() }
     }
 
     /// All records of a kind, in order of their keys.
@@ -206,23 +209,27 @@ impl Store {
 
     /// Waits while the engine is behind with its flushes, and notices when it never will catch up.
     fn keep_up(&self) -> Result<(), fjall::Error> {
-        while self
-            .keyspaces
-            .iter()
-            .any(|keyspace| keyspace.sealed_memtable_count() >= SEALED_BEFORE_WE_WAIT)
-        {
-            self.db.persist(PersistMode::Buffer)?;
-            std::thread::park_timeout(Duration::from_millis(5));
-        }
-        Ok(())
+        self.flushed(SEALED_BEFORE_WE_WAIT, PersistMode::Buffer, KEEP_UP_TIMEOUT)
     }
 
-    fn commit(&self, batch: OwnedWriteBatch, durable: bool) -> Result<(), BusError> {
-        let mode = if durable {
-            PersistMode::SyncData
-        } else {
-            PersistMode::Buffer
-        };
+    /// Waits until each keyspace has less than so many memtables to flush. A persist fails when the engine has.
+    fn flushed(&self, sealed: usize, mode: PersistMode, timeout: Duration) -> Result<(), fjall::Error> {
+        let behind = |keyspace: &Keyspace| keyspace.sealed_memtable_count() >= sealed;
+        wait_while(timeout, || {
+            let behind = self.keyspaces.iter().any(behind);
+            if behind {
+                self.db.persist(mode)?;
+            }
+            Ok(behind)
+        })
+    }
+
+    fn commit(&self, batch: OwnedWriteBatch, mode: PersistMode) -> Result<(), BusError> {
+        #[cfg(test)]
+        if self.fails.load(std::sync::atomic::Ordering::SeqCst) {
+            let fault = std::io::Error::other("the disk of this test fails");
+            return Err(cannot("write to the log")(fault));
+        }
         self.keep_up()
             .and_then(|()| batch.durability(Some(mode)).commit())
             .map_err(cannot("write to the log"))
@@ -230,9 +237,7 @@ impl Store {
 
     /// Makes everything durable that was written so far.
     pub(super) fn persist(&self) -> Result<(), BusError> {
-        self.db
-            .persist(PersistMode::SyncAll)
-            .map_err(cannot("sync the log"))
+        self.db.persist(PersistMode::SyncAll).map_err(cannot("sync the log"))
     }
 
     /// Writes everything that so far is in the journal alone into new files.
@@ -240,26 +245,29 @@ impl Store {
     /// After a failed sync the journal reads back as if it were whole while pages of it never reached the disk,
     /// and the next sync of it succeeds (Rebello et al., USENIX ATC 2020). Only what is written anew is safe.
     pub(super) fn rewrite(&self) -> Result<(), BusError> {
-        let deadline = Instant::now() + REWRITE_TIMEOUT;
         let rewrite = || {
             for keyspace in &self.keyspaces {
                 keyspace.rotate_memtable()?;
             }
-            while self
-                .keyspaces
-                .iter()
-                .any(|keyspace| keyspace.sealed_memtable_count() > 0)
-            {
-                self.db.persist(PersistMode::SyncAll)?;
-                if Instant::now() > deadline {
-                    return Err(fjall::Error::Io(std::io::ErrorKind::TimedOut.into()));
-                }
-                std::thread::park_timeout(Duration::from_millis(5));
-            }
-            Ok(())
+            self.flushed(1, PersistMode::SyncAll, REWRITE_TIMEOUT)
         };
         rewrite().map_err(cannot("write the log anew"))
     }
+}
+
+/// Waits while `behind` says so, up to the timeout.
+fn wait_while(
+    timeout: Duration,
+    behind: impl Fn() -> Result<bool, fjall::Error>,
+) -> Result<(), fjall::Error> {
+    let deadline = Instant::now() + timeout;
+    while behind()? {
+        if Instant::now() > deadline {
+            return Err(fjall::Error::Io(std::io::ErrorKind::TimedOut.into()));
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    Ok(())
 }
 
 /// A record, or why it cannot be read.
@@ -294,10 +302,7 @@ pub(super) struct Txn {
 
 impl Txn {
     pub(super) fn new(store: &Arc<Store>) -> Self {
-        Self {
-            store: Arc::clone(store),
-            written: Default::default(),
-        }
+        Self { store: Arc::clone(store), written: Default::default() }
     }
 
     pub(super) fn store(&self) -> &Store {
@@ -321,9 +326,12 @@ impl Txn {
 
     /// Writes all of it; when `durable`, also through to the disk.
     pub(super) fn commit(mut self, durable: bool) -> Result<(), BusError> {
-        if durable {
+        let mode = if durable {
             self.put(Space::Synced, [], [1]);
-        }
+            PersistMode::SyncData
+        } else {
+            PersistMode::Buffer
+        };
         let count = self.written.iter().map(HashMap::len).sum();
         if count == 0 {
             return Ok(());
@@ -337,6 +345,18 @@ impl Txn {
                 }
             }
         }
-        self.store.commit(batch, durable)
+        self.store.commit(batch, mode)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_that_never_catches_up_has_failed() {
+        let error = wait_while(Duration::from_millis(20), || Ok(true)).unwrap_err();
+        assert!(matches!(error, fjall::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut));
+        wait_while(Duration::ZERO, || Ok(false)).unwrap();
     }
 }

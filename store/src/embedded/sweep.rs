@@ -15,10 +15,10 @@ use super::records::{Claim, Claimed, Head, Routed, decode_seen};
 use super::shared::TenantFile;
 use super::store::{Space, Store, cannot};
 use super::turn::Turn;
-use crate::bus::{BusError, Seq};
+use crate::bus::{BusError, Seq, Swept};
 
 /// How many records one call looks at, of events and of keys each.
-const RECORDS_PER_CALL: usize = 10_000;
+pub(super) const RECORDS_PER_CALL: usize = 10_000;
 
 /// How many of them the writer removes in one batch, so that appends do not wait long.
 pub(super) const PER_BATCH: usize = 128;
@@ -52,13 +52,29 @@ impl Expired {
     }
 }
 
+/// Events that may go, and where to look for more.
+pub(super) struct Events {
+    pub(super) found: Vec<Victim>,
+    /// Where the next call begins once these are gone, and where its laps do.
+    pub(super) next: Seq,
+    pub(super) lap: Seq,
+    pub(super) more: bool,
+}
+
+/// Keys that may have expired.
+pub(super) struct Keys {
+    pub(super) found: Vec<Expired>,
+    pub(super) more: bool,
+}
+
 /// Looks for events that may go, from where the last call ended.
 pub(super) fn find_events(
     store: &Store,
     tenant: &TenantFile,
     now: Timestamp,
     retention: Duration,
-) -> Result<Vec<Victim>, BusError> {
+    records: usize,
+) -> Result<Events, BusError> {
     let cutoff = now.saturating_sub(retention).unwrap_or(Timestamp::MIN);
     let (from, mut lap) = tenant.sweep_from();
     let mut begins_lap = from == lap;
@@ -70,15 +86,11 @@ pub(super) fn find_events(
         let Some(seq) = keys::seq_of(&key) else {
             continue;
         };
-        let full = examined >= RECORDS_PER_CALL;
+        let full = examined >= records;
         let head: Head = serde_json::from_slice(&value).map_err(cannot("read an event"))?;
         // Events are received in bus order, near enough: behind a young one an old one waits a little longer.
         let young = head.received > cutoff;
-        let victim = if full || young {
-            None
-        } else {
-            victim(store, tenant.number, seq, &head)?
-        };
+        let victim = if full || young { None } else { victim(store, tenant.number, seq, &head)? };
         if victim.is_none() && begins_lap {
             // What is before has gone, and its tombstones need not be read again.
             lap = seq;
@@ -92,8 +104,7 @@ pub(super) fn find_events(
             break;
         }
     }
-    tenant.set_sweep_from(next.unwrap_or(lap), lap);
-    Ok(victims)
+    Ok(Events { found: victims, next: next.unwrap_or(lap), lap, more: next.is_some() })
 }
 
 /// The event, if it was handled and no copy is parked.
@@ -120,10 +131,11 @@ pub(super) fn find_keys(
     store: &Store,
     tenant: &TenantFile,
     now: Timestamp,
-) -> Result<Vec<Expired>, BusError> {
+    records: usize,
+) -> Result<Keys, BusError> {
     let start = keys::expiry(tenant.number, tenant.expired(), 0, 0);
     let mut found = Vec::new();
-    for item in store.from(Space::Expiry, &start, 4).take(RECORDS_PER_CALL) {
+    for item in store.from(Space::Expiry, &start, 4).take(records) {
         let (key, value) = item?;
         let expired = Expired { key, value };
         if expired.at() > now.as_microsecond() {
@@ -131,7 +143,8 @@ pub(super) fn find_keys(
         }
         found.push(expired);
     }
-    Ok(found)
+    let more = found.len() >= records;
+    Ok(Keys { found, more })
 }
 
 impl Turn<'_> {
@@ -140,9 +153,9 @@ impl Turn<'_> {
         key: &TenantKey,
         victims: Vec<Victim>,
         expired: &[Expired],
-    ) -> Result<u64, BusError> {
+    ) -> Result<Swept, BusError> {
         let Some(tenant) = self.known(key) else {
-            return Ok(0);
+            return Ok(Swept::default());
         };
         let mut keys_gone = Vec::new();
         for expired in expired {
@@ -158,6 +171,7 @@ impl Turn<'_> {
         for expired in expired {
             self.txn.remove(Space::Expiry, expired.key.clone());
         }
+        let keys = keys_gone.len() as u64;
         for (space, key) in keys_gone {
             self.txn.remove(space, key);
         }
@@ -171,7 +185,7 @@ impl Turn<'_> {
             self.txn.put(Space::Meta, key, counters);
         }
         counter!("nexus_bus_swept_total").increment(gone.len() as u64);
-        Ok(gone.len() as u64)
+        Ok(Swept { events: gone.len() as u64, keys, more: false })
     }
 
     /// A key may have been claimed anew since its note was written; then a later note tells when it expires.

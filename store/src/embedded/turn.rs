@@ -129,6 +129,8 @@ impl<'a> Turn<'a> {
             }
             // What came back is looked at each turn, and the writer itself answers the last command.
             Command::Nudge | Command::Close(_) => {}
+            #[cfg(test)]
+            Command::Fault(_) => {}
         }
     }
 
@@ -171,11 +173,7 @@ impl<'a> Turn<'a> {
         if let Some(number) = self.state.numbers.get(key) {
             return *number;
         }
-        let number = self
-            .state
-            .tenants
-            .last_key_value()
-            .map_or(1, |(last, _)| last.saturating_add(1));
+        let number = self.state.tenants.last_key_value().map_or(1, |(last, _)| last.saturating_add(1));
         let tenant = Tenant {
             key: key.clone(),
             file: self.shared.tenant_or(key, number),
@@ -184,11 +182,7 @@ impl<'a> Turn<'a> {
             unrouted: 0,
             epochs: Default::default(),
         };
-        self.txn.put(
-            Space::Meta,
-            keys::tenant_name(&key.to_string()),
-            number.to_be_bytes(),
-        );
+        self.txn.put(Space::Meta, keys::tenant_name(&key.to_string()), number.to_be_bytes());
         self.state.numbers.insert(key.clone(), number);
         self.state.tenants.insert(number, tenant);
         number

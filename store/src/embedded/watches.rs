@@ -18,6 +18,8 @@ struct Topics {
     of: HashMap<TenantKey, Tenant>,
     count: usize,
     prune_at: usize,
+    /// Nothing will be told any more.
+    closed: bool,
 }
 
 /// The unrouted events of a tenant under `None`, else an inbox.
@@ -31,6 +33,9 @@ impl Watches {
     /// Listens to an inbox, or to the unrouted events of a tenant.
     pub(super) fn subscribe(&self, tenant: &TenantKey, inbox: Option<InboxId>) -> watch::Receiver<u64> {
         let mut topics = self.lock();
+        if topics.closed {
+            return watch::Sender::new(0).subscribe();
+        }
         if topics.count >= topics.prune_at.max(FEW) {
             topics.prune();
         }
@@ -49,6 +54,20 @@ impl Watches {
     pub(super) fn bump(&self, tenant: &TenantKey, inbox: Option<InboxId>) {
         let topics = self.lock();
         if let Some(watch) = topics.of.get(tenant).and_then(|watches| watches.get(&inbox)) {
+            watch.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    /// Ends all watches, those to come too: waiting for a change is an error then.
+    pub(super) fn close(&self) {
+        let mut topics = self.lock();
+        topics.closed = true;
+        topics.of.clear();
+    }
+
+    /// Tells all who listen.
+    pub(super) fn bump_all(&self) {
+        for watch in self.lock().of.values().flat_map(HashMap::values) {
             watch.send_modify(|count| *count = count.wrapping_add(1));
         }
     }

@@ -4,8 +4,9 @@
 //! that look at what is written (pull, figures) come second, in a batch of their own that is not synced: what
 //! a pull writes, the attempt, may be lost with the power, never with the process.
 //!
-//! After a failed write the engine takes no more: it is closed, opened anew and written over into new files
-//! before the next answer, at most once a second. Until that succeeds everything is refused with the error.
+//! After a failed write the engine takes no more: it is closed, opened anew and written over into new files, by
+//! the writer itself, at once and then once a second. Until that succeeds everything is refused with the error, and
+//! at once: callers do not even queue.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -60,6 +61,7 @@ pub(super) enum Engine {
 impl Writer {
     /// Works until the log is closed or nobody has a handle.
     pub(super) fn run(mut self, runtime: &Runtime) {
+        let end = End(Arc::clone(&self.shared));
         let closer = loop {
             let first = match self.next(runtime) {
                 Ok(first) => first,
@@ -73,12 +75,9 @@ impl Writer {
         if let Engine::Open(store) = &self.engine
             && let Err(error) = store.persist()
         {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the log was not synced at its end"
-            );
+            tracing::error!(error = &error as &dyn std::error::Error, "the log was not synced at its end");
         }
-        self.shared.set_closed();
+        drop(end);
         drop(self.engine);
         if let Some(closer) = closer {
             // Whoever asked may have gone.
@@ -86,12 +85,16 @@ impl Writer {
         }
     }
 
-    /// The next command; none when a delay may have ended.
+    /// The next command; none when a delay may have ended, or when it is time to open a failed engine anew.
     fn next(&mut self, runtime: &Runtime) -> Result<Option<Command>, Ended> {
-        if self.state.due.is_empty() {
-            return self.commands.blocking_recv().map(Some).ok_or(Ended);
-        }
-        let next = async { tokio::time::timeout(LOOK_AT_CLOCK, self.commands.recv()).await };
+        let wait = match &self.engine {
+            Engine::Broken { tried, .. } => REOPEN_EVERY.saturating_sub(tried.elapsed()),
+            Engine::Open(_) if self.state.due.is_empty() => {
+                return self.commands.blocking_recv().map(Some).ok_or(Ended);
+            }
+            Engine::Open(_) => LOOK_AT_CLOCK,
+        };
+        let next = async { tokio::time::timeout(wait, self.commands.recv()).await };
         match runtime.block_on(next) {
             Ok(Some(command)) => Ok(Some(command)),
             Ok(None) => Err(Ended),
@@ -110,6 +113,8 @@ impl Writer {
             weight += command.weight();
             match command {
                 Command::Close(reply) => closer = Some(reply),
+                #[cfg(test)]
+                Command::Fault(fault) => (fault.0)(self),
                 command if command.looks() => looks.push(command),
                 command => writes.push(command),
             }
@@ -136,9 +141,7 @@ impl Writer {
         let store = match self.store() {
             Ok(store) => store,
             Err(error) => {
-                commands
-                    .into_iter()
-                    .for_each(|command| command.refuse(error.clone()));
+                commands.into_iter().for_each(|command| command.refuse(error.clone()));
                 return;
             }
         };
@@ -149,7 +152,8 @@ impl Writer {
         for (tenant, inbox) in ended {
             turn.wake(tenant, Some(inbox));
         }
-        for unclaimed in self.shared.take_unclaimed() {
+        let unclaimed = self.shared.take_unclaimed();
+        for unclaimed in &unclaimed {
             if let Err(error) = turn.put_back(unclaimed) {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
@@ -169,11 +173,13 @@ impl Writer {
                 error = &error as &dyn std::error::Error,
                 "a write failed; the log is opened anew"
             );
+            // Of a failed batch nothing counts: the sessions hold these again.
+            unclaimed.into_iter().for_each(|unclaimed| self.shared.put_back(unclaimed));
             self.give_up(error, None);
         }
     }
 
-    fn give_up(&mut self, error: BusError, tried: Option<Instant>) {
+    pub(super) fn give_up(&mut self, error: BusError, tried: Option<Instant>) {
         self.shared.set_broken(error.clone());
         // The first attempt to open it anew may come at once.
         let tried = tried.or_else(|| Instant::now().checked_sub(REOPEN_EVERY));
@@ -199,6 +205,8 @@ impl Writer {
             Ok(store) => {
                 tracing::info!("the log takes writes again");
                 self.shared.set_open(Arc::clone(&store));
+                // What was routed, handed out or refused and not synced is to be done once more.
+                self.shared.watches.bump_all();
                 self.engine = Engine::Open(Arc::clone(&store));
                 Ok(store)
             }
@@ -228,3 +236,16 @@ impl Writer {
 
 /// Nobody has a handle any more.
 struct Ended;
+
+/// Tells of the end of the writer, also when that is a panic.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let died = std::thread::panicking();
+        if died {
+            tracing::error!("the writer of the log panicked; the log does no more work");
+        }
+        self.0.set_closed(died);
+    }
+}

@@ -13,9 +13,8 @@ async fn an_event_is_kept_as_it_came() {
     for mut rig in Rig::each() {
         let mut event = rig.event("a");
         // Compressible, incompressible and empty bodies.
-        let noise: Vec<u8> = (0..5_000u32)
-            .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
-            .collect();
+        let noise: Vec<u8> =
+            (0..5_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
         for (name, body) in [("a", vec![b'x'; 100_000]), ("b", noise), ("c", vec![])] {
             event.id = id(name);
             event.delivery_key = name.into();
@@ -63,10 +62,8 @@ async fn of_concurrent_appends_of_one_delivery_one_is_stored() {
         let outcomes = join_all(appends).await;
         for key in 0..4 {
             let of_key: Vec<_> = outcomes.iter().skip(key).step_by(4).collect();
-            let stored: Vec<_> = of_key
-                .iter()
-                .filter(|outcome| matches!(outcome, Appended::Stored(_)))
-                .collect();
+            let stored: Vec<_> =
+                of_key.iter().filter(|outcome| matches!(outcome, Appended::Stored(_))).collect();
             assert_eq!(stored.len(), 1);
             let duplicates: Vec<_> = of_key
                 .iter()
@@ -105,11 +102,11 @@ async fn a_delivery_is_remembered_as_long_as_asked() {
         let outcome = rig.bus.append(&tenant(), again("b")).await.unwrap();
         assert_eq!(outcome, Appended::Duplicate(id("b")));
         // The sweep changes nothing about it.
-        rig.bus.sweep(&tenant(), DAY).await.unwrap();
+        rig.sweep(DAY).await;
         let outcome = rig.bus.append(&tenant(), again("a")).await.unwrap();
         assert_eq!(outcome, Appended::Duplicate(id("a2")));
         rig.clock.advance(72 * HOUR);
-        rig.bus.sweep(&tenant(), 30 * DAY).await.unwrap();
+        rig.sweep(30 * DAY).await;
         let mut third = rig.event("a");
         third.id = id("a3");
         rig.store(third).await;
@@ -135,16 +132,9 @@ async fn places_are_the_order_of_append_and_a_thread_is_in_one_partition() {
         // From a place on, and no more than asked.
         let (partition, seq, _) = waiting[0];
         let next = rig.bus.unrouted(&tenant(), partition, seq, 2).await.unwrap();
-        let expected: Vec<_> = waiting
-            .iter()
-            .filter(|(p, s, _)| *p == partition && *s > seq)
-            .collect();
+        let expected: Vec<_> = waiting.iter().filter(|(p, s, _)| *p == partition && *s > seq).collect();
         assert_eq!(next.len(), expected.len().min(2));
-        assert!(
-            next.iter()
-                .zip(expected)
-                .all(|(found, expected)| found.seq == expected.1)
-        );
+        assert!(next.iter().zip(expected).all(|(found, expected)| found.seq == expected.1));
     }
 }
 
@@ -179,10 +169,7 @@ async fn a_full_quota_refuses_and_takes_again_once_there_is_room() {
         let big = |rig: &Rig, name: &str| {
             let mut event = rig.event(name);
             event.event = Bytes::from(vec![b'x'; 1000]);
-            event.raw = Raw {
-                headers: vec![],
-                body: Bytes::new(),
-            };
+            event.raw = Raw { headers: vec![], body: Bytes::new() };
             event.quota_bytes = 2500;
             event
         };
@@ -222,24 +209,12 @@ async fn tenants_do_not_see_each_other() {
         assert_eq!(rig.bus.append(&other, event).await.unwrap(), Appended::Stored(1));
         rig.route(&[inbox(1)]).await;
         rig.reopen().await;
-        assert!(
-            rig.bus
-                .pull(&other, inbox(1), session(1), 9, 1 << 20)
-                .await
-                .unwrap()
-                .is_empty()
-        );
+        assert!(rig.bus.pull(&other, inbox(1), session(1), 9, 1 << 20).await.unwrap().is_empty());
         assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a"]));
         assert_eq!(rig.bus.ack(&other, session(1), ids(&["a"])).await.unwrap(), 0);
         assert_eq!(rig.bus.end_session(&other, session(1)).await.unwrap(), 0);
-        assert_eq!(
-            rig.bus.replay(&other, ids(&["a"]), vec![inbox(2)]).await.unwrap(),
-            0
-        );
-        assert_eq!(
-            rig.bus.inbox_depth(&other, inbox(1)).await.unwrap(),
-            Default::default()
-        );
+        assert_eq!(rig.bus.replay(&other, ids(&["a"]), vec![inbox(2)]).await.unwrap(), 0);
+        assert_eq!(rig.bus.inbox_depth(&other, inbox(1)).await.unwrap(), Default::default());
         let theirs = rig.bus.event(&other, id("a")).await.unwrap().unwrap();
         assert_eq!(theirs.summary.title.as_deref(), Some("theirs"));
         assert!(theirs.copies.is_empty());
@@ -256,10 +231,7 @@ async fn a_closed_bus_answers_that_it_is() {
         rig.bus.close().await;
         assert_eq!(label(rig.bus.append(&tenant(), rig.event("b")).await), "closed");
         assert_eq!(label(rig.bus.unrouted(&tenant(), 0, 0, 9).await), "closed");
-        assert_eq!(
-            label(rig.bus.pull(&tenant(), inbox(1), session(1), 1, 1).await),
-            "closed"
-        );
+        assert_eq!(label(rig.bus.pull(&tenant(), inbox(1), session(1), 1, 1).await), "closed");
         assert_eq!(label(rig.bus.tenants().await), "closed");
     }
 }

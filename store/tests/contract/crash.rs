@@ -26,6 +26,7 @@ async fn everything_answered_survives_a_kill() {
         assert!(matches!(rig.copy("a", inbox(1)).await, Some(Copy::Done { .. })));
         let waiting: Vec<_> = rig.unrouted().await.into_iter().map(|(_, _, id)| id).collect();
         assert_eq!(waiting, ids(&["e"]));
+        rig.end_dead([session(1)]).await;
         let held = rig.pull(inbox(1), session(2), 9).await;
         assert_eq!(ids_of(&held), ids(&["d"]));
         assert_eq!(held[0].attempt, 2);
@@ -39,13 +40,15 @@ async fn everything_answered_survives_a_kill() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_returns_at_once_what_was_held() {
+async fn what_a_dead_process_held_comes_back_once_its_sessions_are_ended() {
     for mut rig in Rig::each() {
         rig.fill(&["a", "b", "c"], inbox(1)).await;
         rig.pull(inbox(1), session(1), 2).await;
         rig.reopen().await;
+        rig.end_dead([session(1)]).await;
         assert_eq!(rig.pull_ids(inbox(1), session(2)).await, ids(&["a", "b", "c"]));
         rig.crash();
+        rig.end_dead([session(2)]).await;
         assert_eq!(rig.pull_ids(inbox(1), session(3)).await, ids(&["a", "b", "c"]));
     }
 }

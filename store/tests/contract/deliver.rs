@@ -39,27 +39,15 @@ async fn what_is_handed_out_is_told_in_full() {
         rig.fill(&["a"], inbox(1)).await;
         let held = rig.pull(inbox(1), session(1), 9).await;
         assert_eq!(held.len(), 1);
-        assert_eq!(
-            (held[0].id, held[0].inbox, held[0].attempt),
-            (id("a"), inbox(1), 1)
-        );
+        assert_eq!((held[0].id, held[0].inbox, held[0].attempt), (id("a"), inbox(1), 1));
         assert!(!held[0].replay);
         assert_eq!(held[0].event, rig.event("a").event);
         let since = rig.now();
-        let state = Copy::Held {
-            session: session(1),
-            attempt: 1,
-            since,
-        };
+        let state = Copy::Held { session: session(1), attempt: 1, since };
         assert_eq!(rig.copy("a", inbox(1)).await, Some(state));
         rig.clock.advance(HOUR);
         assert_eq!(rig.ack(session(1), &["a"]).await, 1);
-        let state = Copy::Done {
-            session: session(1),
-            attempts: 1,
-            delivered: since,
-            acked: rig.now(),
-        };
+        let state = Copy::Done { session: session(1), attempts: 1, delivered: since, acked: rig.now() };
         assert_eq!(rig.copy("a", inbox(1)).await, Some(state));
     }
 }
@@ -72,17 +60,9 @@ async fn sessions_share_an_inbox_without_overlap() {
         rig.fill(&names, inbox(1)).await;
         let pulls = (0..60).map(|n| {
             let bus = rig.bus.clone();
-            async move {
-                bus.pull(&tenant(), inbox(1), session(n % 3), 7, usize::MAX)
-                    .await
-                    .unwrap()
-            }
+            async move { bus.pull(&tenant(), inbox(1), session(n % 3), 7, usize::MAX).await.unwrap() }
         });
-        let mut all: Vec<_> = join_all(pulls)
-            .await
-            .iter()
-            .flat_map(|held| ids_of(held))
-            .collect();
+        let mut all: Vec<_> = join_all(pulls).await.iter().flat_map(|held| ids_of(held)).collect();
         assert_eq!(all.len(), 300);
         all.sort_unstable();
         all.dedup();
@@ -101,8 +81,9 @@ async fn only_what_a_session_holds_is_acknowledged_and_once() {
         assert!(!rig.nack(session(1), "a", HOUR).await);
         assert!(!rig.nack(session(2), "b", HOUR).await);
         rig.reopen().await;
+        rig.end_dead([session(1)]).await;
         assert_eq!(rig.pull_ids(inbox(1), session(3)).await, ids(&["b", "c"]));
-        // A session of before the restart holds nothing.
+        // A session that was ended holds nothing.
         assert_eq!(rig.ack(session(1), &["b"]).await, 0);
     }
 }
@@ -171,11 +152,8 @@ async fn a_route_and_a_pull_at_the_same_time_overlook_nothing() {
             route(waiting[1]).await;
             // The earlier one comes while the later one is drawn.
             let filler = rig.event(&format!("{round}-f"));
-            let (_, (), held) = tokio::join!(
-                rig.store(filler),
-                route(waiting[0]),
-                rig.pull(inbox(1), session(1), 9)
-            );
+            let (_, (), held) =
+                tokio::join!(rig.store(filler), route(waiting[0]), rig.pull(inbox(1), session(1), 9));
             got.extend(ids_of(&held));
             rig.route(&[]).await;
         }
@@ -191,10 +169,7 @@ async fn a_nack_delays_that_event_only() {
         rig.pull(inbox(1), session(1), 2).await;
         assert!(rig.nack(session(1), "a", HOUR).await);
         assert!(!rig.nack(session(1), "a", HOUR).await);
-        let waiting = Copy::Waiting {
-            attempts: 1,
-            not_before: Some(rig.now() + HOUR),
-        };
+        let waiting = Copy::Waiting { attempts: 1, not_before: Some(rig.now() + HOUR) };
         assert_eq!(rig.copy("a", inbox(1)).await, Some(waiting));
         assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["c"]));
         rig.ack(session(1), &["b", "c"]).await;
@@ -258,10 +233,7 @@ async fn a_pull_that_nobody_waits_for_any_more_hands_nothing_out() {
         }
         let all: std::collections::BTreeSet<_> = got.iter().collect();
         assert_eq!(all.len(), names.len());
-        assert_eq!(
-            rig.bus.ack(&tenant(), session(1), got).await.unwrap(),
-            names.len()
-        );
+        assert_eq!(rig.bus.ack(&tenant(), session(1), got).await.unwrap(), names.len());
     }
 }
 
@@ -276,10 +248,7 @@ async fn a_replay_comes_again_marked_whatever_was_handed_before() {
             let (bus, ids, inboxes) = (rig.bus.clone(), ids(names), inboxes.to_vec());
             async move { bus.replay(&tenant(), ids, inboxes).await.unwrap() }
         };
-        assert_eq!(
-            replay(&["b", "a", "z", "a"], &[inbox(1), inbox(2), inbox(1)]).await,
-            3
-        );
+        assert_eq!(replay(&["b", "a", "z", "a"], &[inbox(1), inbox(2), inbox(1)]).await, 3);
         let held = rig.pull(inbox(1), session(1), 9).await;
         assert_eq!(ids_of(&held), ids(&["a"]));
         assert!(held[0].replay && held[0].attempt == 1);
@@ -288,6 +257,7 @@ async fn a_replay_comes_again_marked_whatever_was_handed_before() {
         assert!(matches!(rig.copy("a", inbox(1)).await, Some(Copy::Done { .. })));
         assert!(rig.bus.depth(&tenant()).await.unwrap().pending_bytes > 0);
         rig.reopen().await;
+        rig.end_dead([session(1), session(2)]).await;
         assert!(rig.pull_ids(inbox(1), session(1)).await.is_empty());
         let held = rig.pull(inbox(2), session(2), 9).await;
         assert!(held.iter().all(|held| held.replay && held.attempt == 2));
@@ -297,11 +267,7 @@ async fn a_replay_comes_again_marked_whatever_was_handed_before() {
         rig.store_all(&["c"]).await;
         rig.route(&[]).await;
         rig.store_all(&["d"]).await;
-        let count = rig
-            .bus
-            .replay(&tenant(), ids(&["c", "d"]), vec![inbox(1)])
-            .await
-            .unwrap();
+        let count = rig.bus.replay(&tenant(), ids(&["c", "d"]), vec![inbox(1)]).await.unwrap();
         assert_eq!(count, 1);
         assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["c"]));
     }
@@ -315,6 +281,7 @@ async fn attempts_are_told_and_counted_over_a_kill() {
             let held = rig.pull(inbox(1), session(1), 9).await;
             assert_eq!(held[0].attempt, attempt);
             rig.crash();
+            rig.end_dead([session(1)]).await;
         }
         assert_eq!(rig.pull(inbox(1), session(1), 9).await[0].attempt, MAX_ATTEMPTS);
     }

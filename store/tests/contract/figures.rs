@@ -8,10 +8,7 @@ use super::rig::*;
 #[tokio::test(flavor = "multi_thread")]
 async fn an_inbox_tells_what_waits_and_since_when() {
     for mut rig in Rig::each() {
-        assert_eq!(
-            rig.bus.inbox_depth(&tenant(), inbox(1)).await.unwrap(),
-            InboxDepth::default()
-        );
+        assert_eq!(rig.bus.inbox_depth(&tenant(), inbox(1)).await.unwrap(), InboxDepth::default());
         let first = rig.now();
         for name in ["a", "b", "c"] {
             rig.fill(&[name], inbox(1)).await;
@@ -54,12 +51,7 @@ async fn a_tenant_tells_what_it_has() {
             let bus = rig.bus.clone();
             async move {
                 let depth = bus.depth(&tenant()).await.unwrap();
-                (
-                    depth.appended,
-                    depth.unrouted,
-                    depth.pending_bytes,
-                    depth.stored_bytes,
-                )
+                (depth.appended, depth.unrouted, depth.pending_bytes, depth.stored_bytes)
             }
         };
         assert_eq!(depth(&rig).await, (3, 3, all, all));
@@ -74,7 +66,7 @@ async fn a_tenant_tells_what_it_has() {
         rig.reopen().await;
         assert_eq!(depth(&rig).await, (3, 0, all - bytes[0], all));
         rig.clock.advance(2 * DAY);
-        assert_eq!(rig.bus.sweep(&tenant(), DAY).await.unwrap(), 1);
+        assert_eq!(rig.sweep(DAY).await, 1);
         assert_eq!(depth(&rig).await, (3, 0, all - bytes[0], all - bytes[0]));
         rig.crash();
         assert_eq!(depth(&rig).await, (3, 0, all - bytes[0], all - bytes[0]));
@@ -84,10 +76,7 @@ async fn a_tenant_tells_what_it_has() {
 }
 
 fn page(limit: usize) -> Page {
-    Page {
-        limit,
-        ..Page::default()
-    }
+    Page { limit, ..Page::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,11 +84,7 @@ async fn events_are_listed_newest_first_in_pages_by_kind() {
     for rig in Rig::each() {
         for n in 0..10u64 {
             let mut event = rig.event(&format!("{n}"));
-            event.kind = if n % 3 == 0 {
-                Kind::CodePushed
-            } else {
-                Kind::NewMessage
-            };
+            event.kind = if n % 3 == 0 { Kind::CodePushed } else { Kind::NewMessage };
             rig.store(event).await;
             if n == 4 {
                 rig.route(&[inbox(1)]).await;
@@ -116,18 +101,12 @@ async fn events_are_listed_newest_first_in_pages_by_kind() {
         let (seqs, summaries) = list(page(4)).await;
         assert_eq!(seqs, [10, 9, 8, 7]);
         assert_eq!((summaries[0].id, summaries[0].kind), (id("9"), Kind::CodePushed));
-        let next = Page {
-            before: Some(7),
-            ..page(9)
-        };
+        let next = Page { before: Some(7), ..page(9) };
         let (seqs, summaries) = list(next).await;
         assert_eq!(seqs, [6, 5, 4, 3, 2, 1]);
         let routed: Vec<_> = summaries.iter().map(|summary| summary.routed).collect();
         assert_eq!(routed, [false, true, true, true, true, true]);
-        let pushes = Page {
-            kind: Some(Kind::CodePushed),
-            ..page(3)
-        };
+        let pushes = Page { kind: Some(Kind::CodePushed), ..page(3) };
         assert_eq!(list(pushes).await.0, [10, 7, 4]);
         let stranger = "acme/stranger".parse().unwrap();
         assert!(rig.bus.events(&stranger, page(9)).await.unwrap().is_empty());

@@ -98,7 +98,8 @@ impl Model {
             .collect()
     }
 
-    fn restart(&mut self) {
+    async fn restart(&mut self, rig: &Rig) {
+        rig.end_dead((0..SESSIONS).map(session)).await;
         self.open.values_mut().for_each(|copy| copy.session = None);
     }
 
@@ -119,11 +120,7 @@ impl Model {
                 rig.route(&to.iter().map(|n| inbox(*n)).collect::<Vec<_>>()).await;
                 for n in std::mem::take(&mut self.unrouted) {
                     for inbox in &to {
-                        let copy = Copy {
-                            attempts: 0,
-                            session: None,
-                            not_before: 0,
-                        };
+                        let copy = Copy { attempts: 0, session: None, not_before: 0 };
                         self.open.insert((*inbox, n), copy);
                     }
                 }
@@ -131,44 +128,23 @@ impl Model {
             Step::Pull { inbox, session, max } => self.pull(rig, inbox, session, max).await,
             Step::Ack { session, pick } => {
                 let held = self.held_by(session);
-                let n = if held.is_empty() {
-                    99_999
-                } else {
-                    held[pick % held.len()]
-                };
+                let n = if held.is_empty() { 99_999 } else { held[pick % held.len()] };
                 let keys = self.keys(session, n);
-                assert_eq!(
-                    rig.ack(super::rig::session(session), &[&name(n)]).await,
-                    keys.len()
-                );
+                assert_eq!(rig.ack(super::rig::session(session), &[&name(n)]).await, keys.len());
                 self.open.retain(|key, _| !keys.contains(key));
             }
-            Step::Nack {
-                session,
-                pick,
-                minutes,
-            } => {
+            Step::Nack { session, pick, minutes } => {
                 let held = self.held_by(session);
-                let n = if held.is_empty() {
-                    99_999
-                } else {
-                    held[pick % held.len()]
-                };
+                let n = if held.is_empty() { 99_999 } else { held[pick % held.len()] };
                 let keys = self.keys(session, n);
                 let delay = Duration::from_secs(60 * minutes);
-                assert_eq!(
-                    rig.nack(super::rig::session(session), &name(n), delay).await,
-                    !keys.is_empty()
-                );
+                assert_eq!(rig.nack(super::rig::session(session), &name(n), delay).await, !keys.is_empty());
                 let until = self.minutes + minutes.min(60);
                 keys.into_iter().for_each(|key| self.give_back(key, until));
             }
             Step::End { session } => {
-                let keys: Vec<_> = self
-                    .held_by(session)
-                    .into_iter()
-                    .flat_map(|n| self.keys(session, n))
-                    .collect();
+                let keys: Vec<_> =
+                    self.held_by(session).into_iter().flat_map(|n| self.keys(session, n)).collect();
                 assert_eq!(rig.end(super::rig::session(session)).await, keys.len());
                 keys.into_iter().for_each(|key| self.give_back(key, 0));
             }
@@ -177,26 +153,23 @@ impl Model {
                 self.minutes += minutes;
             }
             Step::Sweep => {
-                rig.bus.sweep(&tenant(), Duration::from_secs(60)).await.unwrap();
+                rig.sweep(Duration::from_secs(60)).await;
             }
             Step::Reopen => {
                 rig.reopen().await;
-                self.restart();
+                self.restart(rig).await;
             }
             Step::Crash => {
                 rig.crash();
-                self.restart();
+                self.restart(rig).await;
             }
         }
     }
 
     async fn pull(&mut self, rig: &Rig, inbox: u8, session: u8, max: usize) {
         let mut expected = Vec::new();
-        let waiting: Vec<_> = self
-            .open
-            .range((inbox, 0)..=(inbox, u32::MAX))
-            .map(|(key, copy)| (*key, *copy))
-            .collect();
+        let waiting: Vec<_> =
+            self.open.range((inbox, 0)..=(inbox, u32::MAX)).map(|(key, copy)| (*key, *copy)).collect();
         for (key, copy) in waiting {
             if copy.session.is_some() || copy.not_before > self.minutes {
                 continue;
@@ -207,19 +180,11 @@ impl Model {
                 self.dead.insert(key);
             } else if expected.len() < max {
                 expected.push((id(&name(key.1)), copy.attempts + 1));
-                self.open.insert(
-                    key,
-                    Copy {
-                        attempts: copy.attempts + 1,
-                        session: Some(session),
-                        not_before: 0,
-                    },
-                );
+                self.open
+                    .insert(key, Copy { attempts: copy.attempts + 1, session: Some(session), not_before: 0 });
             }
         }
-        let held = rig
-            .pull(super::rig::inbox(inbox), super::rig::session(session), max)
-            .await;
+        let held = rig.pull(super::rig::inbox(inbox), super::rig::session(session), max).await;
         let got: Vec<_> = held.iter().map(|held| (held.id, held.attempt)).collect();
         assert_eq!(got, expected);
     }
@@ -231,11 +196,7 @@ impl Model {
         self.take(rig, Step::Route { to: 3 }).await;
         for inbox in 0..INBOXES {
             self.pull(rig, inbox, 0, 10_000).await;
-            let dead = rig
-                .bus
-                .dead(&tenant(), super::rig::inbox(inbox), 10_000)
-                .await
-                .unwrap();
+            let dead = rig.bus.dead(&tenant(), super::rig::inbox(inbox), 10_000).await.unwrap();
             let dead: BTreeSet<_> = dead.into_iter().map(|letter| letter.id).collect();
             let of = self.dead.iter().filter(|(other, _)| *other == inbox);
             assert_eq!(dead, of.map(|(_, n)| id(&name(*n))).collect());

@@ -62,12 +62,7 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         let clock = ManualClock::at("2026-11-24T07:00:00Z".parse().unwrap());
         let bus = open(backend, dir.path(), &clock);
-        Self {
-            backend,
-            dir,
-            clock,
-            bus,
-        }
+        Self { backend, dir, clock, bus }
     }
 
     /// The folder of a backend that has one.
@@ -75,7 +70,7 @@ impl Rig {
         self.dir.path()
     }
 
-    /// A restart in good order.
+    /// A restart in good order. What became of the sessions of before is the backend's: see [`Self::end_dead`].
     pub(crate) async fn reopen(&mut self) {
         self.bus.close().await;
         self.bus = open(self.backend, self.path(), &self.clock);
@@ -83,10 +78,16 @@ impl Rig {
 
     /// A restart after `kill -9`: only what had reached the operating system is there.
     pub(crate) fn crash(&mut self) {
+        self.crash_with(|_| ());
+    }
+
+    /// A restart after a kill that did more to the folder.
+    pub(crate) fn crash_with(&mut self, more: impl FnOnce(&Path)) {
         let dir = tempfile::tempdir().unwrap();
         match self.backend {
             Backend::Embedded => copy_folder(self.path(), dir.path()),
         }
+        more(dir.path());
         self.bus = open(self.backend, dir.path(), &self.clock);
         self.dir = dir;
     }
@@ -135,8 +136,15 @@ impl Rig {
     pub(crate) async fn unrouted(&self) -> Vec<(u16, Seq, EventId)> {
         let mut all = Vec::new();
         for partition in 0..PARTITIONS {
-            let found = self.bus.unrouted(&tenant(), partition, 0, 10_000).await.unwrap();
-            all.extend(found.into_iter().map(|event| (partition, event.seq, event.id)));
+            let mut after = 0;
+            loop {
+                let found = self.bus.unrouted(&tenant(), partition, after, 10_000).await.unwrap();
+                let Some(last) = found.last() else {
+                    break;
+                };
+                after = last.seq;
+                all.extend(found.into_iter().map(|event| (partition, event.seq, event.id)));
+            }
         }
         all.sort_unstable_by_key(|(_, seq, _)| *seq);
         all
@@ -171,10 +179,7 @@ impl Rig {
     }
 
     pub(crate) async fn pull(&self, inbox: InboxId, session: SessionId, max: usize) -> Vec<Held> {
-        self.bus
-            .pull(&tenant(), inbox, session, max, usize::MAX)
-            .await
-            .unwrap()
+        self.bus.pull(&tenant(), inbox, session, max, usize::MAX).await.unwrap()
     }
 
     /// Pulls all there is and tells the ids.
@@ -188,14 +193,30 @@ impl Rig {
 
     pub(crate) async fn nack(&self, session: SessionId, name: &str, delay: Duration) -> bool {
         let reason = "busy".to_owned();
-        self.bus
-            .nack(&tenant(), session, id(name), delay, reason)
-            .await
-            .unwrap()
+        self.bus.nack(&tenant(), session, id(name), delay, reason).await.unwrap()
     }
 
     pub(crate) async fn end(&self, session: SessionId) -> usize {
         self.bus.end_session(&tenant(), session).await.unwrap()
+    }
+
+    /// Sweeps until there is no more to look at, and says how many events went.
+    pub(crate) async fn sweep(&self, retention: Duration) -> u64 {
+        let mut events = 0;
+        loop {
+            let swept = self.bus.sweep(&tenant(), retention).await.unwrap();
+            events += swept.events;
+            if !swept.more {
+                return events;
+            }
+        }
+    }
+
+    /// Ends sessions of a process that is dead, as whoever owns them would. Their holds may have died with it.
+    pub(crate) async fn end_dead(&self, sessions: impl IntoIterator<Item = SessionId>) {
+        for session in sessions {
+            self.end(session).await;
+        }
     }
 
     /// What became of an event in an inbox.
@@ -234,11 +255,7 @@ pub(crate) fn session(n: u8) -> SessionId {
 }
 
 pub(crate) fn to(seq: Seq, inboxes: &[InboxId]) -> Route {
-    Route {
-        seq,
-        inboxes: inboxes.to_vec(),
-        decision: format!(r#"{{"seq":{seq}}}"#).into(),
-    }
+    Route { seq, inboxes: inboxes.to_vec(), decision: format!(r#"{{"seq":{seq}}}"#).into() }
 }
 
 /// The label of an error that must be one.

@@ -34,7 +34,24 @@ async fn an_older_owner_changes_nothing() {
         let outcome = rig.bus.route(&tenant(), other, new, vec![]).await;
         assert_eq!(label(outcome), "fenced");
         let stranger = "acme/stranger".parse().unwrap();
-        assert_eq!(label(rig.bus.route(&stranger, 0, 1, vec![]).await), "fenced");
+        for epoch in [0, 1] {
+            assert_eq!(label(rig.bus.route(&stranger, 0, epoch, vec![]).await), "fenced");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_nobody_acquired_is_nobodys() {
+    for rig in Rig::each() {
+        rig.store_all(&["a"]).await;
+        let (partition, seq, _) = rig.unrouted().await[0];
+        for epoch in [0, 1] {
+            let outcome = rig.bus.route(&tenant(), partition, epoch, vec![to(seq, &[inbox(1)])]).await;
+            assert_eq!(label(outcome), "fenced");
+        }
+        assert_eq!(rig.unrouted().await.len(), 1);
+        // The first epoch is none that anybody could have by default.
+        assert!(rig.bus.acquire(&tenant(), partition).await.unwrap() > 0);
     }
 }
 
@@ -45,11 +62,7 @@ async fn a_routed_event_is_not_routed_again() {
         let (partition, seq, _) = rig.unrouted().await[0];
         let epoch = rig.bus.acquire(&tenant(), partition).await.unwrap();
         // Twice in one call, again later, unknown places, and inboxes named twice.
-        let routes = vec![
-            to(seq, &[inbox(1), inbox(1)]),
-            to(seq, &[inbox(2)]),
-            to(99, &[inbox(1)]),
-        ];
+        let routes = vec![to(seq, &[inbox(1), inbox(1)]), to(seq, &[inbox(2)]), to(99, &[inbox(1)])];
         rig.bus.route(&tenant(), partition, epoch, routes).await.unwrap();
         assert!(rig.unrouted().await.is_empty());
         assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a"]));
@@ -82,11 +95,8 @@ async fn a_place_of_another_partition_is_left_alone() {
 async fn an_inbox_is_told_of_a_change_once_unless_more_is_said() {
     for mut rig in Rig::each() {
         let update = ChangeKey::single("history:7", Rank::Update);
-        let created = ChangeKey {
-            keys: vec!["task:1".into()],
-            covers: vec!["history:7".into()],
-            rank: Rank::Birth,
-        };
+        let created =
+            ChangeKey { keys: vec!["task:1".into()], covers: vec!["history:7".into()], rank: Rank::Birth };
         rig.store(of_thread(&rig, "a", update.clone())).await;
         rig.store(of_thread(&rig, "b", created.clone())).await;
         rig.store(of_thread(&rig, "c", update.clone())).await;
@@ -107,9 +117,8 @@ async fn an_inbox_is_told_of_a_change_once_unless_more_is_said() {
             rig.store(of_thread(&rig, name, update.clone())).await;
             rig.route(&[inbox(1)]).await;
             assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&[name]));
-            rig.bus.sweep(&tenant(), 30 * DAY).await.unwrap();
-            rig.store(of_thread(&rig, &format!("{name}2"), update.clone()))
-                .await;
+            rig.sweep(30 * DAY).await;
+            rig.store(of_thread(&rig, &format!("{name}2"), update.clone())).await;
             rig.route(&[inbox(1)]).await;
             assert!(rig.pull_ids(inbox(1), session(1)).await.is_empty());
         }
@@ -133,11 +142,7 @@ async fn an_event_that_was_left_out_everywhere_is_not_pending() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_told_in_full_stays_told_in_full() {
     for rig in Rig::each() {
-        let both = ChangeKey {
-            keys: vec!["x".into(), "y".into()],
-            covers: vec![],
-            rank: Rank::Update,
-        };
+        let both = ChangeKey { keys: vec!["x".into(), "y".into()], covers: vec![], rank: Rank::Update };
         let changes = [
             ("a", ChangeKey::single("x", Rank::Update)),
             ("b", ChangeKey::single("x", Rank::Birth)),
@@ -150,9 +155,28 @@ async fn what_was_told_in_full_stays_told_in_full() {
             rig.store(of_thread(&rig, name, change)).await;
             rig.route(&[inbox(1)]).await;
         }
-        assert_eq!(
-            rig.pull_ids(inbox(1), session(1)).await,
-            ids(&["a", "b", "d", "f"])
-        );
+        assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a", "b", "d", "f"]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_to_be_routed_is_read_by_bytes_and_at_least_one() {
+    for rig in Rig::each() {
+        for (name, mib) in [("a", 3), ("b", 4), ("c", 3), ("d", 9), ("e", 1)] {
+            let mut event = of_thread(&rig, name, ChangeKey::single(name, Rank::Birth));
+            event.event = vec![b'x'; mib << 20].into();
+            rig.store(event).await;
+        }
+        let (partition, ..) = rig.unrouted().await[0];
+        let (mut after, mut calls) = (0, Vec::new());
+        loop {
+            let found = rig.bus.unrouted(&tenant(), partition, after, 99).await.unwrap();
+            let Some(last) = found.last() else {
+                break;
+            };
+            after = last.seq;
+            calls.push(found.iter().map(|event| event.seq).collect::<Vec<_>>());
+        }
+        assert_eq!(calls, [vec![1, 2], vec![3], vec![4], vec![5]]);
     }
 }

@@ -1,5 +1,7 @@
 //! The sweep: it never touches what is not handled.
 
+use nexus_store::bus::Swept;
+
 use super::rig::*;
 
 async fn kept(rig: &Rig, names: &[&str]) -> Vec<bool> {
@@ -22,20 +24,21 @@ async fn only_handled_events_past_their_retention_go() {
         rig.route(&[]).await;
         rig.store_all(&["e"]).await;
         let all = ["a", "b", "c", "d", "e"];
-        assert_eq!(rig.bus.sweep(&tenant(), DAY).await.unwrap(), 0);
+        assert_eq!(rig.sweep(DAY).await, 0);
         rig.clock.advance(DAY);
-        assert_eq!(rig.bus.sweep(&tenant(), DAY).await.unwrap(), 2);
+        assert_eq!(rig.sweep(DAY).await, 2);
         assert_eq!(kept(&rig, &all).await, [false, true, true, false, true]);
-        assert_eq!(rig.bus.sweep(&tenant(), DAY).await.unwrap(), 0);
+        assert_eq!(rig.sweep(DAY).await, 0);
         rig.reopen().await;
         assert_eq!(kept(&rig, &all).await, [false, true, true, false, true]);
+        rig.end_dead([session(1)]).await;
         assert_eq!(rig.pull_ids(inbox(1), session(2)).await, ids(&["b", "c"]));
         rig.ack(session(2), &["b", "c"]).await;
         rig.route(&[]).await;
-        assert_eq!(rig.bus.sweep(&tenant(), DAY).await.unwrap(), 3);
+        assert_eq!(rig.sweep(DAY).await, 3);
         assert_eq!(rig.bus.depth(&tenant()).await.unwrap().stored_bytes, 0);
         let stranger = "acme/stranger".parse().unwrap();
-        assert_eq!(rig.bus.sweep(&stranger, DAY).await.unwrap(), 0);
+        assert_eq!(rig.bus.sweep(&stranger, DAY).await.unwrap(), Swept::default());
     }
 }
 
@@ -45,16 +48,13 @@ async fn a_replay_keeps_an_event_and_later_sweeps_find_it() {
         rig.fill(&["a", "b", "c"], inbox(1)).await;
         rig.pull(inbox(1), session(1), 9).await;
         rig.ack(session(1), &["a", "b", "c"]).await;
-        rig.bus
-            .replay(&tenant(), ids(&["b"]), vec![inbox(2)])
-            .await
-            .unwrap();
+        rig.bus.replay(&tenant(), ids(&["b"]), vec![inbox(2)]).await.unwrap();
         rig.clock.advance(2 * DAY);
-        assert_eq!(rig.bus.sweep(&tenant(), DAY).await.unwrap(), 2);
-        assert_eq!(rig.bus.sweep(&tenant(), DAY).await.unwrap(), 0);
+        assert_eq!(rig.sweep(DAY).await, 2);
+        assert_eq!(rig.sweep(DAY).await, 0);
         assert_eq!(rig.pull_ids(inbox(2), session(2)).await, ids(&["b"]));
         rig.ack(session(2), &["b"]).await;
-        assert_eq!(rig.bus.sweep(&tenant(), DAY).await.unwrap(), 1);
+        assert_eq!(rig.sweep(DAY).await, 1);
     }
 }
 
@@ -64,7 +64,7 @@ async fn a_swept_delivery_is_a_duplicate_as_long_as_its_key_lives() {
         rig.store_all(&["a"]).await;
         rig.route(&[]).await;
         rig.clock.advance(2 * DAY);
-        assert_eq!(rig.bus.sweep(&tenant(), DAY).await.unwrap(), 1);
+        assert_eq!(rig.sweep(DAY).await, 1);
         let outcome = rig.bus.append(&tenant(), rig.event("a")).await.unwrap();
         assert_eq!(outcome, nexus_store::bus::Appended::Duplicate(id("a")));
     }

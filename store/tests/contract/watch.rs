@@ -31,10 +31,7 @@ async fn watches_tell_what_may_be_there() {
         changed(&mut mine).await;
         assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a"]));
         rig.ack(session(1), &["a"]).await;
-        rig.bus
-            .replay(&tenant(), ids(&["a"]), vec![inbox(1)])
-            .await
-            .unwrap();
+        rig.bus.replay(&tenant(), ids(&["a"]), vec![inbox(1)]).await.unwrap();
         changed(&mut mine).await;
         assert!(others.iter().all(|watch| !watch.has_changed().unwrap()));
     }

@@ -1,0 +1,309 @@
+//! Faults that only show from within: records that are gone, bytes that never reached the disk.
+
+use std::fs::OpenOptions;
+use std::sync::atomic::Ordering;
+
+use super::command::Fault;
+use super::store::{Space, Txn};
+use super::*;
+use crate::bus::{Bus, MAX_ATTEMPTS};
+
+#[path = "../../tests/contract/rig.rs"]
+#[expect(dead_code, reason = "the contract's rig has more than is needed here")]
+mod rig;
+
+use rig::*;
+
+fn log(rig: &Rig) -> &EmbeddedLog {
+    let Bus::Embedded(log) = &rig.bus;
+    log
+}
+
+/// Lets the writer do something, and waits until it did.
+async fn fault(rig: &Rig, fault: impl FnOnce(&mut Writer) + Send + 'static) {
+    let (reply, done) = oneshot::channel();
+    let fault = Fault(Box::new(move |writer| {
+        fault(writer);
+        reply.send(()).unwrap();
+    }));
+    let commands = log(rig).commands.as_ref().unwrap();
+    commands.send(Command::Fault(fault)).await.unwrap();
+    done.await.unwrap();
+}
+
+/// Lets every write fail until the log is opened anew.
+fn fail_writes(rig: &Rig) {
+    log(rig).shared.store().unwrap().fails.store(true, Ordering::SeqCst);
+}
+
+/// Waits until the log was opened anew.
+async fn open_again(rig: &Rig) {
+    let again = async {
+        while rig.bus.depth(&tenant()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), again).await.expect("the log is not opened anew");
+}
+
+fn broken() -> BusError {
+    cannot("write to the log")(std::io::Error::other("the disk of this test fails"))
+}
+
+/// What a loss of power may take: all that was written after the last sync.
+fn lose_unsynced(path: &Path) {
+    let journal = repair::journals(path).unwrap().pop().unwrap();
+    let batches = repair::outline(&repair::read(&journal).unwrap().0);
+    let unsynced = batches.iter().rposition(|batch| batch.synced).map_or(0, |last| last + 1);
+    if let Some(lost) = batches.get(unsynced) {
+        let file = OpenOptions::new().write(true).open(&journal).unwrap();
+        file.set_len(lost.at as u64).unwrap();
+    }
+}
+
+/// The engine fails, and what was not synced is lost.
+async fn fail_and_lose_unsynced(rig: &Rig) {
+    fault(rig, |writer| {
+        writer.give_up(broken(), None);
+        lose_unsynced(&writer.path);
+    })
+    .await;
+}
+
+fn lose_event(rig: &Rig, seq: Seq) {
+    let mut txn = Txn::new(&log(rig).shared.store().unwrap());
+    let number = log(rig).shared.tenant(&tenant()).unwrap().number;
+    txn.remove(Space::Events, keys::event(number, seq));
+    txn.commit(true).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_cannot_be_read_is_parked_and_holds_nothing_up() {
+    let rig = Rig::new(Backend::Embedded);
+    rig.fill(&["a", "b"], inbox(1)).await;
+    lose_event(&rig, 1);
+    let acme = tenant();
+    let pull = || rig.bus.pull(&acme, inbox(1), session(1), 1, usize::MAX);
+    let mut watch = rig.bus.watch_inbox(&tenant(), inbox(1));
+    assert_eq!(label(pull().await), "storage");
+    // Whoever waits for the inbox hears that there is more, and gets what is behind.
+    changed(&mut watch).await;
+    assert_eq!(ids_of(&pull().await.unwrap()), ids(&["b"]));
+    for attempt in 2..=MAX_ATTEMPTS {
+        assert!(pull().await.unwrap().is_empty(), "it waits a while");
+        assert!(rig.bus.dead(&tenant(), inbox(1), 9).await.unwrap().is_empty());
+        rig.clock.advance(HOUR);
+        assert_eq!(label(pull().await), "storage", "attempt {attempt}");
+    }
+    assert!(pull().await.unwrap().is_empty());
+    let dead = rig.bus.dead(&tenant(), inbox(1), 9).await.unwrap();
+    assert_eq!(dead.len(), 1);
+    assert_eq!((dead[0].id, dead[0].attempts), (id("a"), MAX_ATTEMPTS));
+    assert_eq!(dead[0].reason, "the event cannot be read from the log");
+    let depth = rig.bus.inbox_depth(&tenant(), inbox(1)).await.unwrap();
+    assert_eq!((depth.waiting, depth.held, depth.dead), (0, 1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_be_read_is_handed_out_without_what_cannot() {
+    let rig = Rig::new(Backend::Embedded);
+    rig.fill(&["a", "b", "c"], inbox(1)).await;
+    lose_event(&rig, 2);
+    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a", "c"]));
+    assert_eq!(rig.ack(session(1), &["a", "b", "c"]).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_of_an_engine_that_failed_was_not_tried() {
+    let rig = Rig::new(Backend::Embedded);
+    rig.fill(&["a", "b"], inbox(1)).await;
+    let shared = &log(&rig).shared;
+    let (store, file) = (shared.store().unwrap(), shared.tenant(&tenant()).unwrap());
+    let event = store.get(Space::Events, &keys::event(file.number, 1)).unwrap().unwrap();
+    lose_event(&rig, 1);
+    let pull = Pull { inbox: inbox(1), session: session(1), max: 9, max_bytes: usize::MAX };
+    let handed = log(&rig).ask(|reply| Command::Pull(tenant(), pull, reply)).await.unwrap();
+    shared.set_broken(broken());
+    let (handed, held) = read_handed(shared, &store, &file, inbox(1), handed).unwrap();
+    shared.set_open(Arc::clone(&store));
+    handed.claim();
+    assert_eq!(ids_of(&held), ids(&["b"]));
+    let mut txn = Txn::new(&store);
+    txn.put(Space::Events, keys::event(file.number, 1), event);
+    txn.commit(true).unwrap();
+    let held = rig.pull(inbox(1), session(2), 9).await;
+    assert_eq!(ids_of(&held), ids(&["a"]));
+    assert_eq!(held[0].attempt, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_failed_sync_lost_is_found_again() {
+    let rig = Rig::new(Backend::Embedded);
+    rig.fill(&["a", "b"], inbox(1)).await;
+    rig.pull(inbox(1), session(1), 9).await;
+    rig.ack(session(1), &["a", "b"]).await;
+    rig.clock.advance(2 * DAY);
+    // Readers have seen that nothing waits, and a sweep that there is nothing below.
+    assert!(rig.unrouted().await.is_empty());
+    rig.sweep(DAY).await;
+    let mut watch = rig.bus.watch_unrouted(&tenant());
+    fail_and_lose_unsynced(&rig).await;
+    open_again(&rig).await;
+    assert_eq!(rig.bus.depth(&tenant()).await.unwrap().unrouted, 1);
+    changed(&mut watch).await;
+    let waiting: Vec<_> = rig.unrouted().await.into_iter().map(|(_, _, id)| id).collect();
+    assert_eq!(waiting, ids(&["b"]));
+    rig.route(&[inbox(1)]).await;
+    assert_eq!(rig.pull_ids(inbox(1), session(2)).await, ids(&["a", "b"]));
+    rig.ack(session(2), &["a", "b"]).await;
+    assert_eq!(rig.sweep(DAY).await, 2);
+    assert!(rig.bus.event(&tenant(), id("a")).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_says_when_there_is_more() {
+    let rig = Rig::new(Backend::Embedded);
+    let names: Vec<_> = (0..45).map(|n| format!("{n}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    // The first twenty are held, the others are of nobody.
+    rig.fill(&names[..20], inbox(1)).await;
+    rig.pull(inbox(1), session(1), 99).await;
+    rig.store_all(&names[20..]).await;
+    rig.route(&[]).await;
+    rig.clock.advance(DAY);
+    let mut calls = Vec::new();
+    while calls.last().is_none_or(|swept: &Swept| swept.more) {
+        calls.push(log(&rig).sweep_some(&tenant(), DAY, 10).await.unwrap());
+    }
+    let events: Vec<_> = calls.iter().map(|swept| swept.events).collect();
+    assert_eq!(events, [0, 0, 10, 10, 5]);
+    // Only keys are left to go: 45 delivery keys, 20 change keys.
+    rig.clock.advance(4 * DAY);
+    let mut keys = 0;
+    loop {
+        let swept = log(&rig).sweep_some(&tenant(), DAY, 10).await.unwrap();
+        assert_eq!(swept.events, 0);
+        keys += swept.keys;
+        if !swept.more {
+            break;
+        }
+    }
+    assert_eq!(keys, 45 + 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_failed_sweep_left_is_found_by_the_next() {
+    let rig = Rig::new(Backend::Embedded);
+    rig.store_all(&["a", "b"]).await;
+    rig.route(&[]).await;
+    rig.clock.advance(2 * DAY);
+    rig.store_all(&["c"]).await;
+    // A note of an expired key that the writer cannot read.
+    let store = log(&rig).shared.store().unwrap();
+    let number = log(&rig).shared.tenant(&tenant()).unwrap().number;
+    let note = keys::expiry(number, 1, 1, sweep::CLAIMS);
+    let mut txn = Txn::new(&store);
+    txn.put(Space::Expiry, note, b"no note");
+    txn.commit(true).unwrap();
+    assert_eq!(label(rig.bus.sweep(&tenant(), DAY).await), "storage");
+    let mut txn = Txn::new(&store);
+    txn.remove(Space::Expiry, note);
+    txn.commit(true).unwrap();
+    assert_eq!(rig.sweep(DAY).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answered_append_survives_a_loss_of_power() {
+    let mut rig = Rig::new(Backend::Embedded);
+    for n in 0..20 {
+        let name = format!("{n}");
+        let acme = tenant();
+        let append = || rig.bus.append(&acme, rig.event(&name));
+        // Of two that come together the second is answered by the first, which must be kept as well.
+        let (one, two) = tokio::join!(append(), append());
+        let outcomes = [one.unwrap(), two.unwrap()];
+        assert!(outcomes.contains(&Appended::Stored(n + 1)), "{outcomes:?}");
+        assert!(outcomes.contains(&Appended::Duplicate(id(&name))), "{outcomes:?}");
+        rig.crash_with(lose_unsynced);
+        assert_eq!(rig.unrouted().await.len() as u64, n + 1);
+        let again = rig.bus.append(&tenant(), rig.event(&name)).await.unwrap();
+        assert_eq!(again, Appended::Duplicate(id(&name)));
+        // What is routed without a sync is lost, and so this test can see a missing one.
+        let (partition, seq, _) = *rig.unrouted().await.last().unwrap();
+        let epoch = rig.bus.acquire(&tenant(), partition).await.unwrap();
+        let routes = vec![to(seq, &[])];
+        rig.bus.route(&tenant(), partition, epoch, routes).await.unwrap();
+        assert_eq!(rig.unrouted().await.len() as u64, n);
+        rig.crash_with(lose_unsynced);
+        assert_eq!(rig.unrouted().await.len() as u64, n + 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answered_replay_requeue_and_epoch_survives_a_loss_of_power() {
+    let mut rig = Rig::new(Backend::Embedded);
+    rig.fill(&["a", "b"], inbox(1)).await;
+    for _ in 0..MAX_ATTEMPTS {
+        rig.pull(inbox(1), session(1), 9).await;
+        rig.nack(session(1), "a", Duration::ZERO).await;
+        rig.end(session(1)).await;
+    }
+    let epoch = rig.bus.acquire(&tenant(), 7).await.unwrap();
+    rig.crash_with(lose_unsynced);
+    assert_eq!(rig.bus.dead(&tenant(), inbox(1), 9).await.unwrap().len(), 2);
+    assert_eq!(rig.bus.acquire(&tenant(), 7).await.unwrap(), epoch + 1);
+
+    let count = rig.bus.requeue(&tenant(), inbox(1), ids(&["a"])).await.unwrap();
+    assert_eq!(count, 1);
+    rig.crash_with(lose_unsynced);
+    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a"]));
+
+    let count = rig.bus.replay(&tenant(), ids(&["b"]), vec![inbox(2)]).await.unwrap();
+    assert_eq!(count, 1);
+    rig.crash_with(lose_unsynced);
+    assert_eq!(rig.pull_ids(inbox(2), session(1)).await, ids(&["b"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_reached_nobody_goes_back_although_a_write_failed() {
+    let rig = Rig::new(Backend::Embedded);
+    rig.fill(&["a"], inbox(1)).await;
+    let pull = Pull { inbox: inbox(1), session: session(1), max: 9, max_bytes: usize::MAX };
+    let handed = log(&rig).ask(|reply| Command::Pull(tenant(), pull, reply)).await.unwrap();
+    assert_eq!(handed.copies().len(), 1);
+    fail_writes(&rig);
+    drop(handed);
+    open_again(&rig).await;
+    let held = rig.pull(inbox(1), session(2), 9).await;
+    assert_eq!(ids_of(&held), ids(&["a"]));
+    assert_eq!(held[0].attempt, 1);
+    assert_eq!(rig.end(session(1)).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_engine_is_broken_nobody_queues_and_the_writer_mends_it_by_itself() {
+    let rig = Rig::new(Backend::Embedded);
+    rig.store_all(&["a"]).await;
+    let mut watch = rig.bus.watch_unrouted(&tenant());
+    watch.mark_unchanged();
+    let (is_broken, wait) = oneshot::channel();
+    let (go_on, held_up) = std::sync::mpsc::channel();
+    let writer = fault(&rig, move |writer| {
+        writer.give_up(broken(), Some(std::time::Instant::now()));
+        is_broken.send(()).unwrap();
+        held_up.recv().unwrap();
+    });
+    let caller = async {
+        wait.await.unwrap();
+        // The writer is busy, so whoever queued would wait for it.
+        let limit = Duration::from_secs(20);
+        let refused = tokio::time::timeout(limit, rig.bus.append(&tenant(), rig.event("b"))).await;
+        assert_eq!(label(refused.expect("the caller queued")), "storage");
+        go_on.send(()).unwrap();
+    };
+    tokio::join!(writer, caller);
+    // Nobody asks for anything, and it is opened anew.
+    changed(&mut watch).await;
+    assert_eq!(rig.unrouted().await.len(), 1);
+    rig.store_all(&["b"]).await;
+}
