@@ -36,3 +36,6 @@ mod generated {
 }
 
 pub use generated::{agent, event};
+
+/// The protobuf files as an encoded `FileDescriptorSet`, comments included; what gRPC reflection shows.
+pub const DESCRIPTORS: &[u8] = include_bytes!("gen/descriptors.bin");

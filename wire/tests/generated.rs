@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 
+use prost::Message as _;
 use prost_build::Config;
 
 const PROTOS: [&str; 2] = ["nexus/agent/v1/agent.proto", "nexus/event/v1/event.proto"];
@@ -15,12 +16,15 @@ fn generate(out: &Path) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
     let descriptors = protox::compile(PROTOS, [&root]).unwrap();
     let mut config = Config::new();
-    config
+    config.compile_well_known_types().extern_path(".google.protobuf", "::pbjson_types");
+    tonic_prost_build::configure()
         .out_dir(out)
-        .compile_well_known_types()
-        .extern_path(".google.protobuf", "::pbjson_types")
-        .compile_fds(descriptors.clone())
+        .build_transport(false)
+        .emit_rerun_if_changed(false)
+        .compile_fds_with_config(descriptors.clone(), config)
         .unwrap();
+    // What reflection shows: the files with their comments.
+    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec()).unwrap();
     let mut json = pbjson_build::Builder::new();
     for file in descriptors.file {
         json.register_file_descriptor(file);
@@ -34,12 +38,12 @@ fn generated_code_is_fresh() {
     generate(made.path());
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gen");
     for package in PACKAGES {
-        for name in [format!("{package}.rs"), format!("{package}.serde.rs")] {
-            let fresh = fs::read_to_string(made.path().join(&name)).unwrap();
+        for name in [format!("{package}.rs"), format!("{package}.serde.rs"), "descriptors.bin".to_owned()] {
+            let fresh = fs::read(made.path().join(&name)).unwrap();
             if std::env::var_os("UPDATE_GENERATED").is_some() {
                 fs::write(committed.join(&name), &fresh).unwrap();
             }
-            let kept = fs::read_to_string(committed.join(&name)).unwrap_or_default();
+            let kept = fs::read(committed.join(&name)).unwrap_or_default();
             assert!(
                 kept == fresh,
                 "src/gen/{name} is stale: run `UPDATE_GENERATED=1 cargo test -p nexus-wire`"

@@ -271,6 +271,9 @@ impl serde::Serialize for Deliver {
         if self.replay {
             len += 1;
         }
+        if !self.traceparent.is_empty() {
+            len += 1;
+        }
         let mut struct_ser = serializer.serialize_struct("nexus.agent.v1.Deliver", len)?;
         if let Some(v) = self.event.as_ref() {
             struct_ser.serialize_field("event", v)?;
@@ -283,6 +286,9 @@ impl serde::Serialize for Deliver {
         }
         if self.replay {
             struct_ser.serialize_field("replay", &self.replay)?;
+        }
+        if !self.traceparent.is_empty() {
+            struct_ser.serialize_field("traceparent", &self.traceparent)?;
         }
         struct_ser.end()
     }
@@ -298,6 +304,7 @@ impl<'de> serde::Deserialize<'de> for Deliver {
             "attempt",
             "alias",
             "replay",
+            "traceparent",
         ];
 
         #[allow(clippy::enum_variant_names)]
@@ -306,6 +313,7 @@ impl<'de> serde::Deserialize<'de> for Deliver {
             Attempt,
             Alias,
             Replay,
+            Traceparent,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -331,6 +339,7 @@ impl<'de> serde::Deserialize<'de> for Deliver {
                             "attempt" => Ok(GeneratedField::Attempt),
                             "alias" => Ok(GeneratedField::Alias),
                             "replay" => Ok(GeneratedField::Replay),
+                            "traceparent" => Ok(GeneratedField::Traceparent),
                             _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
                         }
                     }
@@ -354,6 +363,7 @@ impl<'de> serde::Deserialize<'de> for Deliver {
                 let mut attempt__ = None;
                 let mut alias__ = None;
                 let mut replay__ = None;
+                let mut traceparent__ = None;
                 while let Some(k) = map_.next_key()? {
                     match k {
                         GeneratedField::Event => {
@@ -382,6 +392,12 @@ impl<'de> serde::Deserialize<'de> for Deliver {
                             }
                             replay__ = Some(map_.next_value()?);
                         }
+                        GeneratedField::Traceparent => {
+                            if traceparent__.is_some() {
+                                return Err(serde::de::Error::duplicate_field("traceparent"));
+                            }
+                            traceparent__ = Some(map_.next_value()?);
+                        }
                     }
                 }
                 Ok(Deliver {
@@ -389,6 +405,7 @@ impl<'de> serde::Deserialize<'de> for Deliver {
                     attempt: attempt__.unwrap_or_default(),
                     alias: alias__.unwrap_or_default(),
                     replay: replay__.unwrap_or_default(),
+                    traceparent: traceparent__.unwrap_or_default(),
                 })
             }
         }
