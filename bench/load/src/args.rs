@@ -29,6 +29,17 @@ pub enum Output {
     Json,
 }
 
+/// What agents speak over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Transport {
+    /// JSON over WebSocket
+    Websocket,
+    /// Protobuf over gRPC, a connection for each session
+    Grpc,
+    /// The one and the other, in turn
+    Both,
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
@@ -39,7 +50,9 @@ pub enum Verb {
     #[command(after_help = "Example:\n  nexus-load stop --sessions 5000 --runs 5")]
     Stop(StopArgs),
     /// Serve the floor: the same durable steps and hops with no logic
-    #[command(after_help = "Example:\n  nexus-load floor --listen 127.0.0.1:8080 --data floor-data")]
+    #[command(
+        after_help = "Example:\n  nexus-load floor --listen 127.0.0.1:8080 --grpc 127.0.0.1:8081 --data floor-data"
+    )]
     Floor(FloorArgs),
 }
 
@@ -95,6 +108,9 @@ pub struct StopArgs {
     /// Sessions that are connected
     #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=15_000))]
     pub sessions: u32,
+    /// What the sessions speak over
+    #[arg(long, default_value = "both", value_enum)]
+    pub transport: Transport,
     /// Stops, one after the other on one server
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub runs: u32,
@@ -106,6 +122,9 @@ pub struct FloorArgs {
     /// Address for webhooks and agents
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
     pub listen: SocketAddr,
+    /// Address of the bare gRPC service, which is tonic's and holds sessions only
+    #[arg(long, value_name = "HOST:PORT")]
+    pub grpc: Option<SocketAddr>,
     /// Folder of the segment; made if it is not there
     #[arg(long, value_name = "PATH")]
     pub data: PathBuf,

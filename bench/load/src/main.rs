@@ -13,6 +13,7 @@ mod fleet;
 mod floor;
 mod folder;
 mod frame;
+mod grpc;
 mod http;
 mod idle;
 mod ledger;

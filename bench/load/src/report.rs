@@ -61,7 +61,8 @@ const ROWS: &[Row] = &[
     ("open loop: POST to agent p99.9", "ms", |turn| turn.p999_ms),
     ("open loop: server CPU", "s/1,000 events", |turn| turn.open_cpu_seconds),
     ("peak resident memory", "MiB", |turn| turn.peak_bytes / MIB),
-    ("idle connection, resident", "bytes", |turn| turn.idle_bytes),
+    ("idle WebSocket, resident", "bytes", |turn| turn.idle_bytes),
+    ("idle gRPC connection, resident", "bytes", |turn| turn.idle_grpc_bytes),
     ("tool's own lateness p99", "ms", |turn| turn.tool_lag_p99_ms),
     ("tool's own CPU, open loop", "s/1,000 events", |turn| turn.tool_cpu_seconds),
 ];
@@ -120,7 +121,7 @@ fn figure((name, unit, read): &Row, turns: &[Turn]) -> Figure {
 pub fn stop(args: &StopArgs, runs: &[Run], output: Output) -> anyhow::Result<()> {
     if output == Output::Json {
         let common = &args.common;
-        let settings = json!({ "sessions": args.sessions, "agents": common.agents, "rate": common.rate,
+        let settings = json!({ "sessions": args.sessions, "transport": format!("{:?}", args.transport), "agents": common.agents, "rate": common.rate,
             "bodyBytes": common.body_bytes });
         return print_json(&json!({ "settings": settings, "runs": runs }));
     }
