@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::args::{Common, Transport};
 use crate::body::agent_name;
-use crate::folder::{self, TENANT};
+use crate::folder::{self, STRANGER, TENANT};
 use crate::http::Conn;
 use crate::{load, machine};
 
@@ -130,14 +130,19 @@ impl Server {
         for agent in 0..u64::from(self.agents) {
             tokens.push(match self.kind {
                 Kind::Floor => "none".to_owned(),
-                Kind::Nexus => self.token(&mut conn, &agent_name(agent)).await?,
+                Kind::Nexus => self.token(&mut conn, TENANT, &agent_name(agent)).await?,
             });
         }
         Ok(tokens)
     }
 
-    async fn token(&self, conn: &mut Conn, agent: &str) -> anyhow::Result<String> {
-        let folder = self.home.path().join(format!("data/agents/{TENANT}/{agent}-nexus-agent"));
+    /// An access token of the agent of another tenant.
+    pub async fn stranger(&self) -> anyhow::Result<String> {
+        self.token(&mut Conn::new(self.gateway), STRANGER, STRANGER).await
+    }
+
+    async fn token(&self, conn: &mut Conn, tenant: &str, agent: &str) -> anyhow::Result<String> {
+        let folder = self.home.path().join(format!("data/agents/{tenant}/{agent}-nexus-agent"));
         let secret = |name: &str| {
             let path = folder.join(name);
             fs::read_to_string(&path).with_context(|| format!("no credentials in {}", path.display()))
