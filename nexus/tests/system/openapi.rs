@@ -317,6 +317,16 @@ fn the_documents_are_what_the_specifications_ask_for() {
 }
 
 #[test]
+fn every_schema_of_openapi_is_a_schema() {
+    // The specification's own schema leaves them to JSON Schema.
+    let api = Described { document: document("openapi.json"), answered: BTreeSet::new() };
+    for (name, schema) in api.document["components"]["schemas"].as_object().unwrap() {
+        assert!(jsonschema::meta::is_valid(schema), "{name}");
+        assert!(!api.validator(schema).is_valid(&json!(7)), "{name} takes anything");
+    }
+}
+
+#[test]
 fn every_reference_of_the_documents_leads_somewhere() {
     for name in ["openapi.json", "asyncapi.json"] {
         let document = document(name);
