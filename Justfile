@@ -19,7 +19,7 @@ deps:
 lint:
     scripts/lint
 
-# Rewrite what is generated and committed: protobuf code, golden files, tables of kinds.
+# Rewrite what is generated and committed: protobuf code, schemas and API documents, golden files, tables of kinds.
 update:
     UPDATE_GENERATED=1 UPDATE_GOLDEN=1 UPDATE_TABLES=1 INSTA_UPDATE=always cargo test -p nexus-core -p nexus-wire -p nexus-compile -p nexus-ingest -p nexus
 

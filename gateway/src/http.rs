@@ -15,7 +15,10 @@ use nexus_runtime::Drain;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+pub use self::metadata::Metadata;
 pub(crate) use self::metadata::issuer;
+pub use self::oauth::Granted;
+pub use self::problem::Body as OAuthError;
 use self::problem::Problem;
 use crate::session::Start;
 use crate::shared::Shared;

@@ -23,6 +23,7 @@ use nexus_store::bus::{Append, Appended, Bus};
 use tokio::sync::watch;
 use uuid::{ContextV7, Uuid};
 
+pub use self::answer::{Accepted, Described, Problem, refusals};
 use self::answer::{Answer, LogLimit, Refusal};
 use crate::budget::{Budget, Share};
 use crate::config::{IngestConfig, IngestSettings};

@@ -11,6 +11,7 @@
 //! 4. [`frame::to_json`] writes them;
 //! 5. [`frame::deliver_json`] writes the one hot frame around an event that is JSON already.
 
+pub mod asyncapi;
 pub mod frame;
 
 #[expect(
@@ -39,3 +40,9 @@ pub use generated::{agent, event};
 
 /// The protobuf files as an encoded `FileDescriptorSet`, comments included; what gRPC reflection shows.
 pub const DESCRIPTORS: &[u8] = include_bytes!("gen/descriptors.bin");
+
+/// The protobuf files themselves, by the path under which they import each other.
+pub const PROTOS: [(&str, &str); 2] = [
+    ("nexus/agent/v1/agent.proto", include_str!("../proto/nexus/agent/v1/agent.proto")),
+    ("nexus/event/v1/event.proto", include_str!("../proto/nexus/event/v1/event.proto")),
+];

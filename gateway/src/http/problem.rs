@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use nexus_core::stop::EngagementName;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::session::end::{End, stop_message};
@@ -22,12 +23,18 @@ struct Answer {
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-#[derive(Debug, Serialize)]
-struct Body {
+/// A refusal, in the form of OAuth errors (RFC 6749, section 5.2).
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "OAuthError")]
+pub struct Body {
+    /// A word for programs.
     error: &'static str,
+    /// What is wrong and how to mend it.
     error_description: String,
+    /// The stop that holds the agent, if one does.
     #[serde(skip_serializing_if = "Option::is_none")]
     engagement: Option<EngagementName>,
+    /// Why the stop was engaged.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }

@@ -122,15 +122,13 @@ impl Site {
             "sender": {"id": 2, "login": "ann", "type": "User"},
         })
         .to_string();
-        let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
-        mac.update(body.as_bytes());
         let answer = self
             .http
             .post(format!("http://127.0.0.1:{}/hooks/acme/acme/github", self.ingest))
             .header("content-type", "application/json")
             .header("x-github-event", "issues")
             .header("x-github-delivery", format!("delivery-{number}"))
-            .header("x-hub-signature-256", format!("sha256={}", hex::encode(mac.finalize().into_bytes())))
+            .header("x-hub-signature-256", signed(SECRET, &body))
             .body(body)
             .send()
             .await
@@ -159,6 +157,13 @@ impl Nexus {
         assert!(Command::new("kill").arg(&pid).status().await.unwrap().success());
         tokio::time::timeout(PATIENCE, self.0.wait()).await.expect("the process drains").unwrap()
     }
+}
+
+/// GitHub's signature of a body.
+pub fn signed(secret: &str, body: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(body.as_bytes());
+    format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
 }
 
 pub fn tenant_yaml() -> String {

@@ -7,6 +7,7 @@ mod agent;
 mod cli;
 mod crash;
 mod harness;
+mod openapi;
 mod quickstart;
 mod reload;
 mod stop;
