@@ -113,9 +113,11 @@ impl Session<'_> {
             // Asked again just before each send: what was pulled a moment ago may not be sent any more.
             self.admitted.decide(&self.config.borrow(), &self.shared.gate)?;
             let Some(held) = self.state.deliver() else { break };
+            let start = self.shared.clock.now();
             match self.json(&held) {
                 Ok(json) => {
                     self.write(json).await?;
+                    self.deliveries.sent(&held, start, self.shared.clock.now());
                     metrics::counter!("nexus_delivers_total").increment(1);
                 }
                 Err(reason) => self.give_up(&held, reason).await?,
@@ -130,12 +132,14 @@ impl Session<'_> {
         }
         let event = std::str::from_utf8(&held.event).map_err(|_| "the event is not UTF-8")?;
         let alias = self.inboxes.alias(held.inbox);
-        Ok(frame::deliver_json(event, held.attempt, alias, held.replay))
+        let traceparent = self.deliveries.traceparent(held);
+        Ok(frame::deliver_json(event, held.attempt, alias, held.replay, &traceparent))
     }
 
     /// Refuses an event that can never be delivered: after its attempts it is parked, where an admin sees why.
     async fn give_up(&mut self, held: &Held, reason: &'static str) -> Result<(), End> {
         tracing::warn!(tenant = %self.tenant, event = %held.id, reason, "cannot deliver an event");
+        self.deliveries.undeliverable(held, reason, self.shared.clock.now());
         self.state.undeliverable(held.id);
         self.nack(held.id, Duration::ZERO, reason.to_owned()).await
     }
@@ -172,9 +176,11 @@ impl Session<'_> {
             }
             Effect::Ack(ids) => {
                 let bus = &self.shared.bus;
+                let answered = self.deliveries.answered(&ids);
                 let acked = bus.ack(self.tenant, self.identity.session, ids).await;
                 let acked = acked.map_err(|error| self.store_failed("ack", &error))?;
                 metrics::counter!("nexus_acks_total").increment(acked as u64);
+                self.deliveries.acked(&answered, self.shared.clock.now());
             }
             Effect::Nack { id, retry_after, reason } => self.nack(id, retry_after, reason).await?,
             Effect::Reauth(token) => return Ok(self.reauthenticate(&token)),
@@ -185,9 +191,11 @@ impl Session<'_> {
 
     async fn nack(&mut self, id: EventId, after: Duration, reason: String) -> Result<(), End> {
         let bus = &self.shared.bus;
+        let answered = self.deliveries.answered(&[id]);
         let nacked = bus.nack(self.tenant, self.identity.session, id, after, reason).await;
         nacked.map_err(|error| self.store_failed("nack", &error))?;
         metrics::counter!("nexus_nacks_total").increment(1);
+        self.deliveries.nacked(&answered, self.shared.clock.now());
         Ok(())
     }
 

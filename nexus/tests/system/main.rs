@@ -5,8 +5,10 @@
 
 mod agent;
 mod cli;
+mod collector;
 mod crash;
 mod harness;
 mod quickstart;
 mod reload;
 mod stop;
+mod telemetry;
