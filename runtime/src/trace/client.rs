@@ -12,6 +12,7 @@ use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use rustls::crypto::ring;
 use tokio::time::timeout;
 
 use super::settings::TraceError;
@@ -32,7 +33,7 @@ pub(super) enum Failure {
     #[error("the collector did not answer in time")]
     Timeout,
     /// It cannot be reached.
-    #[error("the collector cannot be reached")]
+    #[error("the collector cannot be reached, or its certificate is not trusted")]
     Connect,
     /// It broke off or made no sense.
     #[error("the collector's answer cannot be read")]
@@ -67,7 +68,8 @@ impl Client {
         builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE).pool_max_idle_per_host(1);
         let connections = if address.scheme_str() == Some("https") {
             let connector =
-                HttpsConnectorBuilder::new().with_native_roots().map_err(TraceError::Certificates)?;
+                HttpsConnectorBuilder::new().with_provider_and_native_roots(ring::default_provider());
+            let connector = connector.map_err(TraceError::Certificates)?;
             Connections::Tls(builder.build(connector.https_only().enable_http1().build()))
         } else {
             Connections::Plain(builder.build_http())
