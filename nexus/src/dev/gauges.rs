@@ -53,7 +53,7 @@ pub async fn run(roles: Arc<Roles>) -> anyhow::Result<()> {
         let view = roles.control.view();
         stop(&roles);
         present(&roles, view.tenants.keys());
-        look.forget(&view.tenants);
+        look.know(&view.tenants);
         let looked = look.round(&roles, &view.tenants).await;
         if let Err(error) = looked {
             counter!("nexus_depth_errors_total", "error" => error.label()).increment(1);
@@ -107,13 +107,14 @@ impl Look {
             set("nexus_bus_pending_bytes", &tenant, depth.pending_bytes as f64);
             set("nexus_bus_stored_bytes", &tenant, depth.stored_bytes as f64);
             std::mem::take(&mut self.sum).show(&tenant, roles.now());
+            // It may have gone since the pass began.
             self.shown.insert(tenant);
         }
         Ok(())
     }
 
     /// A series cannot be taken back; that of a tenant that is gone tells 0.
-    fn forget(&mut self, tenants: &BTreeMap<TenantKey, Arc<Compiled>>) {
+    fn know(&mut self, tenants: &BTreeMap<TenantKey, Arc<Compiled>>) {
         self.shown.retain(|tenant| {
             let known = tenants.contains_key(tenant);
             if !known {
@@ -123,6 +124,7 @@ impl Look {
             }
             known
         });
+        self.shown.extend(tenants.keys().cloned());
     }
 }
 

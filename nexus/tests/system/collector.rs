@@ -22,6 +22,8 @@ pub enum Manner {
     Takes,
     /// Answers 500.
     Fails,
+    /// Answers 503 once, then takes what comes.
+    Recovers,
     /// Never answers.
     Hangs,
 }
@@ -72,14 +74,17 @@ async fn take(
     headers: HeaderMap,
     body: Bytes,
 ) -> StatusCode {
-    {
+    let before = {
         let mut received = received.lock().unwrap();
         received.headers.push(headers);
         received.requests.push(ExportTraceServiceRequest::decode(body.clone()).unwrap());
         received.bodies.push(body);
-    }
+        received.headers.len() - 1
+    };
     match manner {
         Manner::Takes => StatusCode::OK,
+        Manner::Recovers if before == 0 => StatusCode::SERVICE_UNAVAILABLE,
+        Manner::Recovers => StatusCode::OK,
         Manner::Fails => StatusCode::INTERNAL_SERVER_ERROR,
         Manner::Hangs => std::future::pending().await,
     }

@@ -200,6 +200,71 @@ async fn a_collector_that_fails_or_hangs_changes_nothing_for_agents() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_recovers_gets_what_it_missed() {
+    let collector = Collector::start(Manner::Recovers).await;
+    let site = Site::new(&[]);
+    let (_nexus, _) = start(&site, &collector.endpoint, &[]).await;
+    let event = post(&site, 1, &[]).await;
+    until("the spans come again", || async { (collector.requests() > 1).then_some(()) }).await;
+    let received = collector.received.lock().unwrap();
+    assert_eq!(received.bodies[0], received.bodies[1], "the same batch");
+    drop(received);
+    assert!(!collector.trace(&trace_of(&event)).is_empty());
+    assert!(!scrape(&site).await.contains("nexus_otlp_spans_dropped_total{"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_context_goes_with_each_delivery_whatever_is_exported() {
+    let collector = Collector::start(Manner::Takes).await;
+    let off = [("OTEL_SDK_DISABLED", "true")];
+    let none = [("OTEL_TRACES_SAMPLER", "always_off")];
+    for (more, flags) in [(&off, "01"), (&none, "00")] {
+        let site = Site::new(&["coder"]);
+        let (nexus, _) = start(&site, &collector.endpoint, more).await;
+        let (mut socket, _) = connect(&site, "coder").await;
+        let event = post(&site, 1, &[]).await;
+        let context = deliver(&mut socket).await["traceparent"].as_str().unwrap().to_owned();
+        assert!(context.starts_with(&format!("00-{}-", trace_of(&event))), "{context}");
+        assert!(context.ends_with(&format!("-{flags}")), "{context}");
+        assert!(nexus.terminate().await.success());
+    }
+    assert_eq!(collector.requests(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_is_shown_until_its_tenant_is_gone() {
+    let site = Site::new(&["coder"]);
+    let _nexus = site.start().await;
+    post(&site, 1, &[]).await;
+    let gauge = |name: &'static str| {
+        let site = &site;
+        move || async move { value(&scrape(site).await, &format!("{name}{{tenant=\"acme/acme\"}}")) }
+    };
+    until("the event is seen to wait", || async {
+        (gauge("nexus_inbox_waiting_events")().await == Some(1.0)).then_some(())
+    })
+    .await;
+    assert!(gauge("nexus_bus_pending_bytes")().await.unwrap() > 0.0);
+    assert!(gauge("nexus_inbox_oldest_age_seconds")().await.unwrap() > 0.0);
+    let text = scrape(&site).await;
+    assert_eq!(value(&text, "nexus_stop_known"), Some(1.0));
+    let hash = value(&text, "nexus_config_hash").unwrap();
+    site.remove("tenant.yaml");
+    until("nothing is told of the tenant any more", || async {
+        let [waiting, bytes] =
+            [gauge("nexus_inbox_waiting_events")().await, gauge("nexus_bus_pending_bytes")().await];
+        (waiting == Some(0.0) && bytes == Some(0.0)).then_some(())
+    })
+    .await;
+    assert_ne!(value(&scrape(&site).await, "nexus_config_hash"), Some(hash));
+}
+
+/// The value of a series.
+fn value(text: &str, series: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_secret_and_no_text_leaves_by_logs_metrics_or_traces() {
     let collector = Collector::start(Manner::Takes).await;
     let site = Site::new(&["coder"]);
@@ -288,6 +353,7 @@ async fn metrics_are_documented_and_bounded_whatever_strangers_send() {
 
 async fn scrape(site: &Site) -> String {
     let answer = site.http.get(format!("http://127.0.0.1:{}/metrics", site.admin)).send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     answer.text().await.unwrap()
 }
 
