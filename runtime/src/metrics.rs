@@ -351,6 +351,53 @@ mod tests {
         }
     }
 
+    /// All Rust code of the workspace's crates, but for this file.
+    fn sources(folder: &std::path::Path, into: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, into);
+            } else if path.extension().is_some_and(|end| end == "rs")
+                && !path.ends_with("runtime/src/metrics.rs")
+            {
+                into.push_str(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_counted_is_in_the_table_and_the_other_way_round() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut code = String::new();
+        for member in std::fs::read_dir(root).unwrap() {
+            let (crate_, src) = (member.as_ref().unwrap().path(), member.unwrap().path().join("src"));
+            if crate_.join("Cargo.toml").exists() && src.exists() {
+                sources(&src, &mut code);
+            }
+        }
+        let named = |call: &str| -> Vec<String> {
+            let calls = code.split(call).skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"'));
+            calls.map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
+        };
+        let mut seen = 0;
+        for (call, kind) in [("counter!(", Counter), ("gauge!(", Gauge), ("histogram!(", Histogram)] {
+            for name in named(call) {
+                let metric = METRICS.iter().find(|metric| metric.name == name);
+                assert_eq!(metric.map(|metric| metric.kind), Some(kind), "{name}: add it to METRICS");
+                seen += 1;
+            }
+        }
+        assert!(seen > 30, "{seen} calls found");
+        for metric in METRICS.iter().filter(|metric| !metric.name.starts_with("process_")) {
+            let elsewhere = code.contains(&format!("\"{}\"", metric.name));
+            assert!(
+                elsewhere || metric.name.starts_with("nexus_tokio_") || metric.name == "nexus_build_info",
+                "{}: nobody counts it any more",
+                metric.name
+            );
+        }
+    }
+
     #[test]
     fn the_document_is_the_table() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
