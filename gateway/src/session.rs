@@ -7,6 +7,7 @@
 //!
 //! Any frame, and any ping or pong of the WebSocket itself, counts as a sign of life.
 
+mod deliveries;
 pub(crate) mod end;
 mod inboxes;
 pub(crate) mod sever;
@@ -23,6 +24,7 @@ use nexus_runtime::lane::StopGate;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use self::deliveries::Deliveries;
 use self::end::End;
 use self::inboxes::Inboxes;
 use self::sever::Admitted;
@@ -102,6 +104,7 @@ struct Session<'a> {
     config: watch::Receiver<Arc<GatewayConfig>>,
     state: State,
     inboxes: Inboxes,
+    deliveries: Deliveries,
     poll_at: Instant,
 }
 
@@ -127,6 +130,7 @@ impl<'a> Session<'a> {
         Ok(Self {
             state: State::new(terms(&profile), Instant::now()),
             inboxes: Inboxes::watch(&shared.bus, tenant, profile.inboxes()),
+            deliveries: Deliveries::new(tenant, admitted.agent, &identity.name, identity.session),
             poll_at: Instant::now() + SAFETY_POLL,
             shared,
             tenant,

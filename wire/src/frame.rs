@@ -48,8 +48,14 @@ pub fn to_json(frame: server_frame::Frame) -> String {
 
 /// Writes a Deliver frame around an event that is JSON already, without reading it again.
 #[must_use]
-pub fn deliver_json(event: &str, attempt: u32, alias: Option<&str>, replay: bool) -> String {
-    let mut json = String::with_capacity(event.len() + 64);
+pub fn deliver_json(
+    event: &str,
+    attempt: u32,
+    alias: Option<&str>,
+    replay: bool,
+    traceparent: &str,
+) -> String {
+    let mut json = String::with_capacity(event.len() + 160);
     json.push_str(r#"{"deliver":{"event":"#);
     json.push_str(event);
     write!(json, r#","attempt":{attempt}"#).expect("writing to a String cannot fail");
@@ -59,6 +65,10 @@ pub fn deliver_json(event: &str, attempt: u32, alias: Option<&str>, replay: bool
     }
     if replay {
         json.push_str(r#","replay":true"#);
+    }
+    if !traceparent.is_empty() {
+        // It consists of hex digits and `-`.
+        write!(json, r#","traceparent":"{traceparent}""#).expect("writing to a String cannot fail");
     }
     json.push_str("}}");
     json
@@ -153,8 +163,9 @@ pub(crate) mod tests {
 
     #[test]
     fn the_hot_path_writes_what_the_mapping_would() {
-        for (alias, replay) in [(None, false), (Some("AI_Squad"), true)] {
-            let hot = deliver_json(EVENT, 2, alias, replay);
+        let context = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        for (alias, replay, context) in [(None, false, ""), (Some("AI_Squad"), true, context)] {
+            let hot = deliver_json(EVENT, 2, alias, replay, context);
             let frame: ServerFrame = serde_json::from_str(&hot).unwrap();
             assert_eq!(to_json(frame.frame.unwrap()), hot);
         }

@@ -29,13 +29,14 @@ pub fn deliver(
     attempt: u32,
     alias: Option<&str>,
     replay: bool,
+    traceparent: &str,
 ) -> Result<Vec<u8>, serde_json::Error> {
     let deliver = Deliver {
         event: Some(serde_json::from_slice(event)?),
         attempt,
         alias: alias.unwrap_or_default().to_owned(),
         replay,
-        ..Deliver::default()
+        traceparent: traceparent.to_owned(),
     };
     Ok(to_bytes(server_frame::Frame::Deliver(deliver)))
 }
@@ -61,13 +62,13 @@ mod tests {
 
     #[test]
     fn both_transports_deliver_the_same() {
-        for (alias, replay) in [(None, false), (Some("AI_Squad"), true)] {
-            let json = frame::deliver_json(frame::tests::EVENT, 2, alias, replay);
+        for (alias, replay, context) in [(None, false, ""), (Some("AI_Squad"), true, "00-1ad1-8bf6-01")] {
+            let json = frame::deliver_json(frame::tests::EVENT, 2, alias, replay, context);
             let of_json: ServerFrame = serde_json::from_str(&json).unwrap();
-            let bytes = deliver(frame::tests::EVENT.as_bytes(), 2, alias, replay).unwrap();
+            let bytes = deliver(frame::tests::EVENT.as_bytes(), 2, alias, replay, context).unwrap();
             assert_eq!(ServerFrame::decode(bytes.as_slice()).unwrap(), of_json);
         }
-        assert!(deliver(br#"{"specversion":1}"#, 1, None, false).is_err());
+        assert!(deliver(br#"{"specversion":1}"#, 1, None, false, "").is_err());
     }
 
     proptest! {

@@ -34,6 +34,8 @@ pub(crate) struct Delivery<'a> {
     pub(crate) attempt: u32,
     pub(crate) alias: Option<&'a str>,
     pub(crate) replay: bool,
+    /// W3C trace context of the delivery.
+    pub(crate) traceparent: &'a str,
 }
 
 /// A connection that was admitted, before anything was said over it.

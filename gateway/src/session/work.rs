@@ -112,8 +112,12 @@ impl Session<'_> {
             // Asked again just before each send: what was pulled a moment ago may not be sent any more.
             self.admitted.decide(&self.config.borrow(), &self.shared.gate)?;
             let Some(held) = self.state.deliver() else { break };
+            let start = self.shared.clock.now();
             match self.write_event(&held).await? {
-                Ok(()) => metrics::counter!("nexus_delivers_total").increment(1),
+                Ok(()) => {
+                    self.deliveries.sent(&held, start, self.shared.clock.now());
+                    metrics::counter!("nexus_delivers_total").increment(1);
+                }
                 Err(reason) => self.give_up(&held, reason).await?,
             }
         }
@@ -125,11 +129,13 @@ impl Session<'_> {
         if held.event.len() > MAX_EVENT {
             return Ok(Err("the event is larger than 1 MiB"));
         }
+        let traceparent = self.deliveries.traceparent(held);
         let delivery = Delivery {
             event: &held.event,
             attempt: held.attempt,
             alias: self.inboxes.alias(held.inbox),
             replay: held.replay,
+            traceparent: &traceparent,
         };
         let written = timeout(self.shared.settings.write_deadline, self.transport.deliver(delivery)).await;
         match written {
@@ -143,6 +149,7 @@ impl Session<'_> {
     /// Refuses an event that can never be delivered: after its attempts it is parked, where an admin sees why.
     async fn give_up(&mut self, held: &Held, reason: &'static str) -> Result<(), End> {
         tracing::warn!(tenant = %self.tenant, event = %held.id, reason, "cannot deliver an event");
+        self.deliveries.undeliverable(held, reason, self.shared.clock.now());
         self.state.undeliverable(held.id);
         self.nack(held.id, Duration::ZERO, reason.to_owned()).await
     }
@@ -179,9 +186,11 @@ impl Session<'_> {
             }
             Effect::Ack(ids) => {
                 let bus = &self.shared.bus;
+                let answered = self.deliveries.answered(&ids);
                 let acked = bus.ack(self.tenant, self.identity.session, ids).await;
                 let acked = acked.map_err(|error| self.store_failed("ack", &error))?;
                 metrics::counter!("nexus_acks_total").increment(acked as u64);
+                self.deliveries.acked(&answered, self.shared.clock.now());
             }
             Effect::Nack { id, retry_after, reason } => self.nack(id, retry_after, reason).await?,
             Effect::Reauth(token) => return Ok(self.reauthenticate(&token)),
@@ -192,9 +201,11 @@ impl Session<'_> {
 
     async fn nack(&mut self, id: EventId, after: Duration, reason: String) -> Result<(), End> {
         let bus = &self.shared.bus;
+        let answered = self.deliveries.answered(&[id]);
         let nacked = bus.nack(self.tenant, self.identity.session, id, after, reason).await;
         nacked.map_err(|error| self.store_failed("nack", &error))?;
         metrics::counter!("nexus_nacks_total").increment(1);
+        self.deliveries.nacked(&answered, self.shared.clock.now());
         Ok(())
     }
 

@@ -68,6 +68,11 @@ impl Site {
 
     /// Starts the process over any folder.
     pub fn spawn(&self, folder: &Path) -> Nexus {
+        Nexus(self.command(folder).spawn().unwrap())
+    }
+
+    /// The command that serves a folder.
+    pub fn command(&self, folder: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nexus"));
         command
             .arg("dev")
@@ -80,7 +85,7 @@ impl Site {
             .env("NEXUS_LOG", "warn")
             .stdout(Stdio::null())
             .kill_on_drop(true);
-        Nexus(command.spawn().unwrap())
+        command
     }
 
     pub async fn ready(&self) {
@@ -142,6 +147,12 @@ impl Site {
 
     pub async fn status(&self) -> Value {
         self.cli_json(&["status"]).await
+    }
+}
+
+impl From<Child> for Nexus {
+    fn from(child: Child) -> Self {
+        Self(child)
     }
 }
 

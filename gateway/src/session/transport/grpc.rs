@@ -60,8 +60,8 @@ impl Grpc {
     }
 
     pub(super) async fn deliver(&mut self, delivery: Delivery<'_>) -> Result<(), NotDelivered> {
-        let Delivery { event, attempt, alias, replay } = delivery;
-        let message = protobuf::deliver(event, attempt, alias, replay)
+        let Delivery { event, attempt, alias, replay, traceparent } = delivery;
+        let message = protobuf::deliver(event, attempt, alias, replay, traceparent)
             .map_err(|_| NotDelivered::Undeliverable("the event is not the JSON of a StandardEvent"))?;
         Ok(self.0.outgoing.feed(&message).await?)
     }

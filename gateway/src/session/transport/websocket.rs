@@ -55,10 +55,10 @@ impl WebSocket {
     }
 
     pub(super) async fn deliver(&mut self, delivery: Delivery<'_>) -> Result<(), NotDelivered> {
-        let Delivery { event, attempt, alias, replay } = delivery;
+        let Delivery { event, attempt, alias, replay, traceparent } = delivery;
         let event =
             std::str::from_utf8(event).map_err(|_| NotDelivered::Undeliverable("the event is not UTF-8"))?;
-        Ok(self.feed_text(frame::deliver_json(event, attempt, alias, replay)).await?)
+        Ok(self.feed_text(frame::deliver_json(event, attempt, alias, replay, traceparent)).await?)
     }
 
     async fn feed_text(&mut self, json: String) -> Result<(), Broken> {
