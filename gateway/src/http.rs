@@ -62,7 +62,7 @@ pub(crate) fn router(
 
 async fn nothing(request: Request) -> axum::response::Response {
     if grpc::is_grpc(request.headers()) {
-        return grpc::unimplemented(request.uri().path());
+        return grpc::unimplemented();
     }
     Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path").into_response()
 }

@@ -64,8 +64,8 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
 }
 
 /// What a call of a method that does not exist is answered.
-pub(super) fn unimplemented(path: &str) -> Response {
-    Status::unimplemented(format!("there is no method {path}; reflection lists what there is")).into_http()
+pub(super) fn unimplemented() -> Response {
+    Status::unimplemented("there is no such method; reflection lists what there is").into_http()
 }
 
 /// A status that passes, as the retry policies of gRPC's libraries know it.

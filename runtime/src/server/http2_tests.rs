@@ -226,3 +226,25 @@ async fn a_drain_lets_http2_requests_end_and_cuts_off_the_rest() {
     drop(body);
     timeout(PATIENCE, server.tasks.join_next()).await.unwrap().unwrap().unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_client_that_resets_what_it_asks_for_is_cut_off() {
+    let server = start(lasting()).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let mut attack = [PREFACE, SETTINGS].concat();
+    for n in 0..1000u32 {
+        let id = (2 * n + 1).to_be_bytes();
+        // HEADERS with END_HEADERS, then RST_STREAM with CANCEL.
+        attack.extend([0, 0, 6, 1, 4]);
+        attack.extend(id);
+        attack.extend([0x82, 0x86, 0x84, 0x41, 1, b'x']);
+        attack.extend([0, 0, 4, 3, 0]);
+        attack.extend(id);
+        attack.extend([0, 0, 0, 8]);
+    }
+    let _ = stream.write_all(&attack).await;
+    let mut read = Vec::new();
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut read)).await.expect("the server closes");
+    let goaway_calm = [0, 0, 0, 11];
+    assert!(read.windows(4).any(|bytes| bytes == goaway_calm), "{read:?}");
+}
