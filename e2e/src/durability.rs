@@ -32,7 +32,7 @@ pub struct Settings {
     #[arg(long)]
     pub no_disk_full: bool,
     /// Which file systems a loss of power is modelled on
-    #[arg(long, default_value = "strict", value_enum)]
+    #[arg(long, default_value = "ext4", value_enum)]
     pub model: Model,
     /// Webhooks a second
     #[arg(long, default_value_t = 300, value_name = "N")]

@@ -19,7 +19,8 @@ const SOURCE: &str = include_str!("../powerloss/powerloss.c");
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Model {
-    /// Names are durable once their folder is synced, not before, and in any order: all that POSIX promises.
+    /// Names are durable once their folder is synced, not before, and in any order: all that POSIX promises. The
+    /// engine of the log does not hold to that (`docs/adr/0006`).
     Strict,
     /// As ext4 does it: names become durable in order, and the sync of a file commits all names before it.
     Ext4,
