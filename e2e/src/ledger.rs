@@ -207,7 +207,7 @@ impl Books {
         let before = self.last.insert((agent, delivery.thread), delivery.place);
         if let Some(before) = before.filter(|before| *before >= delivery.place) {
             self.fault("out of order in its thread", || {
-                format!("{agent:?} first received {delivery} after place {before}")
+                format!("{agent:?} first received {delivery}, attempt {attempt}, after place {before}")
             });
         }
     }
