@@ -31,3 +31,7 @@ bench-log:
 bench-load *ARGS:
     cargo build --release -p nexus
     cd bench/load && cargo run --release -- compare --nexus "${CARGO_TARGET_DIR:-../../target}/release/nexus" {{ARGS}}
+
+# Kill the built program, lose the power and fill the disk under load: nothing accepted may be lost.
+durability *ARGS:
+    cargo run --release -p nexus-e2e -- durability {{ARGS}}

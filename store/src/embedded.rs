@@ -18,6 +18,7 @@
 
 mod again;
 mod append;
+mod birth;
 mod command;
 mod copies;
 mod deliver;
