@@ -5,6 +5,7 @@ use std::io;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use nexus_wire::agent::v1::{Goodbye, server_frame};
 use nexus_wire::frame;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -115,6 +116,9 @@ impl Transport {
                 while let Some(message) = stream.next().await {
                     message.map_err(|_| Broken)?;
                 }
+                if matches!(end, End::ProtocolError(_)) {
+                    unread(stream.get_mut()).await?;
+                }
                 Ok(())
             }
         }
@@ -126,6 +130,15 @@ impl Transport {
             Self::WebSocket { stream, .. } => stream.get_ref().set_zero_linger(),
         }
     }
+}
+
+/// Takes what is no frame off the socket until the agent closes: a close of ours with anything unread resets the
+/// connection, and a reset can take the goodbye with it.
+async fn unread(socket: &mut TcpStream) -> Result<(), Broken> {
+    socket.shutdown().await.map_err(|_| Broken)?;
+    let mut sink = tokio::io::sink();
+    tokio::io::copy(socket, &mut sink).await.map_err(|_| Broken)?;
+    Ok(())
 }
 
 fn received(message: Option<Result<Message, Error>>) -> Received {

@@ -5,8 +5,13 @@
 
 mod agent;
 mod cli;
+mod contract;
 mod crash;
 mod harness;
+#[path = "puppets/puppet.rs"]
+mod puppet;
 mod quickstart;
 mod reload;
 mod stop;
+mod toolchain;
+mod transcript;
