@@ -1,6 +1,8 @@
-//! What the gateway answers over HTTP: tokens, metadata, and the upgrade to a session.
+//! What the gateway answers over HTTP: tokens, metadata, and the two ways to a session.
 
+mod admission;
 mod connect;
+pub(crate) mod grpc;
 mod metadata;
 mod oauth;
 mod problem;
@@ -8,11 +10,14 @@ mod problem;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use nexus_core::secret::{Secret, SecretDigest};
 use nexus_runtime::Drain;
 use tokio::sync::mpsc;
+use tonic_health::server::HealthReporter;
 use uuid::Uuid;
 
 pub(crate) use self::metadata::issuer;
@@ -30,16 +35,30 @@ struct Http {
 }
 
 /// The routes. The channel takes admitted connections to the owner of sessions.
-pub(crate) fn router(shared: Arc<Shared>, starts: mpsc::Sender<Start>, drain: Drain) -> Router {
+pub(crate) fn router(
+    shared: Arc<Shared>,
+    starts: mpsc::Sender<Start>,
+    health: &HealthReporter,
+    drain: Drain,
+) -> Router {
     let http = Http { shared, starts, drain, nobody: Secret::new(Uuid::new_v4().into_bytes()).digest() };
     Router::new()
         .route("/oauth/token", post(oauth::token))
         .route("/.well-known/oauth-authorization-server", get(metadata::metadata))
         .route("/v1/connect", get(connect::connect))
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path"))
+        .merge(grpc::agents())
+        .fallback(nothing)
         .method_not_allowed_fallback(async || {
             let text = "this path takes another method";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text)
         })
         .with_state(Arc::new(http))
+        .merge(grpc::open(health))
+}
+
+async fn nothing(request: Request) -> axum::response::Response {
+    if grpc::is_grpc(request.headers()) {
+        return grpc::unimplemented(request.uri().path());
+    }
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path").into_response()
 }

@@ -19,6 +19,9 @@ pub enum FrameError {
         "not a frame: {0}; a frame is one object with one key, such as {{\"ack\":{{\"eventId\":\"…\"}}}}"
     )]
     Json(#[source] serde_json::Error),
+    /// The message is not the protobuf of a frame.
+    #[error("not a ClientFrame of nexus.agent.v1: {0}")]
+    Protobuf(#[source] prost::DecodeError),
     /// The object names no frame.
     #[error("an empty frame; it must have one of hello, ping, ack, nack, grant, reauth")]
     Empty,
@@ -78,7 +81,7 @@ pub fn from_duration(duration: &pbjson_types::Duration) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -126,7 +129,7 @@ mod tests {
         assert!(message(r#"{"ack":{"eventId":"a"},"ping":{}}"#).contains("not a frame"));
     }
 
-    const EVENT: &str = concat!(
+    pub(crate) const EVENT: &str = concat!(
         r#"{"specversion":"1.0","id":"0190163d-8694-739b-aea5-966c26f8ad91","source":"/hooks/acme/acme/github","#,
         r#""type":"dev.nexus.NewWorkItem.v1","subject":"acme/shop#12","time":"2026-11-24T07:00:00Z","#,
         r#""datacontenttype":"application/json","tenant":"acme/acme","receivedtime":"2026-11-24T07:00:00.25Z","#,

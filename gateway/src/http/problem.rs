@@ -6,10 +6,8 @@ use axum::response::{IntoResponse, Response};
 use nexus_core::stop::EngagementName;
 use serde::Serialize;
 
+use super::admission::STOP_RETRY;
 use crate::session::end::{End, stop_message};
-
-/// After this many seconds it is worth trying again while a stop holds.
-const STOP_RETRY_SECONDS: u64 = 10;
 
 /// An answer that says no.
 #[derive(Debug)]
@@ -44,7 +42,7 @@ impl Problem {
             End::Stopped { engagement, reason } => {
                 let description = stop_message(engagement.as_ref(), reason.as_deref());
                 let mut problem =
-                    Self::unavailable("temporarily_unavailable", description, STOP_RETRY_SECONDS);
+                    Self::unavailable("temporarily_unavailable", description, STOP_RETRY.as_secs());
                 problem.0.body.engagement = engagement;
                 problem.0.body.reason = reason;
                 problem

@@ -32,6 +32,22 @@ async fn typescript_over_websocket() {
     program(TRANSPORTS[0], &mut tsx).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rust_over_grpc() {
+    rust(TRANSPORTS[1]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_over_grpc() {
+    program(TRANSPORTS[1], Command::new(python()).arg(puppets().join("puppet.py"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn typescript_over_grpc() {
+    let (_folder, mut tsx) = typescript(&puppets(), "puppet.ts");
+    program(TRANSPORTS[1], &mut tsx).await;
+}
+
 async fn rust(transport: &'static str) {
     let world = World::start().await;
     let (ours, theirs) = tokio::io::duplex(1024 * 1024);

@@ -4,6 +4,7 @@
 //! - A refusal is one word, whichever way it is told: `unauthenticated` (401, UNAUTHENTICATED), `denied` (403,
 //!   PERMISSION_DENIED), `unavailable` (503, UNAVAILABLE).
 //! - An end is in order (a close frame with any code; status OK), or the connection broke.
+//! - A field of an event that is `false` is left out, as protobuf and its JSON do; the WebSocket writes it.
 //! - Ids of events and engagements have names; the session's id and times are left out; the pause after a drain, which
 //!   is drawn by lot, is only checked for its range.
 
@@ -67,6 +68,7 @@ fn frame(verb: &str, mut frame: Value) -> Value {
         "deliver" => {
             blank(&mut frame["event"]["receivedtime"]);
             blank(&mut frame["event"]["time"]);
+            without_false(&mut frame["event"]);
         }
         _ if frame["reason"] == "GOODBYE_REASON_DRAINING" => {
             let after = frame["reconnectAfter"].as_str().and_then(|after| after.strip_suffix('s'));
@@ -83,4 +85,11 @@ fn frame(verb: &str, mut frame: Value) -> Value {
 fn blank(text: &mut Value) {
     assert!(text.as_str().is_some_and(|text| !text.is_empty()), "a text is missing");
     *text = json!("…");
+}
+
+fn without_false(value: &mut Value) {
+    if let Value::Object(fields) = value {
+        fields.retain(|_, field| *field != json!(false));
+        fields.values_mut().for_each(without_false);
+    }
 }
