@@ -5,6 +5,7 @@ mod connect;
 pub(crate) mod grpc;
 mod metadata;
 mod oauth;
+mod open;
 mod problem;
 
 use std::sync::Arc;
@@ -12,11 +13,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
+use axum::middleware;
 use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use nexus_core::secret::{Secret, SecretDigest};
 use nexus_runtime::Drain;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tonic_health::server::HealthReporter;
 use uuid::Uuid;
 
@@ -46,19 +48,21 @@ pub(crate) fn router(
         .route("/oauth/token", post(oauth::token))
         .route("/.well-known/oauth-authorization-server", get(metadata::metadata))
         .route("/v1/connect", get(connect::connect))
-        .merge(grpc::agents())
         .fallback(nothing)
         .method_not_allowed_fallback(async || {
             let text = "this path takes another method";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text)
         })
-        .with_state(Arc::new(http))
         .merge(grpc::open(health))
+        .layer(middleware::from_fn_with_state(Arc::new(Semaphore::new(open::AT_ONCE)), open::bounded))
+        // Sessions have a bound of their own.
+        .merge(grpc::agents())
+        .with_state(Arc::new(http))
 }
 
 async fn nothing(request: Request) -> axum::response::Response {
     if grpc::is_grpc(request.headers()) {
-        return grpc::unimplemented(request.uri().path());
+        return grpc::unimplemented();
     }
     Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path").into_response()
 }

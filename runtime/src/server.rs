@@ -43,9 +43,11 @@ const CONNECTION_WINDOW: u32 = 256 * 1024;
 /// The most bytes that wait for an HTTP/2 client on one stream before more is asked for.
 const MAX_SEND_BUFFER: usize = 32 * 1024;
 
-/// Streams that a client has reset and nobody has looked at yet, and streams that we had to reset: more of them,
-/// and the connection ends.
-const MAX_RESETS: usize = 20;
+/// Streams that a client has reset and nobody has looked at yet: more of them, and the connection ends.
+const MAX_PENDING_RESETS: usize = 20;
+
+/// Streams that we had to reset for errors of the client: more of them, and the connection ends.
+const MAX_ERROR_RESETS: usize = 100;
 
 /// A silent HTTP/2 client is asked this often whether it lives, and has so long to answer.
 const PING_EVERY: Duration = Duration::from_secs(60);
@@ -213,11 +215,14 @@ async fn either(
                 connection.as_mut().graceful_shutdown();
             }
             () = passed(deadline) => {
-                if closing.is_some() || handle.is_mute() {
+                let idle = handle.deadline(limits.header_deadline).is_some_and(|at| at <= Instant::now());
+                let ends = idle || handle.order() == Order::Close;
+                if handle.is_mute() || (closing.is_some() && ends) {
                     return;
                 }
-                // It may have been held or have brought a request since.
-                close = handle.deadline(limits.header_deadline).is_some_and(|at| at <= Instant::now());
+                // It may have been held or have brought a request since, and then ends with that.
+                closing = None;
+                close = ends;
             }
         }
         if close && closing.is_none() {
@@ -249,8 +254,8 @@ fn builder(limits: ServerLimits, spawn: Spawn) -> auto::Builder<Spawn> {
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(MAX_SEND_BUFFER)
-        .max_pending_accept_reset_streams(MAX_RESETS)
-        .max_local_error_reset_streams(MAX_RESETS)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_ERROR_RESETS)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_DEADLINE);
     builder

@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 use super::problem::bearer;
-use super::{Http, Problem};
+use super::{Http, Problem, grpc};
 use crate::presence::{Entered, Figures, NoRoom};
 use crate::session::Start;
 use crate::session::end::{End, stop_message};
@@ -23,9 +23,6 @@ use crate::token::{Claims, TokenError};
 
 /// After so long it is worth trying again while a stop holds.
 pub(super) const STOP_RETRY: Duration = Duration::from_secs(10);
-
-/// Sent with a refusal that passes, as the retry policies of gRPC's libraries know it.
-const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// Why nobody is admitted.
 #[derive(Debug)]
@@ -180,13 +177,11 @@ impl From<Refusal> for Problem {
 
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
-        let mut status = Self::new(refusal.code(), refusal.message());
-        if let Some(after) = refusal.retry_after() {
-            status
-                .metadata_mut()
-                .insert(PUSHBACK, u64::try_from(after.as_millis()).unwrap_or(u64::MAX).into());
+        let status = Self::new(refusal.code(), refusal.message());
+        match refusal.retry_after() {
+            Some(after) => grpc::pushed_back(status, after),
+            None => status,
         }
-        status
     }
 }
 
@@ -223,7 +218,10 @@ mod tests {
         ] {
             let label = refusal.label();
             let status = Status::from(refusal);
-            let told = status.metadata().get(PUSHBACK).map(|value| value.to_str().unwrap().to_owned());
+            let told = status
+                .metadata()
+                .get("grpc-retry-pushback-ms")
+                .map(|value| value.to_str().unwrap().to_owned());
             assert_eq!((status.code(), told.as_deref()), (code, after), "{label}");
             assert!(!status.message().is_empty(), "{label}");
         }

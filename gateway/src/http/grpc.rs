@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -31,21 +32,24 @@ pub(super) fn agents() -> Router<Arc<Http>> {
 }
 
 /// The routes that anybody may call.
-pub(super) fn open(health: &HealthReporter) -> Router {
+pub(super) fn open<S: Clone + Send + Sync + 'static>(health: &HealthReporter) -> Router<S> {
     let health = HealthServer::new(HealthService::from_health_reporter(health.clone()));
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("generated descriptors can be decoded");
-    Routes::new(health).add_service(reflection).into_axum_router().reset_fallback()
+    Routes::new(health).add_service(reflection).into_axum_router().reset_fallback().with_state(())
 }
 
 /// Tells health: all is well from the beginning, and not any more once the gateway drains.
-pub(crate) async fn report(health: HealthReporter, drain: Drain) -> Result<(), Infallible> {
+pub(crate) async fn report(mut health: HealthReporter, drain: Drain) -> Result<(), Infallible> {
     health.set_service_status(SERVICE_NAME, ServingStatus::Serving).await;
     drain.cancelled().await;
     for service in ["", SERVICE_NAME] {
+        health.set_service_status(service, ServingStatus::NotServing).await;
+        // Whoever watches has heard the last of it, and would hold up the drain.
+        health.clear_service_status(service).await;
         health.set_service_status(service, ServingStatus::NotServing).await;
     }
     Ok(())
@@ -60,8 +64,15 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
 }
 
 /// What a call of a method that does not exist is answered.
-pub(super) fn unimplemented(path: &str) -> Response {
-    Status::unimplemented(format!("there is no method {path}; reflection lists what there is")).into_http()
+pub(super) fn unimplemented() -> Response {
+    Status::unimplemented("there is no such method; reflection lists what there is").into_http()
+}
+
+/// A status that passes, as the retry policies of gRPC's libraries know it.
+pub(super) fn pushed_back(mut status: Status, after: Duration) -> Status {
+    let millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+    status.metadata_mut().insert("grpc-retry-pushback-ms", millis.into());
+    status
 }
 
 async fn connect(State(http): State<Arc<Http>>, request: Request) -> Response {

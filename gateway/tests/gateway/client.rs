@@ -58,12 +58,20 @@ pub(crate) enum Client {
 
 /// A call of Agents/Connect.
 pub(crate) struct Call {
-    frames: mpsc::Sender<ClientFrame>,
+    /// None once the agent has ended its side.
+    frames: Option<mpsc::Sender<ClientFrame>>,
     answers: Streaming<ServerFrame>,
     /// How the call ended.
     status: Option<Status>,
     /// Its connection, if it is its own.
     pub(crate) connection: Option<Connection>,
+}
+
+impl Call {
+    /// Ends the agent's side of the call.
+    pub(crate) fn hang_up(&mut self) {
+        self.frames = None;
+    }
 }
 
 impl Client {
@@ -76,7 +84,10 @@ impl Client {
     pub(crate) async fn send(&mut self, frame: Value) {
         match self {
             Self::WebSocket(stream) => stream.send(Message::text(frame.to_string())).await.unwrap(),
-            Self::Grpc(call) => call.frames.send(serde_json::from_value(frame).unwrap()).await.unwrap(),
+            Self::Grpc(call) => {
+                let frames = call.frames.as_ref().unwrap();
+                frames.send(serde_json::from_value(frame).unwrap()).await.unwrap();
+            }
         }
     }
 
@@ -233,7 +244,7 @@ impl Connection {
         let mut agents = AgentsClient::with_origin(self.channel(), self.origin());
         let answers = timeout(PATIENCE, agents.connect(request)).await.expect("an answer in time")?;
         Ok(Client::Grpc(Box::new(Call {
-            frames,
+            frames: Some(frames),
             answers: answers.into_inner(),
             status: None,
             connection: None,

@@ -1,7 +1,12 @@
 //! What only gRPC has: statuses, calls that share a connection, and an end of the connection itself.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use nexus_core::id::{AgentId, TenantKey};
+use nexus_gateway::GatewaySettings;
 use nexus_gateway::token::Claims;
+use nexus_wire::agent::v1::{ClientFrame, ServerFrame};
 use serde_json::json;
 use tonic::{Code, Status};
 
@@ -143,4 +148,147 @@ async fn a_frame_too_long_ends_the_call_and_garbage_is_told() {
     client.send(json!({"ping": {}})).await;
     client.error("hello_expected").await;
     client.goodbye("PROTOCOL_ERROR").await;
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_read_in_time_is_reset_and_slows_nobody_on_its_connection() {
+    let slow = |settings: &mut GatewaySettings| settings.write_deadline = Duration::from_millis(50);
+    let world = World::with(snapshot(&["coder", "brisk"]), slow).await;
+    let connection = Connection::over(world.socket(None).await).await;
+    let mut coder = connection.connect_with(&world.token("coder").await).await.unwrap();
+    let mut brisk = connection.connect_with(&world.token("brisk").await).await.unwrap();
+    coder.hello(1).await;
+    brisk.hello(1).await;
+    world.append(&format!("@coder {}", "x".repeat(500_000))).await;
+    let view = async || world.presence.agent(agent_id("coder"));
+    until(async || view().await.filter(|view| !view.online)).await;
+    assert_eq!(coder.try_next().await, None);
+    // Which gRPC's mapping of HTTP/2 errors makes RESOURCE_EXHAUSTED.
+    let status = format!("{:?}", coder.status());
+    assert!(status.contains("ENHANCE_YOUR_CALM"), "{status}");
+    world.inbox_until("coder", |depth| depth.held == 0 && depth.waiting == 1).await;
+    // What was not read is gone, and the connection with its other call goes on.
+    let id = world.append("@brisk go").await;
+    assert_eq!(brisk.delivered().await, (id, 1));
+}
+
+#[tokio::test]
+async fn a_stop_cuts_off_a_connection_whose_agent_does_not_read_whoever_shares_it() {
+    let mut both = snapshot(&["coder", "other"]);
+    both.agents.get_mut("coder").unwrap().labels.insert("team".into(), "shop".into());
+    let world = World::new(both).await;
+    let connection = Connection::over(world.socket(None).await).await;
+    let mut coder = connection.connect_with(&world.token("coder").await).await.unwrap();
+    let mut other = connection.connect_with(&world.token("other").await).await.unwrap();
+    coder.hello(1).await;
+    other.hello(0).await;
+    world.append(&format!("@coder {}", "x".repeat(500_000))).await;
+    world.inbox_until("coder", |depth| depth.held == 1).await;
+    let mut one = stop_all(2, true, None);
+    one.targets.agents.match_labels.insert("team".into(), "shop".into());
+    world.lane.observe(&[one]).unwrap();
+    assert_eq!(other.try_next().await, None);
+    assert_ne!(other.status().unwrap().code(), Code::Ok);
+    // It comes back at once.
+    world.open("other", 0).await.quiet().await;
+}
+
+#[tokio::test]
+async fn an_event_of_the_largest_kind_is_delivered() {
+    let world = world(&["coder"]).await;
+    let mut client = world.open("coder", 1).await;
+    let id = world.append(&format!("@coder {}", "x".repeat(1_000_000))).await;
+    assert_eq!(client.delivered().await, (id, 1));
+    client.quiet().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_ends_its_side_has_ended_the_session() {
+    let world = world(&["coder"]).await;
+    let mut client = world.open("coder", 1).await;
+    client.call().hang_up();
+    assert_eq!(client.try_next().await, None);
+    assert_eq!(client.status().unwrap().code(), Code::Ok);
+    until(async || world.presence.agent(agent_id("coder")).filter(|view| !view.online)).await;
+}
+
+#[tokio::test]
+async fn reflection_lists_the_services_and_describes_them_to_anybody() {
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+    use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_client};
+
+    let world = world(&[]).await;
+    let connection = Connection::over(world.socket(None).await).await;
+    let mut client = server_reflection_client::ServerReflectionClient::with_origin(
+        connection.channel(),
+        connection.origin(),
+    );
+    let mut ask = async |message| {
+        let request = ServerReflectionRequest { host: String::new(), message_request: Some(message) };
+        let mut answers =
+            client.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
+        answers.message().await.unwrap().unwrap().message_response.unwrap()
+    };
+    let MessageResponse::ListServicesResponse(list) = ask(MessageRequest::ListServices(String::new())).await
+    else {
+        panic!("a list");
+    };
+    let names: BTreeSet<_> = list.service.iter().map(|service| service.name.as_str()).collect();
+    let wanted = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "nexus.agent.v1.Agents"];
+    assert_eq!(names, BTreeSet::from(wanted));
+    let symbol = MessageRequest::FileContainingSymbol("nexus.agent.v1.Agents".into());
+    assert!(matches!(ask(symbol).await, MessageResponse::FileDescriptorResponse(_)));
+}
+
+#[tokio::test]
+async fn health_is_told_to_anybody_and_changes_in_a_drain() {
+    use tonic_health::pb::health_check_response::ServingStatus;
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+    let mut world = world(&[]).await;
+    let connection = Connection::over(world.socket(None).await).await;
+    let mut client = HealthClient::with_origin(connection.channel(), connection.origin());
+    let service = |name: &str| HealthCheckRequest { service: name.into() };
+    for name in ["", "nexus.agent.v1.Agents"] {
+        // The task that tells it begins with the role.
+        until(async || {
+            let answer = client.clone().check(service(name)).await.ok()?;
+            (answer.get_ref().status() == ServingStatus::Serving).then_some(())
+        })
+        .await;
+    }
+    let unknown = client.check(service("x")).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+    let mut watch = client.watch(service("nexus.agent.v1.Agents")).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    world.drain.cancel();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    assert!(watch.message().await.unwrap().is_none());
+    world.running.join_next().await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_method_that_does_not_exist_is_unimplemented_and_http_is_sent_elsewhere() {
+    let world = world(&[]).await;
+    let connection = Connection::over(world.socket(None).await).await;
+    for path in ["/x.y/Z", "/nexus.agent.v1.Agents/Other", "/grpc.health.v1.Health/Other"] {
+        let mut client = tonic::client::Grpc::with_origin(connection.channel(), connection.origin());
+        client.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<ClientFrame, ServerFrame>::default();
+        let call = client.unary(tonic::Request::new(ClientFrame::default()), path.parse().unwrap(), codec);
+        assert_eq!(call.await.unwrap_err().code(), Code::Unimplemented, "{path}");
+    }
+    let answer = world.http("POST", "/nexus.agent.v1.Agents/Connect", "", "").await;
+    assert_eq!((answer.status, answer.error().as_str()), (415, "grpc_expected"));
+}
+
+#[tokio::test]
+async fn compressed_messages_are_refused() {
+    let world = world(&["coder"]).await;
+    let connection = Connection::over(world.socket(None).await).await;
+    let bearer = format!("Bearer {}", world.token("coder").await);
+    let headers = [("authorization", bearer.as_str()), ("grpc-encoding", "gzip")];
+    let status = connection.connect(&headers).await.err().unwrap();
+    assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
 }
