@@ -7,11 +7,13 @@ mod agent;
 mod cli;
 mod contract;
 mod crash;
+mod examples;
 mod harness;
 #[path = "puppets/puppet.rs"]
 mod puppet;
 mod quickstart;
 mod reload;
+mod rust_agents;
 mod stop;
 mod toolchain;
 mod transcript;

@@ -10,12 +10,19 @@ pub fn python() -> PathBuf {
     installed("NEXUS_PYTHON", "python/bin/python")
 }
 
-/// Runs a TypeScript file: a copy in a folder where the packages of the example agents are found.
+/// Runs a TypeScript file: a copy of its folder's, in one where the packages of the example agents are found.
 pub fn typescript(folder: &Path, file: &str) -> (TempDir, Command) {
     let packages = installed("NEXUS_NODE_MODULES", "agents-typescript/node_modules");
     let copy = tempfile::tempdir().unwrap();
-    std::fs::copy(folder.join(file), copy.path().join(file)).unwrap();
-    std::fs::write(copy.path().join("package.json"), r#"{"type":"module"}"#).unwrap();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "ts" || extension == "json") {
+            std::fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    if !copy.path().join("package.json").exists() {
+        std::fs::write(copy.path().join("package.json"), r#"{"type":"module"}"#).unwrap();
+    }
     std::os::unix::fs::symlink(&packages, copy.path().join("node_modules")).unwrap();
     let mut command = Command::new("node");
     command.args(["--import", "tsx"]).arg(file).current_dir(copy.path());
