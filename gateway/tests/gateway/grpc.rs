@@ -6,7 +6,8 @@ use std::time::Duration;
 use nexus_core::id::{AgentId, TenantKey};
 use nexus_gateway::GatewaySettings;
 use nexus_gateway::token::Claims;
-use nexus_wire::agent::v1::{ClientFrame, ServerFrame};
+use nexus_wire::agent::v1::server_frame::Frame;
+use nexus_wire::agent::v1::{Ack, ClientFrame, GoodbyeReason, ServerFrame};
 use serde_json::json;
 use tonic::{Code, Status};
 
@@ -291,4 +292,33 @@ async fn compressed_messages_are_refused() {
     let headers = [("authorization", bearer.as_str()), ("grpc-encoding", "gzip")];
     let status = connection.connect(&headers).await.err().unwrap();
     assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
+}
+
+#[tokio::test]
+async fn messages_that_are_no_frames_are_told_and_too_many_end_the_call() {
+    let world = world(&["coder"]).await;
+    let connection = Connection::over(world.socket(None).await).await;
+    let mut client = tonic::client::Grpc::with_origin(connection.channel(), connection.origin());
+    client.ready().await.unwrap();
+    // An Ack alone is not the message of a ClientFrame.
+    let wrong = vec![Ack { event_id: "x".into() }; 11];
+    let open = tokio_stream::StreamExt::chain(tokio_stream::iter(wrong), tokio_stream::pending());
+    let mut request = tonic::Request::new(open);
+    let bearer = format!("Bearer {}", world.token("coder").await);
+    request.metadata_mut().insert("authorization", bearer.parse().unwrap());
+    let codec = tonic_prost::ProstCodec::<Ack, ServerFrame>::default();
+    let path = "/nexus.agent.v1.Agents/Connect".parse().unwrap();
+    let mut answers = client.streaming(request, path, codec).await.unwrap().into_inner();
+    for _ in 0..11 {
+        let Some(Frame::Error(error)) = answers.message().await.unwrap().unwrap().frame else {
+            panic!("an Error");
+        };
+        assert_eq!(error.code, "bad_frame");
+        assert!(error.message.contains("not a ClientFrame"), "{error:?}");
+    }
+    let Some(Frame::Goodbye(goodbye)) = answers.message().await.unwrap().unwrap().frame else {
+        panic!("a Goodbye");
+    };
+    assert_eq!(goodbye.reason(), GoodbyeReason::ProtocolError);
+    assert!(answers.message().await.unwrap().is_none());
 }

@@ -5,6 +5,7 @@ use std::error::Error as _;
 use bytes::Buf as _;
 use futures_util::{FutureExt as _, StreamExt as _};
 use h2::Reason;
+use http_body_util::BodyExt as _;
 use nexus_runtime::server::{Connection, Hold};
 use nexus_wire::agent::v1::{client_frame, server_frame};
 use nexus_wire::frame::{FrameError, MAX_CLIENT_FRAME};
@@ -23,6 +24,11 @@ const READ_BUFFER: usize = 256;
 /// What a frame of an agent is read as.
 type Frame = Result<client_frame::Frame, FrameError>;
 
+/// The connection broke or the agent broke the call off, as opposed to what the decoder does not like.
+#[derive(Debug, thiserror::Error)]
+#[error("the call broke")]
+struct Lost;
+
 /// A call that was admitted.
 pub(crate) struct Call {
     incoming: Streaming<Frame>,
@@ -37,7 +43,7 @@ impl Call {
     /// A call with this body, and the body of its response. The session holds the connection as long as it lasts.
     pub(crate) fn new(body: axum::body::Body, connection: &Connection) -> (Self, Outgoing) {
         let (sender, outgoing) = pipe();
-        let incoming = Streaming::new_request(Frames, body, None, Some(MAX_CLIENT_FRAME));
+        let incoming = Streaming::new_request(Frames, body.map_err(|_| Lost), None, Some(MAX_CLIENT_FRAME));
         (Self { incoming, outgoing: sender, hold: connection.hold() }, outgoing)
     }
 }
@@ -114,8 +120,7 @@ fn received(message: Option<Result<Frame, Status>>) -> Received {
     match message {
         Some(Ok(frame)) => Received::Frame(frame),
         None => Received::Closed,
-        // Only what comes from below has a cause.
-        Some(Err(status)) if status.source().is_some() => Received::Lost,
+        Some(Err(status)) if status.source().is_some_and(|source| source.is::<Lost>()) => Received::Lost,
         Some(Err(status)) if status.code() == Code::OutOfRange => {
             Received::Unreadable(format!("a message above {MAX_CLIENT_FRAME} bytes"))
         }
