@@ -5,7 +5,7 @@
 //! what it was chosen for is in `docs/adr/0001-embedded-log.md`.
 //!
 //! What survives what:
-//! - an append, a replay, a requeue and an epoch: a loss of power, once they are answered;
+//! - an append, a replay, a requeue, a drop of dead letters and an epoch: a loss of power, once they are answered;
 //! - a route, an attempt, an ack, a nack and a sweep: the end of the process, however it comes. They ride to the
 //!   disk on the next append; if the power goes before, the event is routed or handed out once more.
 //! - who holds what: the failure of a write, not the process.
@@ -22,6 +22,7 @@ mod command;
 mod copies;
 mod deliver;
 mod keys;
+mod list;
 mod read;
 mod records;
 mod recover;
@@ -51,8 +52,8 @@ use self::state::State;
 use self::store::{Store, cannot};
 use self::writer::{Engine, Writer};
 use crate::bus::{
-    Append, Appended, BusError, DeadLetter, Depth, Epoch, Held, InboxDepth, Page, Record, Route, Seq,
-    Summary, Swept, Unrouted, partition_of,
+    Append, Appended, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, Page, Record, Route,
+    Seq, Swept, Unrouted, partition_of,
 };
 
 /// Commands that may wait for the writer; beyond that callers wait to hand theirs in.
@@ -228,9 +229,19 @@ impl EmbeddedLog {
         &self,
         tenant: &TenantKey,
         inbox: InboxId,
+        after: Option<Seq>,
         limit: usize,
     ) -> Result<Vec<DeadLetter>, BusError> {
-        self.read_of(tenant, move |store, file| read::dead(store, file, inbox, limit)).await
+        self.read_of(tenant, move |store, file| list::dead(store, file, inbox, after, limit)).await
+    }
+
+    pub(crate) async fn drop_dead(
+        &self,
+        tenant: &TenantKey,
+        inbox: InboxId,
+        ids: Vec<EventId>,
+    ) -> Result<usize, BusError> {
+        self.ask(|reply| Command::DropDead(tenant.clone(), inbox, ids, reply)).await
     }
 
     pub(crate) async fn requeue(
@@ -251,8 +262,8 @@ impl EmbeddedLog {
         self.read_of(tenant, move |store, file| read::record(store, file, seq, &holds)).await
     }
 
-    pub(crate) async fn events(&self, tenant: &TenantKey, page: Page) -> Result<Vec<Summary>, BusError> {
-        self.read_of(tenant, move |store, file| read::events(store, file, &page)).await
+    pub(crate) async fn events(&self, tenant: &TenantKey, page: Page) -> Result<EventPage, BusError> {
+        self.read_of(tenant, move |store, file| list::events(store, file, &page)).await
     }
 
     pub(crate) async fn depth(&self, tenant: &TenantKey) -> Result<Depth, BusError> {

@@ -9,8 +9,8 @@ use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
 use tokio::sync::watch;
 
 use super::{
-    Append, Appended, Bus, BusError, DeadLetter, Depth, Epoch, Held, InboxDepth, Page, Record, Route, Seq,
-    Summary, Swept, Unrouted,
+    Append, Appended, Bus, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, Page, Record,
+    Route, Seq, Swept, Unrouted,
 };
 use crate::embedded::EmbeddedLog;
 
@@ -157,7 +157,7 @@ impl Bus {
         }
     }
 
-    /// The parked events of an inbox, in bus order; at most `limit`.
+    /// The parked events of an inbox after a place, in bus order; at most `limit`.
     ///
     /// # Errors
     /// [`BusError::Storage`] when they cannot be read.
@@ -165,10 +165,27 @@ impl Bus {
         &self,
         tenant: &TenantKey,
         inbox: InboxId,
+        after: Option<Seq>,
         limit: usize,
     ) -> Result<Vec<DeadLetter>, BusError> {
         match self {
-            Self::Embedded(log) => log.dead(tenant, inbox, limit).await,
+            Self::Embedded(log) => log.dead(tenant, inbox, after, limit).await,
+        }
+    }
+
+    /// Gives parked events of an inbox up for good: they leave the quota, and a sweep may forget them. Says how many
+    /// were parked there.
+    ///
+    /// # Errors
+    /// [`BusError::Storage`] when it cannot be written.
+    pub async fn drop_dead(
+        &self,
+        tenant: &TenantKey,
+        inbox: InboxId,
+        ids: Vec<EventId>,
+    ) -> Result<usize, BusError> {
+        match self {
+            Self::Embedded(log) => log.drop_dead(tenant, inbox, ids).await,
         }
     }
 
@@ -197,11 +214,16 @@ impl Bus {
         }
     }
 
-    /// A list of events, newest first.
+    /// A list of events, newest first. A call looks at a bounded number of records, so it may find few or none
+    /// though there are more: go on until there is no `next`.
+    ///
+    /// The list is in bus order, which is that of the times of receipt as far as the clock never went back. With a
+    /// `since` it ends at the first event that was received more than five minutes before it: events behind a larger
+    /// step of the clock are not found.
     ///
     /// # Errors
     /// [`BusError::Storage`] when they cannot be read.
-    pub async fn events(&self, tenant: &TenantKey, page: Page) -> Result<Vec<Summary>, BusError> {
+    pub async fn events(&self, tenant: &TenantKey, page: Page) -> Result<EventPage, BusError> {
         match self {
             Self::Embedded(log) => log.events(tenant, page).await,
         }

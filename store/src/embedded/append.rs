@@ -29,7 +29,7 @@ impl Turn<'_> {
             counter!("nexus_bus_appended_total", "outcome" => "quota").increment(1);
             return Err(BusError::Quota { tenant: key.clone(), pending, quota: event.quota_bytes });
         }
-        let head = serde_json::to_vec(&event.head).map_err(cannot("write an event"))?;
+        let head = event.head.encode().map_err(cannot("write an event"))?;
         let Some(tenant) = self.state.tenants.get_mut(&number) else {
             return Err(BusError::Closed);
         };

@@ -37,6 +37,7 @@ pub(super) enum Command {
     EndSession(TenantKey, SessionId, Reply<usize>),
     Replay(TenantKey, Vec<EventId>, Vec<InboxId>, Reply<usize>),
     Requeue(TenantKey, InboxId, Vec<EventId>, Reply<usize>),
+    DropDead(TenantKey, InboxId, Vec<EventId>, Reply<usize>),
     Depth(TenantKey, Reply<Depth>),
     InboxDepth(TenantKey, InboxId, Reply<InboxDepth>),
     /// Who holds copies of an event in these inboxes.
@@ -112,6 +113,7 @@ impl Command {
             Self::EndSession(_, _, reply) => drop(reply.send(Err(error))),
             Self::Replay(_, _, _, reply) => drop(reply.send(Err(error))),
             Self::Requeue(_, _, _, reply) => drop(reply.send(Err(error))),
+            Self::DropDead(_, _, _, reply) => drop(reply.send(Err(error))),
             Self::Depth(_, reply) => drop(reply.send(Err(error))),
             Self::InboxDepth(_, _, reply) => drop(reply.send(Err(error))),
             Self::Holds(_, _, _, reply) => drop(reply.send(Err(error))),

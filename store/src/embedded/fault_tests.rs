@@ -91,12 +91,12 @@ async fn an_event_that_cannot_be_read_is_parked_and_holds_nothing_up() {
     assert_eq!(ids_of(&pull().await.unwrap()), ids(&["b"]));
     for attempt in 2..=MAX_ATTEMPTS {
         assert!(pull().await.unwrap().is_empty(), "it waits a while");
-        assert!(rig.bus.dead(&tenant(), inbox(1), 9).await.unwrap().is_empty());
+        assert!(rig.bus.dead(&tenant(), inbox(1), None, 9).await.unwrap().is_empty());
         rig.clock.advance(HOUR);
         assert_eq!(label(pull().await), "storage", "attempt {attempt}");
     }
     assert!(pull().await.unwrap().is_empty());
-    let dead = rig.bus.dead(&tenant(), inbox(1), 9).await.unwrap();
+    let dead = rig.bus.dead(&tenant(), inbox(1), None, 9).await.unwrap();
     assert_eq!(dead.len(), 1);
     assert_eq!((dead[0].id, dead[0].attempts), (id("a"), MAX_ATTEMPTS));
     assert_eq!(dead[0].reason, "the event cannot be read from the log");
@@ -250,7 +250,7 @@ async fn every_answered_replay_requeue_and_epoch_survives_a_loss_of_power() {
     }
     let epoch = rig.bus.acquire(&tenant(), 7).await.unwrap();
     rig.crash_with(lose_unsynced);
-    assert_eq!(rig.bus.dead(&tenant(), inbox(1), 9).await.unwrap().len(), 2);
+    assert_eq!(rig.bus.dead(&tenant(), inbox(1), None, 9).await.unwrap().len(), 2);
     assert_eq!(rig.bus.acquire(&tenant(), 7).await.unwrap(), epoch + 1);
 
     let count = rig.bus.requeue(&tenant(), inbox(1), ids(&["a"])).await.unwrap();

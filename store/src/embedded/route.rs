@@ -166,7 +166,7 @@ impl Turn<'_> {
     /// What is kept of an event beside its JSON.
     pub(super) fn head(&self, number: TenantNo, seq: Seq) -> Result<Option<Head>, BusError> {
         let value = self.txn.get(Space::Heads, &keys::event(number, seq))?;
-        value.map(|value| serde_json::from_slice(&value).map_err(cannot("read an event"))).transpose()
+        value.map(|value| Head::decode(&value).map_err(cannot("read an event"))).transpose()
     }
 }
 

@@ -87,7 +87,7 @@ pub(super) fn find_events(
             continue;
         };
         let full = examined >= records;
-        let head: Head = serde_json::from_slice(&value).map_err(cannot("read an event"))?;
+        let head = Head::decode(&value).map_err(cannot("read an event"))?;
         // Events are received in bus order, near enough: behind a young one an old one waits a little longer.
         let young = head.received > cutoff;
         let victim = if full || young { None } else { victim(store, tenant.number, seq, &head)? };

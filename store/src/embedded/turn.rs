@@ -111,6 +111,10 @@ impl<'a> Turn<'a> {
                 let outcome = self.requeue(&tenant, inbox, &ids);
                 self.answer(reply, outcome);
             }
+            Command::DropDead(tenant, inbox, ids, reply) => {
+                let outcome = self.drop_dead(&tenant, inbox, &ids);
+                self.answer(reply, outcome);
+            }
             Command::Depth(tenant, reply) => {
                 let depth = self.depth(&tenant);
                 self.answer(reply, Ok(depth));
@@ -180,6 +184,8 @@ impl<'a> Turn<'a> {
             counters: Counters::default(),
             pending: 0,
             unrouted: 0,
+            dead: 0,
+            dead_bytes: 0,
             epochs: Default::default(),
         };
         self.txn.put(Space::Meta, keys::tenant_name(&key.to_string()), number.to_be_bytes());
@@ -204,6 +210,8 @@ impl<'a> Turn<'a> {
             unrouted: tenant.unrouted,
             pending_bytes: tenant.pending,
             stored_bytes: tenant.counters.stored,
+            dead: tenant.dead,
+            dead_bytes: tenant.dead_bytes,
         })
     }
 }
