@@ -11,8 +11,9 @@
 //! - who holds what: the failure of a write, not the process.
 //!
 //! Metrics: `nexus_bus_appended_total{outcome}`, `…_routed_total`, `…_coalesced_total`, `…_handed_total`,
-//! `…_acked_total`, `…_nacked_total`, `…_dead_total`, `…_swept_total`, `…_commit_failures_total`, and the histograms
-//! `nexus_bus_commit_seconds` and `nexus_bus_commit_group_size`.
+//! `…_acked_total`, `…_nacked_total`, `…_dead_total`, `…_dropped_total`, `…_swept_total`, `…_commit_failures_total`,
+//! `…_unreadable_total{records}` (each time that one is met), and the histograms `nexus_bus_commit_seconds` and
+//! `nexus_bus_commit_group_size`. They tell of what is written.
 //!
 //! In memory are counters, cursors, and the copies that are held or delayed; a backlog is on disk alone.
 
@@ -21,6 +22,7 @@ mod append;
 mod command;
 mod copies;
 mod deliver;
+mod give_back;
 mod keys;
 mod list;
 mod read;
@@ -32,6 +34,7 @@ mod shared;
 mod state;
 mod store;
 mod sweep;
+mod tally;
 mod turn;
 mod watches;
 mod writer;
@@ -206,6 +209,15 @@ impl EmbeddedLog {
     ) -> Result<bool, BusError> {
         let nack = Box::new(Nack { session, id, retry_after, reason });
         self.ask(|reply| Command::Nack(tenant.clone(), nack, reply)).await
+    }
+
+    pub(crate) async fn release(
+        &self,
+        tenant: &TenantKey,
+        session: SessionId,
+        ids: Vec<EventId>,
+    ) -> Result<usize, BusError> {
+        self.ask(|reply| Command::Release(tenant.clone(), session, ids, reply)).await
     }
 
     pub(crate) async fn end_session(

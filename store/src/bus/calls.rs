@@ -130,6 +130,23 @@ impl Bus {
         }
     }
 
+    /// Returns these to their inboxes at once, as if they had not been handed out: what the session holds and never
+    /// sent to anybody uses up no attempt. Says how many copies. To be called before [`Bus::end_session`], for which
+    /// each event that a session holds counts as tried.
+    ///
+    /// # Errors
+    /// [`BusError::Storage`] when it cannot be written.
+    pub async fn release(
+        &self,
+        tenant: &TenantKey,
+        session: SessionId,
+        ids: Vec<EventId>,
+    ) -> Result<usize, BusError> {
+        match self {
+            Self::Embedded(log) => log.release(tenant, session, ids).await,
+        }
+    }
+
     /// Returns what a session holds to its inboxes, at once. Says how many. Whoever owns the session calls it, also
     /// for a session whose process died: that alone need not release anything.
     ///

@@ -166,6 +166,7 @@ impl Turn<'_> {
         }
 
         let count = receipts.len();
+        self.tally.dropped += count as u64;
         for (seq, receipt) in receipts {
             self.txn.remove(Space::Dead, keys::copy(tenant, inbox, seq));
             self.txn.put(Space::Receipts, keys::receipt(tenant, seq, inbox), receipt);

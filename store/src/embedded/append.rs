@@ -20,7 +20,7 @@ impl Turn<'_> {
         let seen = self.txn.get(Space::Seen, &delivery)?;
         let seen = seen.map(|seen| decode_seen(&seen).map_err(cannot("read a delivery key"))).transpose()?;
         if let Some((_, id)) = seen.filter(|(expires, _)| *expires > self.micros()) {
-            counter!("nexus_bus_appended_total", "outcome" => "duplicate").increment(1);
+            self.tally.duplicates += 1;
             return Ok(Appended::Duplicate(id));
         }
         let bytes = event.head.bytes;
@@ -62,7 +62,7 @@ impl Turn<'_> {
         self.must_last();
         self.will_have(&file, seq);
         self.wake(number, None);
-        counter!("nexus_bus_appended_total", "outcome" => "stored").increment(1);
+        self.tally.stored += 1;
         Ok(Appended::Stored(seq))
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use metrics::counter;
 use nexus_core::id::EventId;
 
 use super::keys::{self, TenantNo};
@@ -110,7 +109,7 @@ impl Turn<'_> {
         let inbox = self.inbox(tenant, place.inbox);
         inbox.leave(place.seq);
         inbox.dead += 1;
-        counter!("nexus_bus_dead_total").increment(1);
+        self.tally.parked += 1;
         tracing::warn!(
             event = %entry.id,
             inbox = %place.inbox,

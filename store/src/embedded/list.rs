@@ -8,7 +8,7 @@ use nexus_core::id::InboxId;
 use super::keys;
 use super::records::{Entry, Head, Open};
 use super::shared::TenantFile;
-use super::store::{Space, Store, cannot};
+use super::store::{Space, Store, cannot, unreadable};
 use crate::bus::{BusError, DeadLetter, EventPage, Filter, Page, Seq, Summary};
 
 /// How many records one call looks at.
@@ -38,6 +38,7 @@ pub(super) fn events(store: &Store, tenant: &TenantFile, page: &Page) -> Result<
             break;
         }
         let Ok(head) = Head::decode(&value) else {
+            unreadable("heads");
             found.unreadable.push(seq);
             continue;
         };

@@ -8,7 +8,7 @@ use super::list::summary;
 use super::records::{Entry, Head, Routed, Waiting, decode_raw};
 use super::shared::TenantFile;
 use super::state::Hold;
-use super::store::{Space, Store, cannot};
+use super::store::{Space, Store, cannot, unreadable};
 use crate::bus::{BusError, Copy, MAX_UNROUTED_BYTES, Record, Seq, Unrouted};
 
 pub(super) fn unrouted(
@@ -33,8 +33,15 @@ pub(super) fn unrouted(
         let Some(seq) = keys::seq_of(&key) else {
             continue;
         };
+        let waiting = match Waiting::decode(&value) {
+            Ok(waiting) if !tenant.is_unreadable(seq) => waiting,
+            Ok(_) => continue,
+            Err(_) => {
+                unreadable("queue");
+                continue;
+            }
+        };
         first.get_or_insert(seq);
-        let waiting = Waiting::decode(&value).map_err(cannot("read the queue"))?;
         // It is missing only if it was routed and swept meanwhile.
         if let Some(event) = json(store, tenant, seq)? {
             bytes += event.len();

@@ -3,13 +3,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use metrics::counter;
 use nexus_core::id::{InboxId, TenantKey};
 
 use super::command::RouteAs;
 use super::keys::{self, TenantNo};
 use super::records::{Claim, Claimed, Entry, Head, Open, Routed};
-use super::store::{Space, cannot};
+use super::store::{Space, cannot, unreadable};
 use super::sweep::CLAIMS;
 use super::turn::Turn;
 use crate::bus::{BusError, Route, Seq};
@@ -73,8 +72,17 @@ impl Turn<'_> {
         if self.txn.get(Space::Queue, &queue)?.is_none() {
             return Ok(None);
         }
-        let Some(head) = self.head(number, route.seq)? else {
-            return Ok(None);
+        let head = match self.txn.get(Space::Heads, &keys::event(number, route.seq))? {
+            Some(head) => Head::decode(&head),
+            None => return Ok(None),
+        };
+        let head = match head {
+            Ok(head) => head,
+            Err(error) => {
+                // A later version may have written it: it waits for one that can read it, and holds up no other.
+                self.leave_unreadable(number, route.seq, &error);
+                return Ok(None);
+            }
         };
         let mut copies: Vec<(InboxId, bool)> = Vec::with_capacity(route.inboxes.len());
         for inbox in route.inboxes {
@@ -159,8 +167,20 @@ impl Turn<'_> {
             }
         }
         let coalesced = plan.routed.copies.len() - plan.claimed.inboxes.len();
-        counter!("nexus_bus_coalesced_total").increment(coalesced as u64);
-        counter!("nexus_bus_routed_total").increment(1);
+        self.tally.coalesced += coalesced as u64;
+        self.tally.routed += 1;
+    }
+
+    /// Leaves an event where it is, until the log is opened by a version that can read it.
+    fn leave_unreadable(&self, number: TenantNo, seq: Seq, error: &serde_json::Error) {
+        unreadable("heads");
+        if let Some(tenant) = self.state.tenants.get(&number) {
+            tracing::error!(
+                tenant = %tenant.key, seq, error = error as &dyn std::error::Error,
+                "an event cannot be read; it is kept and waits unrouted for a version that can"
+            );
+            tenant.file.leave_unreadable(seq);
+        }
     }
 
     /// What is kept of an event beside its JSON.

@@ -1,6 +1,6 @@
 //! What the writer and the callers both see.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -46,7 +46,12 @@ pub(super) struct TenantFile {
     lap: AtomicU64,
     /// Up to when expired keys were swept.
     expired: AtomicI64,
+    /// Unrouted events that this version cannot read, as far as there is room to note them.
+    unreadable: Mutex<BTreeSet<Seq>>,
 }
+
+/// How many unreadable events are noted; one beyond that is looked at again each time.
+const UNREADABLE_NOTED: usize = 10_000;
 
 impl TenantFile {
     pub(super) fn new(number: TenantNo) -> Self {
@@ -57,6 +62,7 @@ impl TenantFile {
             swept: AtomicU64::new(0),
             lap: AtomicU64::new(0),
             expired: AtomicI64::new(0),
+            unreadable: Mutex::default(),
         }
     }
 
@@ -87,6 +93,18 @@ impl TenantFile {
     pub(super) fn set_sweep_from(&self, from: Seq, lap: Seq) {
         self.swept.store(from, Ordering::Release);
         self.lap.store(lap, Ordering::Release);
+    }
+
+    /// This event is given to no router while the log is open.
+    pub(super) fn leave_unreadable(&self, seq: Seq) {
+        let mut left = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        if left.len() < UNREADABLE_NOTED {
+            left.insert(seq);
+        }
+    }
+
+    pub(super) fn is_unreadable(&self, seq: Seq) -> bool {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).contains(&seq)
     }
 
     pub(super) fn expired(&self) -> i64 {

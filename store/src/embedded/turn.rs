@@ -17,6 +17,7 @@ use super::records::Counters;
 use super::shared::{Shared, TenantFile};
 use super::state::{Inbox, State, Tenant};
 use super::store::{Space, Store, Txn};
+use super::tally::Tally;
 use crate::bus::{BusError, Depth, Seq};
 
 /// Gives an answer, now that the batch is written or has failed.
@@ -29,6 +30,7 @@ pub(super) struct Turn<'a> {
     pub(super) writer: &'a mpsc::WeakSender<Command>,
     pub(super) txn: Txn,
     pub(super) now: Timestamp,
+    pub(super) tally: Tally,
     durable: bool,
     answers: Vec<Answer>,
     wakes: HashSet<(TenantNo, Option<InboxId>)>,
@@ -49,6 +51,7 @@ impl<'a> Turn<'a> {
             writer,
             txn: Txn::new(store),
             now,
+            tally: Tally::default(),
             durable: false,
             answers: Vec::new(),
             wakes: HashSet::new(),
@@ -97,6 +100,10 @@ impl<'a> Turn<'a> {
             }
             Command::Nack(tenant, nack, reply) => {
                 let outcome = self.nack(&tenant, *nack);
+                self.answer(reply, outcome);
+            }
+            Command::Release(tenant, session, ids, reply) => {
+                let outcome = self.release(&tenant, session, &ids);
                 self.answer(reply, outcome);
             }
             Command::EndSession(tenant, session, reply) => {
@@ -155,6 +162,7 @@ impl<'a> Turn<'a> {
         let written = self.txn.commit(self.durable);
         if written.is_ok() {
             self.state.keep_changes();
+            self.tally.tell();
             for (file, last) in self.committed {
                 file.set_committed(last);
             }
