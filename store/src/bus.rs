@@ -204,18 +204,33 @@ pub enum Copy {
         /// Why.
         reason: String,
     },
+    /// It was parked, and given up for good by [`Bus::drop_dead`].
+    Dropped {
+        /// How often it was handed out.
+        attempts: u32,
+        /// Why it was parked.
+        reason: String,
+        /// When it was given up.
+        dropped: Timestamp,
+    },
 }
 
 /// A parked event of an inbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadLetter {
+    /// The event's place.
+    pub seq: Seq,
     /// The event.
     pub id: EventId,
     /// How often it was handed out.
     pub attempts: u32,
     /// Why it was parked.
     pub reason: String,
+    /// When it was parked.
+    pub parked: Timestamp,
+    /// How many bytes the event takes: event and compressed raw body.
+    pub bytes: u64,
 }
 
 /// State of one inbox.
@@ -240,10 +255,15 @@ pub struct Depth {
     pub appended: u64,
     /// Events that wait to be routed.
     pub unrouted: u64,
-    /// Bytes of events that wait to be routed or acknowledged.
+    /// What counts against the tenant's quota: bytes of events that wait to be routed or acknowledged, or of which a
+    /// copy is parked. An event counts once, however many copies it has.
     pub pending_bytes: u64,
     /// Bytes of all events that are kept.
     pub stored_bytes: u64,
+    /// Parked copies.
+    pub dead: u64,
+    /// Bytes of events of which a copy is parked; a part of `pending_bytes`.
+    pub dead_bytes: u64,
 }
 
 /// What a sweep removed.
@@ -258,15 +278,41 @@ pub struct Swept {
     pub more: bool,
 }
 
-/// A page of a list of events, newest first.
+/// Which events of a list are wanted; all of them by default.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Of one of these kinds; of any, if there is none.
+    pub kinds: Vec<Kind>,
+    /// Of the source of this name.
+    pub source: Option<String>,
+    /// Received at this time or later.
+    pub since: Option<Timestamp>,
+    /// Received before this time.
+    pub until: Option<Timestamp>,
+}
+
+/// What to list: a page of events, newest first.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
     /// Only events before this place.
     pub before: Option<Seq>,
-    /// Only events of this kind.
-    pub kind: Option<Kind>,
+    /// Only these.
+    pub filter: Filter,
     /// At most so many.
     pub limit: usize,
+}
+
+/// A page of a list of events, newest first.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventPage {
+    /// The events; there may be more when these are few, or none.
+    pub events: Vec<Summary>,
+    /// The `before` to go on with; none when there is no more.
+    pub next: Option<Seq>,
+    /// Places of events of which no summary can be read, because a later version wrote it or it is damaged. They are
+    /// kept, whatever the filter is.
+    pub unreadable: Vec<Seq>,
 }
 
 /// Why the bus did not do it.

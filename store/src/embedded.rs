@@ -5,14 +5,15 @@
 //! what it was chosen for is in `docs/adr/0001-embedded-log.md`.
 //!
 //! What survives what:
-//! - an append, a replay, a requeue and an epoch: a loss of power, once they are answered;
+//! - an append, a replay, a requeue, a drop of dead letters and an epoch: a loss of power, once they are answered;
 //! - a route, an attempt, an ack, a nack and a sweep: the end of the process, however it comes. They ride to the
 //!   disk on the next append; if the power goes before, the event is routed or handed out once more.
 //! - who holds what: the failure of a write, not the process.
 //!
 //! Metrics: `nexus_bus_appended_total{outcome}`, `…_routed_total`, `…_coalesced_total`, `…_handed_total`,
-//! `…_acked_total`, `…_nacked_total`, `…_dead_total`, `…_swept_total`, `…_commit_failures_total`, and the histograms
-//! `nexus_bus_commit_seconds` and `nexus_bus_commit_group_size`.
+//! `…_acked_total`, `…_nacked_total`, `…_dead_total`, `…_dropped_total`, `…_swept_total`, `…_commit_failures_total`,
+//! `…_unreadable_total{records}` (each time that one is met), and the histograms `nexus_bus_commit_seconds` and
+//! `nexus_bus_commit_group_size`. They tell of what is written.
 //!
 //! In memory are counters, cursors, and the copies that are held or delayed; a backlog is on disk alone.
 
@@ -22,7 +23,9 @@ mod birth;
 mod command;
 mod copies;
 mod deliver;
+mod give_back;
 mod keys;
+mod list;
 mod read;
 mod records;
 mod recover;
@@ -32,6 +35,7 @@ mod shared;
 mod state;
 mod store;
 mod sweep;
+mod tally;
 mod turn;
 mod watches;
 mod writer;
@@ -50,10 +54,11 @@ use self::records::{Head, encode_raw};
 use self::shared::{Handed, Shared, Taken, TenantFile};
 use self::state::State;
 use self::store::{Store, cannot};
+use self::watches::Topic;
 use self::writer::{Engine, Writer};
 use crate::bus::{
-    Append, Appended, BusError, DeadLetter, Depth, Epoch, Held, InboxDepth, Page, Record, Route, Seq,
-    Summary, Swept, Unrouted, partition_of,
+    Append, Appended, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, Page, Record, Route,
+    Seq, Swept, Unrouted, partition_of,
 };
 
 /// Commands that may wait for the writer; beyond that callers wait to hand theirs in.
@@ -149,6 +154,12 @@ impl EmbeddedLog {
         after: Seq,
         limit: usize,
     ) -> Result<Vec<Unrouted>, BusError> {
+        // Most wake-ups find that the work is done: that costs no thread and no read.
+        self.shared.check()?;
+        let file = self.shared.tenant(tenant);
+        if !file.is_some_and(|file| file.may_have_unrouted(partition, after)) {
+            return Ok(Vec::new());
+        }
         self.read_of(tenant, move |store, file| read::unrouted(store, file, partition, after, limit)).await
     }
 
@@ -208,6 +219,15 @@ impl EmbeddedLog {
         self.ask(|reply| Command::Nack(tenant.clone(), nack, reply)).await
     }
 
+    pub(crate) async fn release(
+        &self,
+        tenant: &TenantKey,
+        session: SessionId,
+        ids: Vec<EventId>,
+    ) -> Result<usize, BusError> {
+        self.ask(|reply| Command::Release(tenant.clone(), session, ids, reply)).await
+    }
+
     pub(crate) async fn end_session(
         &self,
         tenant: &TenantKey,
@@ -229,9 +249,19 @@ impl EmbeddedLog {
         &self,
         tenant: &TenantKey,
         inbox: InboxId,
+        after: Option<Seq>,
         limit: usize,
     ) -> Result<Vec<DeadLetter>, BusError> {
-        self.read_of(tenant, move |store, file| read::dead(store, file, inbox, limit)).await
+        self.read_of(tenant, move |store, file| list::dead(store, file, inbox, after, limit)).await
+    }
+
+    pub(crate) async fn drop_dead(
+        &self,
+        tenant: &TenantKey,
+        inbox: InboxId,
+        ids: Vec<EventId>,
+    ) -> Result<usize, BusError> {
+        self.ask(|reply| Command::DropDead(tenant.clone(), inbox, ids, reply)).await
     }
 
     pub(crate) async fn requeue(
@@ -252,8 +282,8 @@ impl EmbeddedLog {
         self.read_of(tenant, move |store, file| read::record(store, file, seq, &holds)).await
     }
 
-    pub(crate) async fn events(&self, tenant: &TenantKey, page: Page) -> Result<Vec<Summary>, BusError> {
-        self.read_of(tenant, move |store, file| read::events(store, file, &page)).await
+    pub(crate) async fn events(&self, tenant: &TenantKey, page: Page) -> Result<EventPage, BusError> {
+        self.read_of(tenant, move |store, file| list::events(store, file, &page)).await
     }
 
     pub(crate) async fn depth(&self, tenant: &TenantKey) -> Result<Depth, BusError> {
@@ -320,12 +350,12 @@ impl EmbeddedLog {
         Ok(self.shared.tenants())
     }
 
-    pub(crate) fn watch_unrouted(&self, tenant: &TenantKey) -> watch::Receiver<u64> {
-        self.shared.watches.subscribe(tenant, None)
+    pub(crate) fn watch_unrouted(&self, tenant: &TenantKey, partition: u16) -> watch::Receiver<u64> {
+        self.shared.watches.subscribe(tenant, Topic::Unrouted(partition))
     }
 
     pub(crate) fn watch_inbox(&self, tenant: &TenantKey, inbox: InboxId) -> watch::Receiver<u64> {
-        self.shared.watches.subscribe(tenant, Some(inbox))
+        self.shared.watches.subscribe(tenant, Topic::Inbox(inbox))
     }
 
     pub(crate) async fn ended(&self) {

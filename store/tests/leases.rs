@@ -34,7 +34,7 @@ async fn after_kills_an_event_is_parked_when_it_would_be_handed_out_once_more() 
         rig.pull(inbox(1), session(1), 1).await;
         rig.crash();
     }
-    assert!(rig.bus.dead(&tenant(), inbox(1), 9).await.unwrap().is_empty());
+    assert!(rig.bus.dead(&tenant(), inbox(1), None, 9).await.unwrap().is_empty());
     assert_eq!(ids_of(&rig.pull(inbox(1), session(1), 1).await), ids(&["b"]));
-    assert_eq!(rig.bus.dead(&tenant(), inbox(1), 9).await.unwrap().len(), 1);
+    assert_eq!(rig.bus.dead(&tenant(), inbox(1), None, 9).await.unwrap().len(), 1);
 }

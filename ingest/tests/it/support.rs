@@ -221,9 +221,9 @@ impl World {
         let mut page = Page { limit: 100, ..Page::default() };
         loop {
             let more = self.bus.events(&tenant(), page.clone()).await.unwrap();
-            let Some(last) = more.last() else { return all };
-            page.before = Some(last.seq);
-            all.extend(more);
+            all.extend(more.events);
+            let Some(next) = more.next else { return all };
+            page.before = Some(next);
         }
     }
 

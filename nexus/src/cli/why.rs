@@ -142,5 +142,8 @@ fn fate(story: &EventStory, chosen: &Chosen) -> String {
         ),
         Copy::Coalesced => "left out: another event of the same change was delivered".to_owned(),
         Copy::Dead { attempts, reason } => format!("parked after {attempts} attempts: {reason}"),
+        Copy::Dropped { attempts, reason, dropped } => {
+            format!("parked after {attempts} attempts: {reason}; given up at {dropped}")
+        }
     }
 }

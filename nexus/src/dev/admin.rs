@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use nexus_core::id::{EventId, TenantKey};
 use nexus_core::kind::Kind;
-use nexus_store::bus::Page;
+use nexus_store::bus::{Filter, Page};
 use serde::Deserialize;
 
 use super::control::{Control, SwitchError};
@@ -93,7 +93,11 @@ async fn events(
 ) -> Result<Json<Vec<EventLine>>, Failure> {
     let Query(query) = query?;
     let limit = query.limit.unwrap_or(20).min(1000);
-    let page = Page { before: None, kind: query.kind, limit };
+    let page = Page {
+        filter: Filter { kinds: query.kind.into_iter().collect(), ..Filter::default() },
+        limit,
+        before: None,
+    };
     story::events(&roles.bus, query.tenant.as_ref(), page).await.map(Json).map_err(Failure::internal)
 }
 

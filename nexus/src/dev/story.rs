@@ -106,8 +106,11 @@ pub async fn events(bus: &Bus, tenant: Option<&TenantKey>, page: Page) -> Result
     };
     let mut lines = Vec::new();
     for tenant in tenants {
-        for summary in bus.events(&tenant, page.clone()).await? {
-            lines.push(EventLine {
+        let mut page = page.clone();
+        while page.limit > 0 {
+            let found = bus.events(&tenant, page.clone()).await?;
+            page.limit = page.limit.saturating_sub(found.events.len());
+            lines.extend(found.events.into_iter().map(|summary| EventLine {
                 tenant: tenant.clone(),
                 id: summary.id,
                 kind: summary.kind,
@@ -115,7 +118,11 @@ pub async fn events(bus: &Bus, tenant: Option<&TenantKey>, page: Page) -> Result
                 title: summary.title,
                 received: summary.received,
                 routed: summary.routed,
-            });
+            }));
+            page.before = found.next;
+            if page.before.is_none() {
+                break;
+            }
         }
     }
     lines.sort_by_key(|line| std::cmp::Reverse::<Timestamp>(line.received));

@@ -9,8 +9,8 @@ use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
 use tokio::sync::watch;
 
 use super::{
-    Append, Appended, Bus, BusError, DeadLetter, Depth, Epoch, Held, InboxDepth, Page, Record, Route, Seq,
-    Summary, Swept, Unrouted,
+    Append, Appended, Bus, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, Page, Record,
+    Route, Seq, Swept, Unrouted,
 };
 use crate::embedded::EmbeddedLog;
 
@@ -130,6 +130,23 @@ impl Bus {
         }
     }
 
+    /// Returns these to their inboxes at once, as if they had not been handed out: what the session holds and never
+    /// sent to anybody uses up no attempt. Says how many copies. To be called before [`Bus::end_session`], for which
+    /// each event that a session holds counts as tried.
+    ///
+    /// # Errors
+    /// [`BusError::Storage`] when it cannot be written.
+    pub async fn release(
+        &self,
+        tenant: &TenantKey,
+        session: SessionId,
+        ids: Vec<EventId>,
+    ) -> Result<usize, BusError> {
+        match self {
+            Self::Embedded(log) => log.release(tenant, session, ids).await,
+        }
+    }
+
     /// Returns what a session holds to its inboxes, at once. Says how many. Whoever owns the session calls it, also
     /// for a session whose process died: that alone need not release anything.
     ///
@@ -157,7 +174,7 @@ impl Bus {
         }
     }
 
-    /// The parked events of an inbox, in bus order; at most `limit`.
+    /// The parked events of an inbox after a place, in bus order; at most `limit`.
     ///
     /// # Errors
     /// [`BusError::Storage`] when they cannot be read.
@@ -165,10 +182,27 @@ impl Bus {
         &self,
         tenant: &TenantKey,
         inbox: InboxId,
+        after: Option<Seq>,
         limit: usize,
     ) -> Result<Vec<DeadLetter>, BusError> {
         match self {
-            Self::Embedded(log) => log.dead(tenant, inbox, limit).await,
+            Self::Embedded(log) => log.dead(tenant, inbox, after, limit).await,
+        }
+    }
+
+    /// Gives parked events of an inbox up for good: they leave the quota, and a sweep may forget them. Says how many
+    /// were parked there.
+    ///
+    /// # Errors
+    /// [`BusError::Storage`] when it cannot be written.
+    pub async fn drop_dead(
+        &self,
+        tenant: &TenantKey,
+        inbox: InboxId,
+        ids: Vec<EventId>,
+    ) -> Result<usize, BusError> {
+        match self {
+            Self::Embedded(log) => log.drop_dead(tenant, inbox, ids).await,
         }
     }
 
@@ -197,11 +231,16 @@ impl Bus {
         }
     }
 
-    /// A list of events, newest first.
+    /// A list of events, newest first. A call looks at a bounded number of records, so it may find few or none
+    /// though there are more: go on until there is no `next`.
+    ///
+    /// The list is in bus order, which is that of the times of receipt as far as the clock never went back. With a
+    /// `since` it ends at the first event that was received more than five minutes before it: events behind a larger
+    /// step of the clock are not found.
     ///
     /// # Errors
     /// [`BusError::Storage`] when they cannot be read.
-    pub async fn events(&self, tenant: &TenantKey, page: Page) -> Result<Vec<Summary>, BusError> {
+    pub async fn events(&self, tenant: &TenantKey, page: Page) -> Result<EventPage, BusError> {
         match self {
             Self::Embedded(log) => log.events(tenant, page).await,
         }
@@ -249,11 +288,11 @@ impl Bus {
         }
     }
 
-    /// Changes when the tenant may have something to route. Waiting for it is an error once the bus has ended.
+    /// Changes when the partition may have something to route. Waiting for it is an error once the bus has ended.
     #[must_use]
-    pub fn watch_unrouted(&self, tenant: &TenantKey) -> watch::Receiver<u64> {
+    pub fn watch_unrouted(&self, tenant: &TenantKey, partition: u16) -> watch::Receiver<u64> {
         match self {
-            Self::Embedded(log) => log.watch_unrouted(tenant),
+            Self::Embedded(log) => log.watch_unrouted(tenant, partition),
         }
     }
 

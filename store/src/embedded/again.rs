@@ -1,4 +1,4 @@
-//! Replay, and dead letters that wait again.
+//! Replay, and dead letters that wait again or are given up.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,8 @@ use super::records::{Entry, Head, Routed};
 use super::state::Place;
 use super::store::{Space, cannot};
 use super::turn::Turn;
-use crate::bus::{BusError, Seq};
+use super::watches::Topic;
+use crate::bus::{BusError, Copy, Seq};
 
 /// What will be written of one replayed event.
 struct Plan {
@@ -100,7 +101,7 @@ impl Turn<'_> {
             inbox.dead = inbox.dead.saturating_sub(1);
             self.txn.remove(Space::Dead, keys::copy(tenant, place.inbox, place.seq));
         }
-        self.wake(tenant, Some(place.inbox));
+        self.wake(tenant, Topic::Inbox(place.inbox));
     }
 
     pub(super) fn requeue(
@@ -112,6 +113,29 @@ impl Turn<'_> {
         let Some(tenant) = self.known(key) else {
             return Ok(0);
         };
+        let (found, mut opens) = self.find_dead(tenant, inbox, ids)?;
+        let count = found.len();
+        for (seq, mut entry) in found {
+            entry.attempts = 0;
+            entry.not_before = 0;
+            entry.reason.clear();
+            opens.change(seq, 1, -1);
+            self.add_again(tenant, Place { inbox, seq }, &entry, true);
+        }
+        opens.write(self, tenant);
+        if count > 0 {
+            self.must_last();
+        }
+        Ok(count)
+    }
+
+    /// The parked copies of these events in an inbox, in bus order, and the counts of their events.
+    fn find_dead(
+        &self,
+        tenant: TenantNo,
+        inbox: InboxId,
+        ids: &[EventId],
+    ) -> Result<(Vec<(Seq, Entry)>, Opens), BusError> {
         let mut opens = Opens::default();
         let mut found = Vec::new();
         for id in ids.iter().copied().collect::<BTreeSet<_>>() {
@@ -122,16 +146,37 @@ impl Turn<'_> {
                 found.push((seq, entry));
             }
         }
-
         found.sort_unstable_by_key(|(seq, _)| *seq);
-        let count = found.len();
-        for (seq, mut entry) in found {
-            entry.attempts = 0;
-            entry.reason.clear();
-            opens.change(seq, 1, -1);
-            self.add_again(tenant, Place { inbox, seq }, &entry, true);
+        Ok((found, opens))
+    }
+
+    pub(super) fn drop_dead(
+        &mut self,
+        key: &TenantKey,
+        inbox: InboxId,
+        ids: &[EventId],
+    ) -> Result<usize, BusError> {
+        let Some(tenant) = self.known(key) else {
+            return Ok(0);
+        };
+        let (found, mut opens) = self.find_dead(tenant, inbox, ids)?;
+        let mut receipts = Vec::with_capacity(found.len());
+        for (seq, entry) in found {
+            let copy = Copy::Dropped { attempts: entry.attempts, reason: entry.reason, dropped: self.now };
+            receipts.push((seq, serde_json::to_vec(&copy).map_err(cannot("write a receipt"))?));
+        }
+
+        let count = receipts.len();
+        self.tally.dropped += count as u64;
+        for (seq, receipt) in receipts {
+            self.txn.remove(Space::Dead, keys::copy(tenant, inbox, seq));
+            self.txn.put(Space::Receipts, keys::receipt(tenant, seq, inbox), receipt);
+            let state = self.inbox(tenant, inbox);
+            state.dead = state.dead.saturating_sub(1);
+            opens.change(seq, 0, -1);
         }
         opens.write(self, tenant);
+        self.state.tidy(tenant, inbox);
         if count > 0 {
             self.must_last();
         }

@@ -11,6 +11,7 @@ use super::records::{Waiting, decode_seen, encode_seen};
 use super::store::{Space, cannot};
 use super::sweep::DELIVERY;
 use super::turn::Turn;
+use super::watches::Topic;
 use crate::bus::{Appended, BusError, Epoch};
 
 impl Turn<'_> {
@@ -20,7 +21,7 @@ impl Turn<'_> {
         let seen = self.txn.get(Space::Seen, &delivery)?;
         let seen = seen.map(|seen| decode_seen(&seen).map_err(cannot("read a delivery key"))).transpose()?;
         if let Some((_, id)) = seen.filter(|(expires, _)| *expires > self.micros()) {
-            counter!("nexus_bus_appended_total", "outcome" => "duplicate").increment(1);
+            self.tally.duplicates += 1;
             return Ok(Appended::Duplicate(id));
         }
         let bytes = event.head.bytes;
@@ -29,7 +30,7 @@ impl Turn<'_> {
             counter!("nexus_bus_appended_total", "outcome" => "quota").increment(1);
             return Err(BusError::Quota { tenant: key.clone(), pending, quota: event.quota_bytes });
         }
-        let head = serde_json::to_vec(&event.head).map_err(cannot("write an event"))?;
+        let head = event.head.encode().map_err(cannot("write an event"))?;
         let Some(tenant) = self.state.tenants.get_mut(&number) else {
             return Err(BusError::Closed);
         };
@@ -60,9 +61,9 @@ impl Turn<'_> {
         let queue = keys::queue(number, event.head.partition, seq);
         self.txn.put(Space::Queue, queue, Waiting { bytes, id }.encode());
         self.must_last();
-        self.will_have(&file, seq);
-        self.wake(number, None);
-        counter!("nexus_bus_appended_total", "outcome" => "stored").increment(1);
+        self.will_have(&file, event.head.partition, seq);
+        self.wake(number, Topic::Unrouted(event.head.partition));
+        self.tally.stored += 1;
         Ok(Appended::Stored(seq))
     }
 
@@ -76,7 +77,7 @@ impl Turn<'_> {
         self.txn.put(Space::Meta, keys::epoch(number, partition), epoch.to_be_bytes());
         self.must_last();
         // A new owner looks at what its predecessor left.
-        self.wake(number, None);
+        self.wake(number, Topic::Unrouted(partition));
         epoch
     }
 }

@@ -2,19 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use metrics::counter;
 use nexus_core::id::EventId;
 
 use super::keys::{self, TenantNo};
 use super::records::{Entry, Open};
-use super::state::Place;
+use super::state::{Place, Tenant};
 use super::store::{Space, cannot};
 use super::turn::Turn;
 use crate::bus::{BusError, Seq};
 
 /// The counts of events whose copies a command changes: read first, changed, then written once.
 #[derive(Default)]
-pub(super) struct Opens(BTreeMap<Seq, (Open, bool)>);
+pub(super) struct Opens(BTreeMap<Seq, Count>);
+
+/// The count of an event, as it was and as it is to be.
+struct Count {
+    before: Open,
+    after: Open,
+}
 
 impl Opens {
     /// Reads the count of an event, if it was not read yet. `bytes` is what the event takes.
@@ -28,39 +33,50 @@ impl Opens {
         if self.0.contains_key(&seq) {
             return Ok(());
         }
-        let open = match turn.txn.get(Space::Open, &keys::event(tenant, seq))? {
+        let before = match turn.txn.get(Space::Open, &keys::event(tenant, seq))? {
             Some(value) => Open::decode(&value).map_err(cannot("read the copies of an event"))?,
             None => Open { open: 0, dead: 0, bytes: bytes() },
         };
-        self.0.insert(seq, (open, open.open > 0));
+        self.0.insert(seq, Count { before, after: before });
         Ok(())
     }
 
     /// Changes the count of an event that was read.
     pub(super) fn change(&mut self, seq: Seq, open: i32, dead: i32) {
-        if let Some((count, _)) = self.0.get_mut(&seq) {
-            count.open = count.open.saturating_add_signed(open);
-            count.dead = count.dead.saturating_add_signed(dead);
+        if let Some(Count { after, .. }) = self.0.get_mut(&seq) {
+            after.open = after.open.saturating_add_signed(open);
+            after.dead = after.dead.saturating_add_signed(dead);
         }
     }
 
     /// Writes the counts, and the bytes that are pending more or less.
     pub(super) fn write(self, turn: &mut Turn<'_>, tenant: TenantNo) {
-        for (seq, (count, was_pending)) in self.0 {
+        for (seq, Count { before, after }) in self.0 {
             let at = keys::event(tenant, seq);
-            if count.open == 0 && count.dead == 0 {
+            if after.is_over() {
                 turn.txn.remove(Space::Open, at);
-            } else {
-                turn.txn.put(Space::Open, at, count.encode());
+            } else if after != before {
+                turn.txn.put(Space::Open, at, after.encode());
             }
             if let Some(tenant) = turn.state.tenants.get_mut(&tenant) {
-                match (was_pending, count.open > 0) {
-                    (true, false) => tenant.pending = tenant.pending.saturating_sub(count.bytes),
-                    (false, true) => tenant.pending += count.bytes,
-                    _ => {}
-                }
+                tenant.count_copies(before, after);
             }
         }
+    }
+}
+
+impl Tenant {
+    /// The copies of a routed event changed.
+    pub(super) fn count_copies(&mut self, before: Open, after: Open) {
+        let bytes = after.bytes;
+        let change = |sum: u64, was: bool, is: bool| match (was, is) {
+            (true, false) => sum.saturating_sub(bytes),
+            (false, true) => sum.saturating_add(bytes),
+            _ => sum,
+        };
+        self.pending = change(self.pending, !before.is_over(), !after.is_over());
+        self.dead_bytes = change(self.dead_bytes, before.dead > 0, after.dead > 0);
+        self.dead = self.dead.saturating_sub(before.dead.into()) + u64::from(after.dead);
     }
 }
 
@@ -87,13 +103,13 @@ impl Turn<'_> {
     pub(super) fn park(&mut self, tenant: TenantNo, place: Place, mut entry: Entry, reason: String) {
         let key = keys::copy(tenant, place.inbox, place.seq);
         entry.reason = reason;
-        entry.not_before = 0;
+        entry.not_before = self.micros();
         self.txn.remove(Space::Inbox, key);
         self.txn.put(Space::Dead, key, entry.encode());
         let inbox = self.inbox(tenant, place.inbox);
         inbox.leave(place.seq);
         inbox.dead += 1;
-        counter!("nexus_bus_dead_total").increment(1);
+        self.tally.parked += 1;
         tracing::warn!(
             event = %entry.id,
             inbox = %place.inbox,

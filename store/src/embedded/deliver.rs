@@ -1,11 +1,9 @@
-//! Delivery: pull, ack, nack, the end of a session, and what comes back unseen.
+//! Delivery: pull, ack and nack.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use metrics::counter;
 use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
 
 use super::command::{Nack, Pull, Reply};
@@ -14,21 +12,15 @@ use super::keys::{self, TenantNo};
 use super::records::Entry;
 use super::shared::{Handed, Taken, Unclaimed};
 use super::state::{Hold, Place};
-use super::store::{Space, cannot};
+use super::store::{Space, unreadable};
 use super::turn::Turn;
+use super::watches::Topic;
 use crate::bus::{BusError, Copy, InboxDepth, MAX_ATTEMPTS, Seq};
 
 /// The longest delay that a Nack can ask for.
 pub(super) const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
-const SESSION_ENDED: &str = "the session ended without an acknowledgement";
-const UNREADABLE: &str = "the event cannot be read from the log";
-
-/// How long an event waits whose record could not be read: 5 s, 20 s, 80 s, 320 s. A disk that fails for a moment
-/// parks nothing.
-fn delay_unread(attempts: u32) -> Duration {
-    Duration::from_secs(5) * 4_u32.pow(attempts.clamp(1, MAX_ATTEMPTS) - 1)
-}
+pub(super) const SESSION_ENDED: &str = "the session ended without an acknowledgement";
 
 /// What a pull decided.
 #[derive(Default)]
@@ -113,7 +105,7 @@ impl Turn<'_> {
             self.state.hold(tenant, entry.id, place, hold);
             handed.copies.push(Taken { seq, id: entry.id, attempt: entry.attempts, replay: entry.replay });
         }
-        counter!("nexus_bus_handed_total").increment(handed.copies.len() as u64);
+        self.tally.handed += handed.copies.len() as u64;
         Ok(handed)
     }
 
@@ -144,8 +136,11 @@ impl Turn<'_> {
                 continue;
             };
             if !inbox.is_busy(seq) {
-                let entry = Entry::decode(&value).map_err(cannot("read a copy"))?;
-                if !picks.take(seq, entry, pull) {
+                // One that cannot be read stays, and what is behind it is handed out.
+                let entry = Entry::decode(&value).inspect_err(|_| unreadable("copies"));
+                if let Ok(entry) = entry
+                    && !picks.take(seq, entry, pull)
+                {
                     next = seq;
                     break;
                 }
@@ -184,7 +179,7 @@ impl Turn<'_> {
             }
         }
         opens.write(self, tenant);
-        counter!("nexus_bus_acked_total").increment(done as u64);
+        self.tally.acked += done as u64;
         Ok(done)
     }
 
@@ -224,39 +219,18 @@ impl Turn<'_> {
             self.put_entry(tenant, place, &entry);
             if delay.is_zero() {
                 self.inbox(tenant, place.inbox).make_ready(place.seq);
-                self.wake(tenant, Some(place.inbox));
+                self.wake(tenant, Topic::Inbox(place.inbox));
             } else {
                 self.state.delay(tenant, place, entry.not_before);
             }
         }
         opens.write(self, tenant);
-        counter!("nexus_bus_nacked_total").increment(places.len() as u64);
+        self.tally.nacked += places.len() as u64;
         Ok(!places.is_empty())
     }
 
-    pub(super) fn end_session(&mut self, key: &TenantKey, session: SessionId) -> Result<usize, BusError> {
-        let Some(tenant) = self.known(key) else {
-            return Ok(0);
-        };
-        let held = self.state.sessions.get(&(tenant, session)).cloned().unwrap_or_default();
-        let places: Vec<Place> = held.into_values().flatten().collect();
-        let (entries, mut opens) = self.read_copies(tenant, &places)?;
-        for (place, entry) in entries {
-            self.state.let_go(tenant, entry.id, place);
-            if entry.attempts >= MAX_ATTEMPTS {
-                self.park(tenant, place, entry, SESSION_ENDED.to_owned());
-                opens.change(place.seq, -1, 1);
-            } else {
-                self.inbox(tenant, place.inbox).make_ready(place.seq);
-                self.wake(tenant, Some(place.inbox));
-            }
-        }
-        opens.write(self, tenant);
-        Ok(places.len())
-    }
-
     /// The entries of held copies, and the counts of their events.
-    fn read_copies(
+    pub(super) fn read_copies(
         &self,
         tenant: TenantNo,
         places: &[Place],
@@ -270,43 +244,6 @@ impl Turn<'_> {
             }
         }
         Ok((entries, opens))
-    }
-
-    /// Takes back copies that were handed out and reached nobody.
-    pub(super) fn put_back(&mut self, unclaimed: &Unclaimed) -> Result<(), BusError> {
-        let (tenant, inbox) = (unclaimed.tenant, unclaimed.inbox);
-        // An end of the session may have been faster, and another session may hold it by now.
-        let held = |taken: &&Taken| {
-            let places = self.state.held(tenant, unclaimed.session, taken.id);
-            places.iter().any(|place| place.inbox == inbox && place.seq == taken.seq)
-        };
-        let attempts: HashMap<_, _> =
-            unclaimed.copies.iter().filter(held).map(|taken| (taken.seq, taken.attempt)).collect();
-        let places: Vec<_> = attempts.keys().map(|seq| Place { inbox, seq: *seq }).collect();
-        let (entries, mut opens) = self.read_copies(tenant, &places)?;
-        for (place, mut entry) in entries {
-            self.state.let_go(tenant, entry.id, place);
-            if unclaimed.refund {
-                // From what was handed out, not from what is written: after a failed batch this may come twice.
-                let attempt = attempts.get(&place.seq).copied().unwrap_or(entry.attempts);
-                entry.attempts = attempt.saturating_sub(1);
-                self.put_entry(tenant, place, &entry);
-                self.inbox(tenant, inbox).make_ready(place.seq);
-            } else if entry.attempts >= MAX_ATTEMPTS {
-                self.park(tenant, place, entry, UNREADABLE.to_owned());
-                opens.change(place.seq, -1, 1);
-            } else {
-                let until = self.now.saturating_add(delay_unread(entry.attempts));
-                UNREADABLE.clone_into(&mut entry.reason);
-                entry.not_before = until.unwrap_or(self.now).as_microsecond();
-                self.put_entry(tenant, place, &entry);
-                self.state.delay(tenant, place, entry.not_before);
-            }
-            // Also when it is delayed: what is behind it has not been handed out.
-            self.wake(tenant, Some(inbox));
-        }
-        opens.write(self, tenant);
-        Ok(())
     }
 
     pub(super) fn holds(&self, key: &TenantKey, seq: Seq, inboxes: Vec<InboxId>) -> Vec<(InboxId, Hold)> {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::command::Fault;
 use super::store::{Space, Txn};
 use super::*;
-use crate::bus::{Bus, MAX_ATTEMPTS};
+use crate::bus::{Bus, MAX_ATTEMPTS, Page};
 
 #[path = "../../tests/contract/rig.rs"]
 #[expect(dead_code, reason = "the contract's rig has more than is needed here")]
@@ -91,12 +91,12 @@ async fn an_event_that_cannot_be_read_is_parked_and_holds_nothing_up() {
     assert_eq!(ids_of(&pull().await.unwrap()), ids(&["b"]));
     for attempt in 2..=MAX_ATTEMPTS {
         assert!(pull().await.unwrap().is_empty(), "it waits a while");
-        assert!(rig.bus.dead(&tenant(), inbox(1), 9).await.unwrap().is_empty());
+        assert!(rig.bus.dead(&tenant(), inbox(1), None, 9).await.unwrap().is_empty());
         rig.clock.advance(HOUR);
         assert_eq!(label(pull().await), "storage", "attempt {attempt}");
     }
     assert!(pull().await.unwrap().is_empty());
-    let dead = rig.bus.dead(&tenant(), inbox(1), 9).await.unwrap();
+    let dead = rig.bus.dead(&tenant(), inbox(1), None, 9).await.unwrap();
     assert_eq!(dead.len(), 1);
     assert_eq!((dead[0].id, dead[0].attempts), (id("a"), MAX_ATTEMPTS));
     assert_eq!(dead[0].reason, "the event cannot be read from the log");
@@ -146,7 +146,7 @@ async fn what_a_failed_sync_lost_is_found_again() {
     // Readers have seen that nothing waits, and a sweep that there is nothing below.
     assert!(rig.unrouted().await.is_empty());
     rig.sweep(DAY).await;
-    let mut watch = rig.bus.watch_unrouted(&tenant());
+    let mut watch = rig.bus.watch_unrouted(&tenant(), 0);
     fail_and_lose_unsynced(&rig).await;
     open_again(&rig).await;
     assert_eq!(rig.bus.depth(&tenant()).await.unwrap().unrouted, 1);
@@ -198,17 +198,9 @@ async fn what_a_failed_sweep_left_is_found_by_the_next() {
     rig.route(&[]).await;
     rig.clock.advance(2 * DAY);
     rig.store_all(&["c"]).await;
-    // A note of an expired key that the writer cannot read.
-    let store = log(&rig).shared.store().unwrap();
-    let number = log(&rig).shared.tenant(&tenant()).unwrap().number;
-    let note = keys::expiry(number, 1, 1, sweep::CLAIMS);
-    let mut txn = Txn::new(&store);
-    txn.put(Space::Expiry, note, b"no note");
-    txn.commit(true).unwrap();
+    fail_writes(&rig);
     assert_eq!(label(rig.bus.sweep(&tenant(), DAY).await), "storage");
-    let mut txn = Txn::new(&store);
-    txn.remove(Space::Expiry, note);
-    txn.commit(true).unwrap();
+    open_again(&rig).await;
     assert_eq!(rig.sweep(DAY).await, 2);
 }
 
@@ -250,7 +242,7 @@ async fn every_answered_replay_requeue_and_epoch_survives_a_loss_of_power() {
     }
     let epoch = rig.bus.acquire(&tenant(), 7).await.unwrap();
     rig.crash_with(lose_unsynced);
-    assert_eq!(rig.bus.dead(&tenant(), inbox(1), 9).await.unwrap().len(), 2);
+    assert_eq!(rig.bus.dead(&tenant(), inbox(1), None, 9).await.unwrap().len(), 2);
     assert_eq!(rig.bus.acquire(&tenant(), 7).await.unwrap(), epoch + 1);
 
     let count = rig.bus.requeue(&tenant(), inbox(1), ids(&["a"])).await.unwrap();
@@ -284,7 +276,7 @@ async fn what_reached_nobody_goes_back_although_a_write_failed() {
 async fn while_the_engine_is_broken_nobody_queues_and_the_writer_mends_it_by_itself() {
     let rig = Rig::new(Backend::Embedded);
     rig.store_all(&["a"]).await;
-    let mut watch = rig.bus.watch_unrouted(&tenant());
+    let mut watch = rig.bus.watch_unrouted(&tenant(), 0);
     watch.mark_unchanged();
     let (is_broken, wait) = oneshot::channel();
     let (go_on, held_up) = std::sync::mpsc::channel();
@@ -306,4 +298,77 @@ async fn while_the_engine_is_broken_nobody_queues_and_the_writer_mends_it_by_its
     changed(&mut watch).await;
     assert_eq!(rig.unrouted().await.len(), 1);
     rig.store_all(&["b"]).await;
+}
+
+/// Writes a record past the writer.
+fn write(rig: &Rig, space: Space, key: &[u8], value: &[u8]) {
+    let mut txn = Txn::new(&log(rig).shared.store().unwrap());
+    txn.put(space, key, value);
+    txn.commit(true).unwrap();
+}
+
+fn number(rig: &Rig) -> keys::TenantNo {
+    log(rig).shared.tenant(&tenant()).unwrap().number
+}
+
+/// Lets an event be of a kind that only a later version knows; gives back what is to be read then.
+fn become_unreadable(rig: &Rig, seq: Seq) -> Vec<u8> {
+    let key = keys::event(number(rig), seq);
+    let head = log(rig).shared.store().unwrap().get(Space::Heads, &key).unwrap().unwrap();
+    let later = String::from_utf8_lossy(&head).replace("NewWorkItem", "OfTomorrow");
+    assert_ne!(later.as_bytes(), &head[..]);
+    write(rig, Space::Heads, &key, later.as_bytes());
+    head.to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_a_kind_of_tomorrow_waits_and_holds_up_no_other() {
+    let mut rig = Rig::new(Backend::Embedded);
+    for name in ["a", "b", "c"] {
+        rig.store(Append { thread_key: "one".into(), ..rig.event(name) }).await;
+    }
+    let head = become_unreadable(&rig, 2);
+    rig.route(&[inbox(1)]).await;
+    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a", "c"]));
+    // It is not given to a router again and again, and still it waits.
+    assert!(rig.unrouted().await.is_empty());
+    assert_eq!(rig.bus.depth(&tenant()).await.unwrap().unrouted, 1);
+    rig.ack(session(1), &["a", "c"]).await;
+    let found = rig.bus.events(&tenant(), Page { limit: 9, ..Page::default() }).await.unwrap();
+    let seqs: Vec<_> = found.events.iter().map(|summary| summary.seq).collect();
+    assert_eq!((seqs, found.unreadable, found.next), (vec![3, 1], vec![2], None));
+    assert_eq!(label(rig.bus.event(&tenant(), id("b")).await), "storage");
+    rig.clock.advance(5 * DAY);
+    assert_eq!(rig.sweep(DAY).await, 2);
+    // The version that can read it comes back.
+    write(&rig, Space::Heads, &keys::event(number(&rig), 2), &head);
+    rig.reopen().await;
+    rig.route(&[inbox(1)]).await;
+    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["b"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_passes_over_what_it_cannot_read_and_keeps_it() {
+    let rig = Rig::new(Backend::Embedded);
+    rig.store_all(&["a", "b", "c"]).await;
+    rig.route(&[]).await;
+    let at = |seq| keys::event(number(&rig), seq);
+    become_unreadable(&rig, 1);
+    write(&rig, Space::Routes, &at(2), b"?");
+    let note = keys::expiry(number(&rig), 1, 1, sweep::CLAIMS);
+    write(&rig, Space::Expiry, &note, b"no note");
+    rig.clock.advance(5 * DAY);
+    assert_eq!(rig.sweep(DAY).await, 1);
+    let store = log(&rig).shared.store().unwrap();
+    for (space, key) in [(Space::Heads, &at(1)[..]), (Space::Routes, &at(2)), (Space::Expiry, &note)] {
+        assert!(store.get(space, key).unwrap().is_some(), "{space:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_cannot_be_read_holds_up_no_other() {
+    let rig = Rig::new(Backend::Embedded);
+    rig.fill(&["a", "b", "c"], inbox(1)).await;
+    write(&rig, Space::Inbox, &keys::copy(number(&rig), inbox(1), 2), b"?");
+    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a", "c"]));
 }

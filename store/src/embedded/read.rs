@@ -1,14 +1,15 @@
-//! What is read past the writer: unrouted events, events and lists of them, dead letters.
+//! What is read past the writer: unrouted events, and all of one event.
 
 use bytes::Bytes;
 use nexus_core::id::{EventId, InboxId};
 
 use super::keys;
+use super::list::summary;
 use super::records::{Entry, Head, Routed, Waiting, decode_raw};
 use super::shared::TenantFile;
 use super::state::Hold;
-use super::store::{Space, Store, cannot};
-use crate::bus::{BusError, Copy, DeadLetter, MAX_UNROUTED_BYTES, Page, Record, Seq, Summary, Unrouted};
+use super::store::{Space, Store, cannot, unreadable};
+use crate::bus::{BusError, Copy, MAX_UNROUTED_BYTES, Record, Seq, Unrouted};
 
 pub(super) fn unrouted(
     store: &Store,
@@ -32,8 +33,15 @@ pub(super) fn unrouted(
         let Some(seq) = keys::seq_of(&key) else {
             continue;
         };
+        let waiting = match Waiting::decode(&value) {
+            Ok(waiting) if !tenant.is_unreadable(seq) => waiting,
+            Ok(_) => continue,
+            Err(_) => {
+                unreadable("queue");
+                continue;
+            }
+        };
         first.get_or_insert(seq);
-        let waiting = Waiting::decode(&value).map_err(cannot("read the queue"))?;
         // It is missing only if it was routed and swept meanwhile.
         if let Some(event) = json(store, tenant, seq)? {
             bytes += event.len();
@@ -92,7 +100,7 @@ pub(super) fn record(
     let Some(head) = snapshot.get(Space::Heads, &at)? else {
         return Ok(None);
     };
-    let head: Head = serde_json::from_slice(&head).map_err(cannot("read an event"))?;
+    let head = Head::decode(&head).map_err(cannot("read an event"))?;
     let (Some(event), Some(raw)) = (snapshot.get(Space::Events, &at)?, snapshot.get(Space::Raws, &at)?)
     else {
         return Ok(None);
@@ -143,55 +151,4 @@ fn open_copy(entry: &Entry, hold: Option<&Hold>) -> Copy {
                 .and_then(|at| jiff::Timestamp::from_microsecond(at).ok()),
         },
     }
-}
-
-fn summary(seq: Seq, head: Head, routed: bool) -> Summary {
-    Summary {
-        seq,
-        id: head.id,
-        kind: head.kind,
-        source: head.source,
-        title: head.title,
-        received: head.received,
-        routed,
-        bytes: head.bytes,
-    }
-}
-
-pub(super) fn events(store: &Store, tenant: &TenantFile, page: &Page) -> Result<Vec<Summary>, BusError> {
-    let before = keys::event(tenant.number, page.before.unwrap_or(Seq::MAX));
-    let first = keys::event(tenant.number, 0);
-    let mut found = Vec::new();
-    for item in store.back(Space::Heads, &first, &before) {
-        if found.len() >= page.limit {
-            break;
-        }
-        let (key, value) = item?;
-        let head: Head = serde_json::from_slice(&value).map_err(cannot("read an event"))?;
-        let Some(seq) = keys::seq_of(&key) else {
-            continue;
-        };
-        if page.kind.is_none_or(|kind| kind == head.kind) {
-            let queue = keys::queue(tenant.number, head.partition, seq);
-            let routed = store.get(Space::Queue, &queue)?.is_none();
-            found.push(summary(seq, head, routed));
-        }
-    }
-    Ok(found)
-}
-
-pub(super) fn dead(
-    store: &Store,
-    tenant: &TenantFile,
-    inbox: InboxId,
-    limit: usize,
-) -> Result<Vec<DeadLetter>, BusError> {
-    let start = keys::copy(tenant.number, inbox, 0);
-    let mut found = Vec::new();
-    for item in store.from(Space::Dead, &start, 20).take(limit) {
-        let (_, value) = item?;
-        let entry = Entry::decode(&value).map_err(cannot("read the dead letters"))?;
-        found.push(DeadLetter { id: entry.id, attempts: entry.attempts, reason: entry.reason });
-    }
-    Ok(found)
 }

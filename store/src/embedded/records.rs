@@ -69,6 +69,16 @@ pub(super) struct Head {
     pub(super) bytes: u64,
 }
 
+impl Head {
+    pub(super) fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(self)
+    }
+
+    pub(super) fn decode(value: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(value)
+    }
+}
+
 /// A tenant's counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counters {
@@ -124,7 +134,8 @@ pub(super) struct Entry {
     /// Length of the event's JSON, so that a pull can count bytes without reading events.
     pub(super) len: u32,
     pub(super) replay: bool,
-    /// Microseconds since 1970; 0 when it is not delayed.
+    /// Microseconds since 1970; 0 when it is not delayed. Of a parked copy: when it was parked, 0 if an earlier
+    /// version did not say.
     pub(super) not_before: i64,
     /// When the event was received.
     pub(super) received: i64,
@@ -187,6 +198,11 @@ pub(super) struct Open {
 }
 
 impl Open {
+    /// Whether nobody waits for any copy.
+    pub(super) const fn is_over(self) -> bool {
+        self.open == 0 && self.dead == 0
+    }
+
     pub(super) fn encode(self) -> Vec<u8> {
         let mut out = Vec::with_capacity(16);
         out.extend_from_slice(&self.open.to_be_bytes());

@@ -44,11 +44,19 @@ impl State {
                 None => Counters::default(),
             };
             let file = Arc::new(TenantFile::new(number));
-            file.set_committed(counters.last);
+            file.set_found(counters.last);
             files.insert(name.clone(), Arc::clone(&file));
             self.numbers.insert(name.clone(), number);
-            let tenant =
-                Tenant { key: name, file, counters, pending: 0, unrouted: 0, epochs: Default::default() };
+            let tenant = Tenant {
+                key: name,
+                file,
+                counters,
+                pending: 0,
+                unrouted: 0,
+                dead: 0,
+                dead_bytes: 0,
+                epochs: Default::default(),
+            };
             self.tenants.insert(number, tenant);
         }
         shared.set_tenants(files);
@@ -83,10 +91,8 @@ impl State {
         for item in store.all(Space::Open, &[]) {
             let (key, value) = item?;
             let open = Open::decode(&value).map_err(cannot("read open events"))?;
-            if let Some(tenant) = keys::tenant_of(&key).and_then(|number| self.tenants.get_mut(&number))
-                && open.open > 0
-            {
-                tenant.pending += open.bytes;
+            if let Some(tenant) = keys::tenant_of(&key).and_then(|number| self.tenants.get_mut(&number)) {
+                tenant.count_copies(Open { open: 0, dead: 0, ..open }, open);
             }
         }
         Ok(())

@@ -3,15 +3,15 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use metrics::counter;
 use nexus_core::id::{InboxId, TenantKey};
 
 use super::command::RouteAs;
 use super::keys::{self, TenantNo};
 use super::records::{Claim, Claimed, Entry, Head, Open, Routed};
-use super::store::{Space, cannot};
+use super::store::{Space, cannot, unreadable};
 use super::sweep::CLAIMS;
 use super::turn::Turn;
+use super::watches::Topic;
 use crate::bus::{BusError, Route, Seq};
 
 /// How long an inbox remembers the changes that it was told of.
@@ -73,8 +73,17 @@ impl Turn<'_> {
         if self.txn.get(Space::Queue, &queue)?.is_none() {
             return Ok(None);
         }
-        let Some(head) = self.head(number, route.seq)? else {
-            return Ok(None);
+        let head = match self.txn.get(Space::Heads, &keys::event(number, route.seq))? {
+            Some(head) => Head::decode(&head),
+            None => return Ok(None),
+        };
+        let head = match head {
+            Ok(head) => head,
+            Err(error) => {
+                // A later version may have written it: it waits for one that can read it, and holds up no other.
+                self.leave_unreadable(number, route.seq, &error);
+                return Ok(None);
+            }
         };
         let mut copies: Vec<(InboxId, bool)> = Vec::with_capacity(route.inboxes.len());
         for inbox in route.inboxes {
@@ -141,7 +150,7 @@ impl Turn<'_> {
         for inbox in &plan.claimed.inboxes {
             self.txn.put(Space::Inbox, keys::copy(number, *inbox, seq), entry.clone());
             self.inbox(number, *inbox).add(seq);
-            self.wake(number, Some(*inbox));
+            self.wake(number, Topic::Inbox(*inbox));
         }
         let open = u32::try_from(plan.claimed.inboxes.len()).unwrap_or(u32::MAX);
         if let Some(tenant) = self.state.tenants.get_mut(&number) {
@@ -159,14 +168,26 @@ impl Turn<'_> {
             }
         }
         let coalesced = plan.routed.copies.len() - plan.claimed.inboxes.len();
-        counter!("nexus_bus_coalesced_total").increment(coalesced as u64);
-        counter!("nexus_bus_routed_total").increment(1);
+        self.tally.coalesced += coalesced as u64;
+        self.tally.routed += 1;
+    }
+
+    /// Leaves an event where it is, until the log is opened by a version that can read it.
+    fn leave_unreadable(&self, number: TenantNo, seq: Seq, error: &serde_json::Error) {
+        unreadable("heads");
+        if let Some(tenant) = self.state.tenants.get(&number) {
+            tracing::error!(
+                tenant = %tenant.key, seq, error = error as &dyn std::error::Error,
+                "an event cannot be read; it is kept and waits unrouted for a version that can"
+            );
+            tenant.file.leave_unreadable(seq);
+        }
     }
 
     /// What is kept of an event beside its JSON.
     pub(super) fn head(&self, number: TenantNo, seq: Seq) -> Result<Option<Head>, BusError> {
         let value = self.txn.get(Space::Heads, &keys::event(number, seq))?;
-        value.map(|value| serde_json::from_slice(&value).map_err(cannot("read an event"))).transpose()
+        value.map(|value| Head::decode(&value).map_err(cannot("read an event"))).transpose()
     }
 }
 

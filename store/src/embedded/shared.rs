@@ -1,6 +1,6 @@
 //! What the writer and the callers both see.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -39,6 +39,8 @@ pub(super) struct TenantFile {
     pub(super) number: TenantNo,
     /// The last place that is committed.
     committed: AtomicU64,
+    /// By partition: the last place that is committed.
+    appended: [AtomicU64; PARTITIONS as usize],
     /// By partition: nothing unrouted is below.
     floors: [AtomicU64; PARTITIONS as usize],
     /// Where the next sweep begins, and where it begins after it has come to the end.
@@ -46,17 +48,24 @@ pub(super) struct TenantFile {
     lap: AtomicU64,
     /// Up to when expired keys were swept.
     expired: AtomicI64,
+    /// Unrouted events that this version cannot read, as far as there is room to note them.
+    unreadable: Mutex<BTreeSet<Seq>>,
 }
+
+/// How many unreadable events are noted; one beyond that is looked at again each time.
+const UNREADABLE_NOTED: usize = 10_000;
 
 impl TenantFile {
     pub(super) fn new(number: TenantNo) -> Self {
         Self {
             number,
             committed: AtomicU64::new(0),
+            appended: [const { AtomicU64::new(0) }; PARTITIONS as usize],
             floors: [const { AtomicU64::new(0) }; PARTITIONS as usize],
             swept: AtomicU64::new(0),
             lap: AtomicU64::new(0),
             expired: AtomicI64::new(0),
+            unreadable: Mutex::default(),
         }
     }
 
@@ -66,6 +75,26 @@ impl TenantFile {
 
     pub(super) fn set_committed(&self, last: Seq) {
         self.committed.store(last, Ordering::Release);
+    }
+
+    /// An event of this place came into the partition.
+    pub(super) fn set_appended(&self, partition: u16, last: Seq) {
+        if let Some(appended) = self.appended.get(usize::from(partition)) {
+            appended.store(last, Ordering::Release);
+        }
+    }
+
+    /// The log was just opened: events may be in any partition, up to this place.
+    pub(super) fn set_found(&self, last: Seq) {
+        (0..PARTITIONS).for_each(|partition| self.set_appended(partition, last));
+        self.set_committed(last);
+    }
+
+    /// Whether there may be something to route after a place. If not, reading would find nothing.
+    pub(super) fn may_have_unrouted(&self, partition: u16, after: Seq) -> bool {
+        let appended = self.appended.get(usize::from(partition));
+        let appended = appended.map_or(0, |appended| appended.load(Ordering::Acquire));
+        appended > after && appended >= self.floor(partition)
     }
 
     /// Below this place nothing of the partition waits to be routed.
@@ -87,6 +116,18 @@ impl TenantFile {
     pub(super) fn set_sweep_from(&self, from: Seq, lap: Seq) {
         self.swept.store(from, Ordering::Release);
         self.lap.store(lap, Ordering::Release);
+    }
+
+    /// This event is given to no router while the log is open.
+    pub(super) fn leave_unreadable(&self, seq: Seq) {
+        let mut left = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        if left.len() < UNREADABLE_NOTED {
+            left.insert(seq);
+        }
+    }
+
+    pub(super) fn is_unreadable(&self, seq: Seq) -> bool {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).contains(&seq)
     }
 
     pub(super) fn expired(&self) -> i64 {

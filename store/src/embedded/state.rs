@@ -40,8 +40,13 @@ pub(super) struct Tenant {
     pub(super) key: TenantKey,
     pub(super) file: Arc<TenantFile>,
     pub(super) counters: Counters,
+    /// Bytes of events that wait to be routed, or of which a copy is open or parked.
     pub(super) pending: u64,
     pub(super) unrouted: u64,
+    /// Parked copies.
+    pub(super) dead: u64,
+    /// Bytes of events of which a copy is parked.
+    pub(super) dead_bytes: u64,
     pub(super) epochs: BTreeMap<u16, Epoch>,
 }
 

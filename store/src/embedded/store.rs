@@ -112,6 +112,11 @@ where
     move |source| BusError::Storage { doing, source: Arc::new(source) }
 }
 
+/// Counts a record that was met and cannot be read. It is passed over and kept.
+pub(super) fn unreadable(records: &'static str) {
+    metrics::counter!("nexus_bus_unreadable_total", "records" => records).increment(1);
+}
+
 /// The open database.
 pub(super) struct Store {
     db: Database,

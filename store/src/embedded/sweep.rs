@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use fjall::Slice;
 use jiff::Timestamp;
-use metrics::counter;
 use nexus_core::id::{EventId, InboxId, TenantKey};
 
 use super::keys::{self, TenantNo};
 use super::records::{Claim, Claimed, Head, Routed, decode_seen};
 use super::shared::TenantFile;
-use super::store::{Space, Store, cannot};
+use super::store::{Space, Store, unreadable};
 use super::turn::Turn;
 use crate::bus::{BusError, Seq, Swept};
 
@@ -87,10 +86,14 @@ pub(super) fn find_events(
             continue;
         };
         let full = examined >= records;
-        let head: Head = serde_json::from_slice(&value).map_err(cannot("read an event"))?;
+        // What cannot be read stays, and what is behind it is looked at.
+        let head = Head::decode(&value).inspect_err(|_| unreadable("heads")).ok();
         // Events are received in bus order, near enough: behind a young one an old one waits a little longer.
-        let young = head.received > cutoff;
-        let victim = if full || young { None } else { victim(store, tenant.number, seq, &head)? };
+        let young = head.as_ref().is_some_and(|head| head.received > cutoff);
+        let victim = match head {
+            Some(head) if !full && !young => victim(store, tenant.number, seq, &head)?,
+            _ => None,
+        };
         if victim.is_none() && begins_lap {
             // What is before has gone, and its tombstones need not be read again.
             lap = seq;
@@ -116,7 +119,9 @@ fn victim(store: &Store, tenant: TenantNo, seq: Seq, head: &Head) -> Result<Opti
     let Some(routed) = store.get(Space::Routes, &at)? else {
         return Ok(None);
     };
-    let routed = Routed::decode(&routed).map_err(cannot("read a decision"))?;
+    let Ok(routed) = Routed::decode(&routed).inspect_err(|_| unreadable("routes")) else {
+        return Ok(None);
+    };
     Ok(Some(Victim {
         seq,
         id: head.id,
@@ -158,8 +163,11 @@ impl Turn<'_> {
             return Ok(Swept::default());
         };
         let mut keys_gone = Vec::new();
+        let mut notes_gone = Vec::with_capacity(expired.len());
         for expired in expired {
-            self.find_expired(tenant, expired, &mut keys_gone)?;
+            if self.find_expired(tenant, expired, &mut keys_gone)? {
+                notes_gone.push(expired.key.clone());
+            }
         }
         let mut gone = Vec::with_capacity(victims.len());
         for victim in victims {
@@ -168,8 +176,8 @@ impl Turn<'_> {
             }
         }
 
-        for expired in expired {
-            self.txn.remove(Space::Expiry, expired.key.clone());
+        for note in notes_gone {
+            self.txn.remove(Space::Expiry, note);
         }
         let keys = keys_gone.len() as u64;
         for (space, key) in keys_gone {
@@ -184,17 +192,18 @@ impl Turn<'_> {
             let (key, counters) = (keys::counters(tenant.file.number), tenant.counters.encode());
             self.txn.put(Space::Meta, key, counters);
         }
-        counter!("nexus_bus_swept_total").increment(gone.len() as u64);
+        self.tally.swept += gone.len() as u64;
         Ok(Swept { events: gone.len() as u64, keys, more: false })
     }
 
-    /// A key may have been claimed anew since its note was written; then a later note tells when it expires.
+    /// The keys that a note tells of; false if it cannot be read, and so has to stay. A key may have been claimed anew
+    /// since its note was written; then a later note tells when it expires.
     fn find_expired(
         &self,
         tenant: TenantNo,
         expired: &Expired,
         gone: &mut Vec<(Space, Vec<u8>)>,
-    ) -> Result<(), BusError> {
+    ) -> Result<bool, BusError> {
         let now = self.micros();
         if expired.key.last() == Some(&DELIVERY) {
             let key = keys::delivery(tenant, &String::from_utf8_lossy(&expired.value));
@@ -203,9 +212,12 @@ impl Turn<'_> {
             {
                 gone.push((Space::Seen, key));
             }
-            return Ok(());
+            return Ok(true);
         }
-        let claimed: Claimed = serde_json::from_slice(&expired.value).map_err(cannot("read what expires"))?;
+        let Ok(claimed) = serde_json::from_slice::<Claimed>(&expired.value) else {
+            unreadable("expiry");
+            return Ok(false);
+        };
         for inbox in &claimed.inboxes {
             for change in &claimed.keys {
                 let key = keys::claim(tenant, *inbox, change);
@@ -216,7 +228,7 @@ impl Turn<'_> {
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn may_go(&self, tenant: TenantNo, victim: &Victim) -> Result<bool, BusError> {

@@ -17,6 +17,8 @@ use super::records::Counters;
 use super::shared::{Shared, TenantFile};
 use super::state::{Inbox, State, Tenant};
 use super::store::{Space, Store, Txn};
+use super::tally::Tally;
+use super::watches::Topic;
 use crate::bus::{BusError, Depth, Seq};
 
 /// Gives an answer, now that the batch is written or has failed.
@@ -29,10 +31,11 @@ pub(super) struct Turn<'a> {
     pub(super) writer: &'a mpsc::WeakSender<Command>,
     pub(super) txn: Txn,
     pub(super) now: Timestamp,
+    pub(super) tally: Tally,
     durable: bool,
     answers: Vec<Answer>,
-    wakes: HashSet<(TenantNo, Option<InboxId>)>,
-    committed: Vec<(Arc<TenantFile>, Seq)>,
+    wakes: HashSet<(TenantNo, Topic)>,
+    committed: Vec<(Arc<TenantFile>, u16, Seq)>,
 }
 
 impl<'a> Turn<'a> {
@@ -49,6 +52,7 @@ impl<'a> Turn<'a> {
             writer,
             txn: Txn::new(store),
             now,
+            tally: Tally::default(),
             durable: false,
             answers: Vec::new(),
             wakes: HashSet::new(),
@@ -67,13 +71,13 @@ impl<'a> Turn<'a> {
     }
 
     /// Once written, whoever listens looks again.
-    pub(super) fn wake(&mut self, tenant: TenantNo, inbox: Option<InboxId>) {
-        self.wakes.insert((tenant, inbox));
+    pub(super) fn wake(&mut self, tenant: TenantNo, topic: Topic) {
+        self.wakes.insert((tenant, topic));
     }
 
-    /// Once written, readers may know that events up to here are there.
-    pub(super) fn will_have(&mut self, file: &Arc<TenantFile>, last: Seq) {
-        self.committed.push((Arc::clone(file), last));
+    /// Once written, readers may know that events up to here are there, the last one in this partition.
+    pub(super) fn will_have(&mut self, file: &Arc<TenantFile>, partition: u16, last: Seq) {
+        self.committed.push((Arc::clone(file), partition, last));
     }
 
     pub(super) fn apply(&mut self, command: Command) {
@@ -99,6 +103,10 @@ impl<'a> Turn<'a> {
                 let outcome = self.nack(&tenant, *nack);
                 self.answer(reply, outcome);
             }
+            Command::Release(tenant, session, ids, reply) => {
+                let outcome = self.release(&tenant, session, &ids);
+                self.answer(reply, outcome);
+            }
             Command::EndSession(tenant, session, reply) => {
                 let outcome = self.end_session(&tenant, session);
                 self.answer(reply, outcome);
@@ -109,6 +117,10 @@ impl<'a> Turn<'a> {
             }
             Command::Requeue(tenant, inbox, ids, reply) => {
                 let outcome = self.requeue(&tenant, inbox, &ids);
+                self.answer(reply, outcome);
+            }
+            Command::DropDead(tenant, inbox, ids, reply) => {
+                let outcome = self.drop_dead(&tenant, inbox, &ids);
                 self.answer(reply, outcome);
             }
             Command::Depth(tenant, reply) => {
@@ -151,7 +163,9 @@ impl<'a> Turn<'a> {
         let written = self.txn.commit(self.durable);
         if written.is_ok() {
             self.state.keep_changes();
-            for (file, last) in self.committed {
+            self.tally.tell();
+            for (file, partition, last) in self.committed {
+                file.set_appended(partition, last);
                 file.set_committed(last);
             }
         }
@@ -159,9 +173,9 @@ impl<'a> Turn<'a> {
             answer(written.clone());
         }
         if written.is_ok() {
-            for (number, inbox) in self.wakes {
+            for (number, topic) in self.wakes {
                 if let Some(tenant) = self.state.tenants.get(&number) {
-                    self.shared.watches.bump(&tenant.key, inbox);
+                    self.shared.watches.bump(&tenant.key, topic);
                 }
             }
         }
@@ -180,6 +194,8 @@ impl<'a> Turn<'a> {
             counters: Counters::default(),
             pending: 0,
             unrouted: 0,
+            dead: 0,
+            dead_bytes: 0,
             epochs: Default::default(),
         };
         self.txn.put(Space::Meta, keys::tenant_name(&key.to_string()), number.to_be_bytes());
@@ -204,6 +220,8 @@ impl<'a> Turn<'a> {
             unrouted: tenant.unrouted,
             pending_bytes: tenant.pending,
             stored_bytes: tenant.counters.stored,
+            dead: tenant.dead,
+            dead_bytes: tenant.dead_bytes,
         })
     }
 }

@@ -1,7 +1,10 @@
 //! Depth, age, bytes and lists.
 
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
 use nexus_core::kind::Kind;
-use nexus_store::bus::{Depth, InboxDepth, Page};
+use nexus_store::bus::{Depth, Filter, InboxDepth, Page};
 
 use super::rig::*;
 
@@ -44,7 +47,7 @@ async fn a_tenant_tells_what_it_has() {
     for mut rig in Rig::each() {
         assert_eq!(rig.bus.depth(&tenant()).await.unwrap(), Depth::default());
         rig.store_all(&["a", "b", "c"]).await;
-        let summaries = rig.bus.events(&tenant(), page(9)).await.unwrap();
+        let summaries = rig.bus.events(&tenant(), page(9)).await.unwrap().events;
         let bytes: Vec<_> = summaries.iter().rev().map(|summary| summary.bytes).collect();
         let all: u64 = bytes.iter().sum();
         let depth = |rig: &Rig| {
@@ -93,7 +96,7 @@ async fn events_are_listed_newest_first_in_pages_by_kind() {
         let list = |page| {
             let bus = rig.bus.clone();
             async move {
-                let summaries = bus.events(&tenant(), page).await.unwrap();
+                let summaries = bus.events(&tenant(), page).await.unwrap().events;
                 let seqs: Vec<_> = summaries.iter().map(|summary| summary.seq).collect();
                 (seqs, summaries)
             }
@@ -106,9 +109,95 @@ async fn events_are_listed_newest_first_in_pages_by_kind() {
         assert_eq!(seqs, [6, 5, 4, 3, 2, 1]);
         let routed: Vec<_> = summaries.iter().map(|summary| summary.routed).collect();
         assert_eq!(routed, [false, true, true, true, true, true]);
-        let pushes = Page { kind: Some(Kind::CodePushed), ..page(3) };
-        assert_eq!(list(pushes).await.0, [10, 7, 4]);
+        let filter = Filter { kinds: vec![Kind::CodePushed], ..Filter::default() };
+        assert_eq!(list(Page { filter, ..page(3) }).await.0, [10, 7, 4]);
         let stranger = "acme/stranger".parse().unwrap();
-        assert!(rig.bus.events(&stranger, page(9)).await.unwrap().is_empty());
+        let strange = rig.bus.events(&stranger, page(9)).await.unwrap();
+        assert!(strange.events.is_empty() && strange.next.is_none());
+    }
+}
+
+/// All pages of a list: the places, and how many calls it took.
+async fn read_all(rig: &Rig, mut page: Page) -> (Vec<u64>, usize) {
+    let mut seqs = Vec::new();
+    for calls in 1.. {
+        let found = rig.bus.events(&tenant(), page.clone()).await.unwrap();
+        assert!(found.events.len() <= page.limit && found.unreadable.is_empty());
+        seqs.extend(found.events.iter().map(|summary| summary.seq));
+        match found.next {
+            Some(next) => page.before = Some(next),
+            None => return (seqs, calls),
+        }
+    }
+    unreachable!("the list has no end")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_filtered_by_kinds_source_and_time() {
+    for rig in Rig::each() {
+        let first = rig.now();
+        for n in 0..6_usize {
+            let mut event = rig.event(&format!("{n}"));
+            event.kind = [Kind::CodePushed, Kind::NewMessage, Kind::NewComment][n % 3];
+            event.source = if n < 4 { "github".into() } else { "slack".into() };
+            rig.store(event).await;
+            rig.clock.advance(HOUR);
+        }
+        let at = |hours: u32| Some(first + HOUR * hours);
+        let all = Filter::default;
+        let kinds = vec![Kind::CodePushed, Kind::NewComment];
+        let cases = [
+            (all(), vec![6, 5, 4, 3, 2, 1]),
+            (Filter { kinds: kinds.clone(), ..all() }, vec![6, 4, 3, 1]),
+            (Filter { source: Some("slack".into()), ..all() }, vec![6, 5]),
+            (Filter { source: Some("clickup".into()), ..all() }, vec![]),
+            (Filter { since: at(2), ..all() }, vec![6, 5, 4, 3]),
+            (Filter { until: at(2), ..all() }, vec![2, 1]),
+            (Filter { since: at(2), until: at(2), ..all() }, vec![]),
+            (Filter { kinds, source: Some("github".into()), since: at(1), until: at(3) }, vec![3]),
+        ];
+        for (filter, expected) in cases {
+            for limit in [1, 2, 9] {
+                let page = Page { filter: filter.clone(), ..page(limit) };
+                assert_eq!(read_all(&rig, page).await.0, expected, "{filter:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_of_the_clock_hides_nothing_from_a_list_that_ends_at_a_time() {
+    for rig in Rig::each() {
+        let since = rig.now();
+        let minute = Duration::from_secs(60);
+        for (name, received) in
+            [("old", since - 6 * minute), ("a", since), ("b", since - minute), ("c", since + minute)]
+        {
+            let mut event = rig.event(name);
+            event.received = received;
+            rig.store(event).await;
+        }
+        let filter = Filter { since: Some(since), ..Filter::default() };
+        assert_eq!(read_all(&rig, Page { filter, ..page(9) }).await.0, [4, 2]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rare_kind_is_found_in_several_calls() {
+    for rig in Rig::each() {
+        let mut rare = rig.event("rare");
+        rare.kind = Kind::CodePushed;
+        rig.store(rare).await;
+        let events: Vec<_> = (0..4500).map(|n| rig.event(&format!("{n}"))).collect();
+        let acme = tenant();
+        futures_util::stream::iter(events)
+            .for_each_concurrent(256, |event| async {
+                rig.bus.append(&acme, event).await.unwrap();
+            })
+            .await;
+        let filter = Filter { kinds: vec![Kind::CodePushed], ..Filter::default() };
+        let (seqs, calls) = read_all(&rig, Page { filter, ..page(9) }).await;
+        assert_eq!(seqs, [1]);
+        assert!(calls > 2, "one call looked at everything");
     }
 }

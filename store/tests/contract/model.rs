@@ -196,7 +196,7 @@ impl Model {
         self.take(rig, Step::Route { to: 3 }).await;
         for inbox in 0..INBOXES {
             self.pull(rig, inbox, 0, 10_000).await;
-            let dead = rig.bus.dead(&tenant(), super::rig::inbox(inbox), 10_000).await.unwrap();
+            let dead = rig.bus.dead(&tenant(), super::rig::inbox(inbox), None, 10_000).await.unwrap();
             let dead: BTreeSet<_> = dead.into_iter().map(|letter| letter.id).collect();
             let of = self.dead.iter().filter(|(other, _)| *other == inbox);
             assert_eq!(dead, of.map(|(_, n)| id(&name(*n))).collect());
@@ -204,7 +204,14 @@ impl Model {
         let names: Vec<_> = self.held_by(0).into_iter().map(name).collect();
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         assert_eq!(rig.ack(session(0), &names).await, self.open.len());
-        assert_eq!(rig.bus.depth(&tenant()).await.unwrap().pending_bytes, 0);
+        let depth = rig.bus.depth(&tenant()).await.unwrap();
+        assert_eq!((depth.pending_bytes, depth.dead), (depth.dead_bytes, self.dead.len() as u64));
+        for (of, n) in self.dead {
+            let dropped = rig.bus.drop_dead(&tenant(), inbox(of), vec![id(&name(n))]).await.unwrap();
+            assert_eq!(dropped, 1);
+        }
+        let depth = rig.bus.depth(&tenant()).await.unwrap();
+        assert_eq!((depth.pending_bytes, depth.dead, depth.dead_bytes), (0, 0, 0));
     }
 }
 

@@ -1,0 +1,109 @@
+//! Lists, read past the writer: events, dead letters.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nexus_core::id::InboxId;
+
+use super::keys;
+use super::records::{Entry, Head, Open};
+use super::shared::TenantFile;
+use super::store::{Space, Store, cannot, unreadable};
+use crate::bus::{BusError, DeadLetter, EventPage, Filter, Page, Seq, Summary};
+
+/// How many records one call looks at.
+pub(super) const RECORDS_PER_CALL: usize = 2000;
+
+/// How far the clock may have gone back without hiding anything from a list that ends at a time.
+const CLOCK_STEP: Duration = Duration::from_secs(300);
+
+pub(super) fn events(store: &Store, tenant: &TenantFile, page: &Page) -> Result<EventPage, BusError> {
+    let mut found = EventPage::default();
+    let before = page.before.unwrap_or(Seq::MAX);
+    if page.limit == 0 {
+        found.next = Some(before);
+        return Ok(found);
+    }
+    let first = keys::event(tenant.number, 0);
+    let last = keys::event(tenant.number, before);
+    let since = page.filter.since;
+    let ends = since.map(|since| since.saturating_sub(CLOCK_STEP).unwrap_or(Timestamp::MIN));
+    for (examined, item) in store.back(Space::Heads, &first, &last).enumerate() {
+        let (key, value) = item?;
+        let Some(seq) = keys::seq_of(&key) else {
+            continue;
+        };
+        if found.events.len() >= page.limit || examined >= RECORDS_PER_CALL {
+            found.next = Some(seq.saturating_add(1));
+            break;
+        }
+        let Ok(head) = Head::decode(&value) else {
+            unreadable("heads");
+            found.unreadable.push(seq);
+            continue;
+        };
+        if ends.is_some_and(|ends| head.received < ends) {
+            break;
+        }
+        if page.filter.wants(&head) {
+            let queue = keys::queue(tenant.number, head.partition, seq);
+            let routed = store.get(Space::Queue, &queue)?.is_none();
+            found.events.push(summary(seq, head, routed));
+        }
+    }
+    Ok(found)
+}
+
+impl Filter {
+    fn wants(&self, head: &Head) -> bool {
+        (self.kinds.is_empty() || self.kinds.contains(&head.kind))
+            && self.source.as_ref().is_none_or(|source| *source == head.source)
+            && self.since.is_none_or(|since| head.received >= since)
+            && self.until.is_none_or(|until| head.received < until)
+    }
+}
+
+pub(super) fn summary(seq: Seq, head: Head, routed: bool) -> Summary {
+    Summary {
+        seq,
+        id: head.id,
+        kind: head.kind,
+        source: head.source,
+        title: head.title,
+        received: head.received,
+        routed,
+        bytes: head.bytes,
+    }
+}
+
+pub(super) fn dead(
+    store: &Store,
+    tenant: &TenantFile,
+    inbox: InboxId,
+    after: Option<Seq>,
+    limit: usize,
+) -> Result<Vec<DeadLetter>, BusError> {
+    let start = keys::copy(tenant.number, inbox, after.map_or(0, |after| after.saturating_add(1)));
+    let mut found = Vec::new();
+    for item in store.from(Space::Dead, &start, 20).take(limit) {
+        let (key, value) = item?;
+        let Some(seq) = keys::seq_of(&key) else {
+            continue;
+        };
+        let entry = Entry::decode(&value).map_err(cannot("read the dead letters"))?;
+        let open = store.get(Space::Open, &keys::event(tenant.number, seq))?;
+        let open = open.map(|open| Open::decode(&open).map_err(cannot("read the dead letters")));
+        // Of what an earlier version parked it is known when it came.
+        let parked = if entry.not_before == 0 { entry.received } else { entry.not_before };
+        found.push(DeadLetter {
+            seq,
+            id: entry.id,
+            attempts: entry.attempts,
+            reason: entry.reason,
+            parked: Timestamp::from_microsecond(parked).unwrap_or_default(),
+            // None if it was taken out meanwhile.
+            bytes: open.transpose()?.map_or(0, |open| open.bytes),
+        });
+    }
+    Ok(found)
+}
