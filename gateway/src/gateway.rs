@@ -56,6 +56,8 @@ pub struct GatewaySettings {
     pub max_sessions_per_agent: usize,
     /// How long an agent may take to read what is sent to it.
     pub write_deadline: Duration,
+    /// How long an agent may take to hear of a stop and to end its side, before it is cut off.
+    pub stop_patience: Duration,
     /// Which sessions hold events. To be kept by whoever starts a gateway again in the same process: what an
     /// aborted one held is returned by the next that is given the same.
     pub leases: Leases,
@@ -76,6 +78,7 @@ impl GatewaySettings {
             max_sessions: 16_384,
             max_sessions_per_agent: 256,
             write_deadline: Duration::from_secs(10),
+            stop_patience: Duration::from_millis(50),
             leases: Leases::default(),
             server: ServerLimits::default(),
             grace: Duration::from_secs(15),

@@ -157,7 +157,10 @@ impl<'a> Session<'a> {
             // A frame that waits half sent can only be finished or cut off. After a stop it is cut off.
             let cut = transport.is_unsent() && (stopped || *end == End::TooSlow);
             let parted = !cut
-                && matches!(timeout(end.patience(), transport.part(end, end.goodbye())).await, Ok(Ok(())));
+                && matches!(
+                    timeout(end.patience(&shared.settings), transport.part(end, end.goodbye())).await,
+                    Ok(Ok(()))
+                );
             // What the kernel still has to send would be delivered whenever the agent reads again. After a stop
             // only an agent that has closed, and so has read, is spared the reset.
             if !parted && (stopped || transport.is_unsent()) {

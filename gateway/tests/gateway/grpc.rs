@@ -12,10 +12,15 @@ use serde_json::json;
 use tonic::{Code, Status};
 
 use crate::client::{Client, Connection, Speaks};
-use crate::support::{Refused, World, agent_id, mark, snapshot, stop_all, until};
+use crate::support::{PATIENCE, Refused, World, agent_id, mark, snapshot, stop_all, until};
 
 async fn world(names: &[&str]) -> World {
     World::new(snapshot(names)).await.speaking(Speaks::Grpc)
+}
+
+/// A busy machine makes no polite agent late.
+fn patient(settings: &mut GatewaySettings) {
+    settings.stop_patience = PATIENCE;
 }
 
 fn refused(answer: Result<Client, Refused>) -> Status {
@@ -74,7 +79,7 @@ async fn a_stop_refuses_calls_for_the_time_being() {
 
 #[tokio::test]
 async fn a_stop_closes_the_connection_itself() {
-    let world = world(&["coder"]).await;
+    let world = World::with(snapshot(&["coder"]), patient).await.speaking(Speaks::Grpc);
     let mut client = world.open("coder", 1).await;
     world.lane.observe(&[stop_all(2, true, None)]).unwrap();
     client.goodbye("STOPPED").await;
@@ -110,7 +115,7 @@ async fn a_stop_takes_back_what_the_kernel_has_of_an_agent_that_does_not_read() 
 async fn calls_share_a_connection_and_end_one_by_one() {
     let mut both = snapshot(&["coder", "other"]);
     both.agents.get_mut("coder").unwrap().labels.insert("team".into(), "shop".into());
-    let world = World::new(both).await;
+    let world = World::with(both, patient).await;
     let connection = Connection::over(world.socket(None).await).await;
     let mut coder = connection.connect_with(&world.token("coder").await).await.unwrap();
     let mut other = connection.connect_with(&world.token("other").await).await.unwrap();
@@ -153,7 +158,7 @@ async fn a_frame_too_long_ends_the_call_and_garbage_is_told() {
 
 #[tokio::test]
 async fn an_agent_that_does_not_read_in_time_is_reset_and_slows_nobody_on_its_connection() {
-    let slow = |settings: &mut GatewaySettings| settings.write_deadline = Duration::from_millis(50);
+    let slow = |settings: &mut GatewaySettings| settings.write_deadline = Duration::from_millis(500);
     let world = World::with(snapshot(&["coder", "brisk"]), slow).await;
     let connection = Connection::over(world.socket(None).await).await;
     let mut coder = connection.connect_with(&world.token("coder").await).await.unwrap();

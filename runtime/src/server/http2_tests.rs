@@ -77,7 +77,7 @@ async fn start(limits: ServerLimits) -> Server {
 
 /// Limits under which idle connections end at once.
 fn brief() -> ServerLimits {
-    ServerLimits { header_deadline: Duration::from_millis(100), http2: true, ..ServerLimits::default() }
+    ServerLimits { header_deadline: Duration::from_secs(1), http2: true, ..ServerLimits::default() }
 }
 
 /// Limits under which no deadline passes.
@@ -138,9 +138,13 @@ async fn a_server_without_http2_speaks_none() {
 #[tokio::test]
 async fn whoever_begins_no_request_in_time_is_cut_off() {
     let server = start(brief()).await;
+    let mut streams = Vec::new();
     for begun in [&b""[..], b"P", b"PRI * HTTP/2.0\r\n", b"POST", b"GET / HTTP/1.1\r\nhost:", PREFACE] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(begun).await.unwrap();
+        streams.push(stream);
+    }
+    for mut stream in streams {
         read_to_end(&mut stream).await;
     }
 }
@@ -214,7 +218,7 @@ async fn a_connection_closes_once_the_last_hold_is_gone_that_asked_for_it() {
 
 #[tokio::test]
 async fn a_drain_lets_http2_requests_end_and_cuts_off_the_rest() {
-    let limits = ServerLimits { drain: Duration::from_millis(100), ..lasting() };
+    let limits = ServerLimits { drain: Duration::from_secs(1), ..lasting() };
     let mut server = start(limits).await;
     let (idle, mut tasks) = client(server.address).await;
     hello(&idle).await;
