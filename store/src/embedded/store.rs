@@ -323,6 +323,11 @@ impl Txn {
         }
     }
 
+    /// Whether it has written or removed this record.
+    pub(super) fn has_written(&self, space: Space, key: &[u8]) -> bool {
+        self.written[space.keyspace()].contains_key(&space.key(key))
+    }
+
     pub(super) fn put(&mut self, space: Space, key: impl AsRef<[u8]>, value: impl Into<Slice>) {
         self.written[space.keyspace()].insert(space.key(key.as_ref()), Some(value.into()));
     }
