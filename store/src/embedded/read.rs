@@ -42,7 +42,7 @@ pub(super) fn unrouted(
             }
         };
         first.get_or_insert(seq);
-        // It is missing only if it was routed and swept meanwhile.
+        // The scan sees whole batches, so it is missing only if it was routed and swept meanwhile.
         if let Some(event) = json(store, tenant, seq)? {
             bytes += event.len();
             if bytes > MAX_UNROUTED_BYTES && !found.is_empty() {
