@@ -19,9 +19,9 @@ deps:
 lint:
     scripts/lint
 
-# Rewrite what is generated and committed: protobuf code, golden files, tables of kinds.
+# Rewrite what is generated and committed: protobuf code, schemas and API documents, golden files, tables of kinds.
 update:
-    UPDATE_GENERATED=1 UPDATE_GOLDEN=1 UPDATE_TABLES=1 INSTA_UPDATE=always cargo test -p nexus-core -p nexus-wire -p nexus-compile -p nexus-ingest -p nexus
+    UPDATE_GENERATED=1 UPDATE_GOLDEN=1 UPDATE_TABLES=1 INSTA_UPDATE=always cargo test -p nexus-core -p nexus-wire -p nexus-compile -p nexus-ingest -p nexus-runtime -p nexus
 
 # Measure the engines that were weighed for the embedded log.
 bench-log:
@@ -31,3 +31,7 @@ bench-log:
 bench-load *ARGS:
     cargo build --release -p nexus
     cd bench/load && cargo run --release -- compare --nexus "${CARGO_TARGET_DIR:-../../target}/release/nexus" {{ARGS}}
+
+# Kill the built program, lose the power and fill the disk under load: nothing accepted may be lost.
+durability *ARGS:
+    cargo run --release -p nexus-e2e -- durability {{ARGS}}

@@ -25,7 +25,7 @@ pub enum Rank {
 macro_rules! kinds {
     ($($(#[doc = $doc:literal])* $name:ident $rank:ident,)*) => {
         /// What happened, in words that are the same for every provider.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         pub enum Kind {
             $($(#[doc = $doc])* $name,)*
         }

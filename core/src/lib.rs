@@ -22,3 +22,4 @@ pub mod secret;
 pub mod selector;
 pub mod snapshot;
 pub mod stop;
+pub mod trace;

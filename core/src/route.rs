@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{EventData, Provider, StandardEvent};
@@ -22,7 +23,7 @@ use crate::snapshot::{Agent, Delivery, GatewaySnapshot, Subscription, Version};
 pub const MAX_PASSED_OVER: usize = 50;
 
 /// Why an event went where it went.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Decision {
     /// Version of the snapshot that decided.
@@ -39,7 +40,7 @@ pub struct Decision {
 }
 
 /// One inbox that gets the event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Chosen {
     /// The inbox.
@@ -51,7 +52,7 @@ pub struct Chosen {
 }
 
 /// A rule that chose somebody.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", tag = "rule")]
 pub enum Rule {
     /// The text names the agent.
@@ -75,7 +76,7 @@ pub enum Rule {
 }
 
 /// An agent that does not get the event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PassedOver {
     /// The agent's name.
@@ -85,7 +86,7 @@ pub struct PassedOver {
 }
 
 /// The first requirement of a subscription that an event did not meet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mismatch {
     /// Another kind.

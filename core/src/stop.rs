@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AgentId, ParseIdError, TenantKey};
@@ -27,8 +28,9 @@ use crate::selector::{Labels, Selector};
 const MAX_SCOPES: usize = 16;
 
 /// The name of an engagement: `<first 8 characters of the policy's uid>-<generation>`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(into = "String", try_from = "String")]
+#[schemars(with = "String")]
 pub struct EngagementName {
     uid_prefix: String,
     generation: u64,
@@ -247,7 +249,7 @@ impl Engagement {
 }
 
 /// Something that an admin must look at: a stop holds although its policy no longer orders it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Alarm {
     /// The engagement that holds.
@@ -259,7 +261,7 @@ pub struct Alarm {
 }
 
 /// What is wrong with an engaged policy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", tag = "kind")]
 pub enum AlarmKind {
     /// The policy is gone.

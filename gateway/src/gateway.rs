@@ -14,6 +14,7 @@ use nexus_store::bus::Bus;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
+use tonic_health::server::HealthReporter;
 
 use crate::config::GatewayConfig;
 use crate::leases::Leases;
@@ -55,6 +56,8 @@ pub struct GatewaySettings {
     pub max_sessions_per_agent: usize,
     /// How long an agent may take to read what is sent to it.
     pub write_deadline: Duration,
+    /// How long an agent may take to hear of a stop and to end its side, before it is cut off.
+    pub stop_patience: Duration,
     /// Which sessions hold events. To be kept by whoever starts a gateway again in the same process: what an
     /// aborted one held is returned by the next that is given the same.
     pub leases: Leases,
@@ -75,6 +78,7 @@ impl GatewaySettings {
             max_sessions: 16_384,
             max_sessions_per_agent: 256,
             write_deadline: Duration::from_secs(10),
+            stop_patience: Duration::from_millis(50),
             leases: Leases::default(),
             server: ServerLimits::default(),
             grace: Duration::from_secs(15),
@@ -142,11 +146,15 @@ impl Bound {
         let Self { listener, shared, .. } = self;
         let settings = shared.settings.clone();
         let (starts, started) = mpsc::channel(STARTS);
-        let router = http::router(Arc::clone(&shared), starts, drain.clone());
+        let health = HealthReporter::new();
+        let router = http::router(Arc::clone(&shared), starts, &health, drain.clone());
         let mut tasks = Tasks::new("gateway", drain.clone());
         tasks.start("sessions", sessions::own(Arc::clone(&shared), started, drain.clone()));
         tasks.start("routing", routing::route_all(Arc::clone(&shared), drain.clone()));
-        tasks.start("http", server::serve(listener, router, settings.server, drain));
+        tasks.start("health", http::grpc::report(health, drain.clone()));
+        // One port for HTTP/1.1, WebSocket and gRPC.
+        let limits = ServerLimits { http2: true, ..settings.server };
+        tasks.start("http", server::serve(listener, router, limits, drain));
         let ended = tasks.run(settings.grace).await;
         // Sessions that were cut off, because a task failed or the drain took too long, did not do it themselves.
         if timeout(settings.grace, shared.leases.return_all(&shared.bus)).await.is_err() {

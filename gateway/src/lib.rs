@@ -28,6 +28,7 @@ mod world;
 
 pub use config::{GatewayConfig, Snapshots};
 pub use gateway::{Bound, Gateway, GatewayDeps, GatewaySettings};
+pub use http::{Granted, Metadata, OAuthError};
 pub use leases::Leases;
 pub use presence::Presence;
 pub use token::TokenKeys;

@@ -11,10 +11,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
+use jiff::Timestamp;
 use nexus_core::event::StandardEvent;
-use nexus_core::id::TenantKey;
+use nexus_core::id::{EventId, TenantKey};
 use nexus_core::route::{Decision, RouteTable};
+use nexus_core::trace::{Step, TraceId};
 use nexus_runtime::Drain;
+use nexus_runtime::trace::{self, Kind, Span};
 use nexus_store::bus::{BusError, Epoch, PARTITIONS, Route, Seq, Unrouted};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -172,12 +175,38 @@ impl<'a> Partition<'a> {
         let Some(tenant) = config.tenant(self.tenant) else {
             return Ok(0);
         };
+        let start = self.shared.clock.now();
         let routes: Vec<_> = events.iter().map(|event| decide(tenant.table(), event)).collect();
         let count = routes.len();
+        let told = trace::on() || tracing::enabled!(tracing::Level::DEBUG);
+        let inboxes = events.iter().zip(&routes).map(|(event, route)| (event.id, route.inboxes.len()));
+        let noted: Vec<_> = inboxes.filter(|_| told).collect();
         bus.route(self.tenant, self.index, epoch, routes).await?;
+        self.note(&noted, start);
         metrics::counter!("nexus_routed_total").increment(count as u64);
         self.after = last;
         Ok(count)
+    }
+
+    /// Tells traces and debug logs what was routed, once it is durable.
+    fn note(&self, routed: &[(EventId, usize)], start: Timestamp) {
+        let end = self.shared.clock.now();
+        for &(event, inboxes) in routed {
+            trace::record(event, Step::Route, || {
+                let tenant = self.tenant.to_string();
+                Span::new(format!("route {tenant}"), Kind::Consumer, start, end)
+                    .with("messaging.system", "nexus")
+                    .with("messaging.operation.name", "route")
+                    .with("messaging.operation.type", "process")
+                    .with("messaging.destination.name", tenant.clone())
+                    .with("messaging.destination.partition.id", self.index.to_string())
+                    .with("messaging.message.id", event.to_string())
+                    .with("nexus.tenant", tenant)
+                    .with("nexus.inboxes", i64::try_from(inboxes).unwrap_or(i64::MAX))
+                    .with("nexus.outcome", if inboxes == 0 { "nobody" } else { "routed" })
+            });
+            tracing::debug!(tenant = %self.tenant, %event, trace_id = %TraceId::of(event), inboxes, "routed");
+        }
     }
 }
 

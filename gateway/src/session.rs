@@ -1,4 +1,4 @@
-//! A session: one connection of an agent, from its upgrade to its goodbye.
+//! A session: one connection of an agent, from its admission to its goodbye.
 //!
 //! [`state::State`] decides and is pure; [`work`] drives it: one loop that pulls against credit, delivers,
 //! and takes in frames, beside [`sever::severed`], which ends it from outside. Frames are handled in order: an
@@ -7,30 +7,29 @@
 //!
 //! Any frame, and any ping or pong of the WebSocket itself, counts as a sign of life.
 
+mod deliveries;
 pub(crate) mod end;
 mod inboxes;
 pub(crate) mod sever;
 mod state;
-mod transport;
+pub(crate) mod transport;
 mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
 use nexus_core::id::TenantKey;
 use nexus_runtime::Drain;
 use nexus_runtime::lane::StopGate;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use self::deliveries::Deliveries;
 use self::end::End;
 use self::inboxes::Inboxes;
 use self::sever::Admitted;
 use self::state::{HELLO_DEADLINE, Identity, State, Terms};
-use self::transport::Transport;
+use self::transport::{Opening, Transport};
 use crate::config::{GatewayConfig, Profile};
 use crate::leases::Lease;
 use crate::presence::Entered;
@@ -39,9 +38,9 @@ use crate::shared::Shared;
 /// Inboxes wake their sessions; in case one does not, they are asked this often while there is credit.
 const SAFETY_POLL: Duration = Duration::from_secs(5);
 
-/// A connection that was admitted and is about to be upgraded.
+/// A connection that was admitted and is about to be taken over.
 pub(crate) struct Start {
-    pub(crate) upgrade: OnUpgrade,
+    pub(crate) opening: Opening,
     pub(crate) tenant: TenantKey,
     pub(crate) admitted: Admitted,
     pub(crate) entered: Entered,
@@ -51,10 +50,10 @@ pub(crate) struct Start {
 
 /// Runs a session to its end.
 pub(crate) async fn run(shared: Arc<Shared>, start: Start, drain: Drain) {
-    let Start { upgrade, tenant, admitted, entered, gate } = start;
+    let Start { opening, tenant, admitted, entered, gate } = start;
     // What a session does only now and then is boxed: a future is as large as the largest thing it may wait
     // for, and thousands of sessions at rest wait for little.
-    let opened = timeout(HELLO_DEADLINE, Box::pin(open(&shared, &tenant, admitted, &entered, upgrade)));
+    let opened = timeout(HELLO_DEADLINE, Box::pin(open(&shared, &tenant, admitted, &entered, opening)));
     let end = match opened.await.unwrap_or(Err(End::PeerLost)) {
         Err(end) => end,
         Ok(mut session) => {
@@ -78,18 +77,15 @@ fn note(tenant: &TenantKey, entered: &Entered, end: &End) {
     }
 }
 
-/// Takes the socket over from HTTP.
+/// Takes the connection over from HTTP.
 async fn open<'a>(
     shared: &'a Shared,
     tenant: &'a TenantKey,
     admitted: Admitted,
     entered: &'a Entered,
-    upgrade: OnUpgrade,
+    opening: Opening,
 ) -> Result<Session<'a>, End> {
-    let upgraded: Upgraded = upgrade.await.map_err(|_| End::PeerLost)?;
-    // Taken back out of hyper's wrapper: the socket itself can be reset, and needs no dynamic dispatch.
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().map_err(|_| End::Internal)?;
-    let transport = Transport::websocket(parts.io.into_inner(), &parts.read_buf).await;
+    let transport = Transport::open(opening).await?;
     Session::over(shared, tenant, admitted, entered, transport)
 }
 
@@ -108,6 +104,7 @@ struct Session<'a> {
     config: watch::Receiver<Arc<GatewayConfig>>,
     state: State,
     inboxes: Inboxes,
+    deliveries: Deliveries,
     poll_at: Instant,
 }
 
@@ -133,6 +130,7 @@ impl<'a> Session<'a> {
         Ok(Self {
             state: State::new(terms(&profile), Instant::now()),
             inboxes: Inboxes::watch(&shared.bus, tenant, profile.inboxes()),
+            deliveries: Deliveries::new(tenant, admitted.agent, &identity.name, identity.session),
             poll_at: Instant::now() + SAFETY_POLL,
             shared,
             tenant,
@@ -163,13 +161,16 @@ impl<'a> Session<'a> {
             // A frame that waits half sent can only be finished or cut off. After a stop it is cut off.
             let cut = transport.is_unsent() && (stopped || *end == End::TooSlow);
             let parted = !cut
-                && matches!(timeout(end.patience(), transport.part(end, end.goodbye())).await, Ok(Ok(())));
+                && matches!(
+                    timeout(end.patience(&shared.settings), transport.part(end, end.goodbye())).await,
+                    Ok(Ok(()))
+                );
             // What the kernel still has to send would be delivered whenever the agent reads again. After a stop
             // only an agent that has closed, and so has read, is spared the reset.
             if !parted && (stopped || transport.is_unsent()) {
-                let _ = transport.reset();
+                transport.reset(end);
             }
-            drop(transport);
+            transport.leave(end);
         };
         tokio::join!(part, lease.give_back(&shared.bus));
     }

@@ -53,13 +53,19 @@ impl Share {
         let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= limit);
         self.budget.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).map_err(|_| Exhausted)?;
         self.held += bytes;
+        in_flight().increment(bytes as f64);
         Ok(())
     }
+}
+
+fn in_flight() -> metrics::Gauge {
+    metrics::gauge!("nexus_ingest_bodies_in_flight_bytes")
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
         self.budget.used.fetch_sub(self.held, Ordering::Relaxed);
+        in_flight().decrement(self.held as f64);
     }
 }
 

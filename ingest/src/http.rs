@@ -5,6 +5,7 @@
 
 mod answer;
 mod body;
+mod note;
 
 use std::sync::{Arc, Mutex};
 
@@ -23,7 +24,9 @@ use nexus_store::bus::{Append, Appended, Bus};
 use tokio::sync::watch;
 use uuid::{ContextV7, Uuid};
 
+pub use self::answer::{Accepted, Described, Problem, refusals};
 use self::answer::{Answer, LogLimit, Refusal};
+use self::note::Note;
 use crate::budget::{Budget, Share};
 use crate::config::{IngestConfig, IngestSettings};
 use crate::delivery::{Unverified, Verified};
@@ -105,13 +108,14 @@ async fn receive(
     match found {
         Ok(source) => {
             let provider = source.provider.name();
-            let address = (source.tenant.clone(), source.name.clone());
-            let result = take(&ingest.0, source, request).await;
+            let mut note = Note::begin(&ingest.0.clock, &source, request.headers());
+            let result = take(&ingest.0, source, request, &mut note).await;
             if let Err(refusal) = &result
                 && ingest.0.logged.may(refusal.label(), ingest.0.clock.now())
             {
-                answer::log(&address.0, &address.1, refusal);
+                answer::log(&note.tenant, &note.source, refusal);
             }
+            note.end(&ingest.0.clock, &result);
             answer::give(provider, result)
         }
         Err(refusal) => answer::give("none", Err(refusal)),
@@ -147,7 +151,7 @@ impl Source {
 }
 
 /// Takes one delivery: everything between the head of the request and the answer.
-async fn take(door: &Door, source: Source, request: Request) -> Result<Answer, Refusal> {
+async fn take(door: &Door, source: Source, request: Request, note: &mut Note) -> Result<Answer, Refusal> {
     let (head, body) = request.into_parts();
     if source.secrets.iter().all(|secret| secret.expose().is_empty()) {
         return Err(Refusal::NoSecret);
@@ -157,13 +161,16 @@ async fn take(door: &Door, source: Source, request: Request) -> Result<Answer, R
     let claim = Claim::read(source.provider, &head.headers, door.clock.now())?;
     let mut share = door.budget.share();
     let body = body::read(body, &door.settings, &mut share).await?;
+    note.bytes = body.len();
     let received = door.clock.now();
     let id = door.next_id(received);
     let work = Work { id, received, claim, delivery: Unverified::new(head.headers, body), source, share };
     match work.run().await? {
         Made::Challenge(text) => Ok(Answer::Challenge(text)),
         Made::Append(tenant, append, share) => {
+            note.append(&door.clock, append.kind);
             let appended = door.bus.append(&tenant, *append).await;
+            note.appended(&door.clock, id, &appended);
             drop(share);
             match appended? {
                 Appended::Stored(_) => Ok(Answer::Stored(id)),

@@ -20,4 +20,4 @@ pub mod normalize;
 pub mod verify;
 
 pub use crate::config::{IngestConfig, IngestSettings, TenantSources};
-pub use crate::http::{Ingest, router};
+pub use crate::http::{Accepted, Described, Ingest, Problem, refusals, router};

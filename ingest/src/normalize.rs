@@ -6,6 +6,7 @@
 
 mod bounds;
 mod clickup;
+mod depth;
 mod github;
 mod lenient;
 mod moment;
@@ -50,6 +51,9 @@ pub enum Malformed {
         /// From 1.
         column: usize,
     },
+    /// The body nests deeper than any provider does.
+    #[error("the body nests deeper than {} levels", depth::MAX_DEPTH)]
+    TooDeep,
     /// The body is not UTF-8, which JSON must be.
     #[error("the body is not UTF-8 text")]
     NotUtf8,
@@ -97,9 +101,12 @@ pub enum Meaning {
 /// Finds out what a delivery is.
 ///
 /// # Errors
-/// When the body is no JSON, or a header is missing without which it has no meaning.
+/// When the body is no JSON or nests without end, or a header is missing without which it has no meaning.
 pub fn normalize(delivery: &Verified, edge: &Edge<'_>) -> Result<Meaning, Malformed> {
     let json = delivery.json()?;
+    if depth::is_too_deep(&json) {
+        return Err(Malformed::TooDeep);
+    }
     let event = match delivery.provider() {
         Provider::ClickUp => clickup::normalize(&json, edge)?,
         Provider::Slack => return slack::normalize(&json, edge),

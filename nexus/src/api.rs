@@ -11,13 +11,14 @@ use nexus_core::kind::Kind;
 use nexus_core::route::Decision;
 use nexus_core::stop::{Alarm, EngagementName};
 use nexus_store::bus;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The policy that the stop switch turns unless another is named.
 pub const STOP_ALL: &str = "stop-all";
 
 /// How things are: `GET /api/v1/status`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     /// Version of the program.
@@ -43,7 +44,7 @@ pub struct Status {
 }
 
 /// A stop that holds.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stop {
     /// Its name, as a release must give it.
@@ -69,7 +70,7 @@ impl Stop {
 }
 
 /// One tenant.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TenantStatus {
     /// The tenant.
@@ -89,7 +90,7 @@ pub struct TenantStatus {
 }
 
 /// One source.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SourceStatus {
     /// Its name.
@@ -101,7 +102,7 @@ pub struct SourceStatus {
 }
 
 /// One agent.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentStatus {
     /// Its name.
@@ -123,7 +124,7 @@ pub struct AgentStatus {
 }
 
 /// One line of `GET /api/v1/events`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventLine {
     /// Its tenant.
@@ -143,7 +144,7 @@ pub struct EventLine {
 }
 
 /// Everything about one event: `GET /api/v1/events/{id}`.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventStory {
     /// The event.
@@ -164,7 +165,7 @@ impl EventStory {
 }
 
 /// What became of one copy.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CopyStory {
     /// The inbox.
@@ -175,21 +176,21 @@ pub struct CopyStory {
 }
 
 /// `POST /api/v1/policies/{name}/stop`.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct StopRequest {
     /// Why.
     pub reason: Option<String>,
 }
 
 /// `POST /api/v1/policies/{name}/release`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ReleaseRequest {
     /// The engagement to release.
     pub engagement: String,
 }
 
 /// What a stop or release did.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StopAnswer {
     /// The stops that hold now.
@@ -199,7 +200,7 @@ pub struct StopAnswer {
 }
 
 /// An error of the API.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ApiError {
     /// What is wrong and how to mend it.
     pub message: String,

@@ -5,6 +5,7 @@ mod client;
 mod events;
 mod get;
 mod output;
+mod schema;
 mod send;
 mod sign;
 mod status;
@@ -16,7 +17,6 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
-use nexus_core::schema;
 
 use self::args::{Cli, Verb};
 use self::client::Client;
@@ -45,10 +45,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Agents => status::agents(&client, cli.output).await,
         Verb::Get(get) => get::run(&client, &get).await,
         Verb::Token(token) => token::run(&client, &token).await,
-        Verb::Schema(args) => print(&serde_json::to_string_pretty(&match args.kind {
-            Some(kind) => schema::of_kind(kind),
-            None => schema::standard_event(),
-        })?),
+        Verb::Schema(args) => schema::run(&args),
         Verb::Completions(args) => {
             clap_complete::generate(args.shell, &mut Cli::command(), "nexus", &mut std::io::stdout());
             Ok(())

@@ -8,6 +8,7 @@ mod banner;
 mod control;
 mod credentials;
 mod data;
+mod gauges;
 mod reload;
 mod roles;
 mod story;
@@ -16,12 +17,14 @@ mod supervise;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use nexus_runtime::lane::StopLane;
 use nexus_runtime::readiness::Readiness;
 use nexus_runtime::tasks::Tasks;
 use nexus_runtime::telemetry::{self, LogFormat};
+use nexus_runtime::trace;
 use nexus_runtime::{Drain, clock};
 use nexus_store::bus::Bus;
 
@@ -31,6 +34,9 @@ use self::roles::{Roles, RolesDeps};
 
 /// What is logged by default: our own steps, and of the storage engine only what is wrong.
 const LOG_FILTER: &str = "info,fjall=warn,lsm_tree=warn";
+
+/// How long the last traces may take to be exported.
+const LAST_TRACES: Duration = Duration::from_secs(5);
 
 /// Settings of `nexus dev`.
 #[derive(Debug, Clone)]
@@ -58,6 +64,7 @@ pub fn credentials_folder(data: &Path, namespace: &str, agent: &str) -> PathBuf 
 pub async fn run(settings: DevSettings) -> anyhow::Result<()> {
     let format = if settings.log_json { LogFormat::Json } else { LogFormat::Text };
     let metrics = telemetry::init(format, LOG_FILTER).context("cannot start telemetry")?;
+    let exporting = trace::init().context("cannot start to export traces")?;
     let folder = settings.folder.canonicalize().with_context(|| {
         format!("{} is no folder; give one with Tenant and AgentProfile files", settings.folder.display())
     })?;
@@ -101,6 +108,7 @@ pub async fn run(settings: DevSettings) -> anyhow::Result<()> {
         () = second_signal(drain) => Ok(()),
     };
     bus.close().await;
+    exporting.finish(LAST_TRACES).await;
     Ok(ended?)
 }
 

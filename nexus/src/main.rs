@@ -15,6 +15,7 @@ mod api;
 mod cli;
 mod dev;
 mod folder;
+mod openapi;
 mod sample;
 
 fn main() -> std::process::ExitCode {

@@ -30,10 +30,17 @@ impl Admin {
         Router::new()
             .route("/healthz", get(|| async { "ok" }))
             .route("/readyz", get(readyz))
-            .route("/metrics", get(|State(admin): State<Self>| async move { admin.metrics.render() }))
+            .route("/metrics", get(metrics))
             .route("/config", get(|State(admin): State<Self>| async move { Json((admin.config)()) }))
             .with_state(self)
     }
+}
+
+/// The media type of Prometheus' text format; a scraper that gets another has to guess.
+const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+async fn metrics(State(admin): State<Admin>) -> Response {
+    ([(header::CONTENT_TYPE, EXPOSITION)], admin.metrics.render()).into_response()
 }
 
 async fn readyz(State(admin): State<Admin>) -> Response {

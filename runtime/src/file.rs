@@ -13,7 +13,7 @@ use std::path::Path;
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().ok_or_else(|| io::Error::other("a path without a file name"))?;
-    fs::create_dir_all(folder)?;
+    make_folder(folder)?;
     let mut temporary = name.to_owned();
     temporary.push(".tmp");
     let temporary = folder.join(temporary);
@@ -24,6 +24,18 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     }
     written?;
     File::open(folder)?.sync_all()
+}
+
+/// Makes a folder and those that it is in, and syncs the folder that each new name is in: else a loss of power may
+/// take the new folder with all that is in it.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_folder(parent)?;
+    fs::create_dir_all(folder)?;
+    File::open(parent)?.sync_all()
 }
 
 fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {

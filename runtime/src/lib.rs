@@ -15,9 +15,11 @@ pub mod admin;
 pub mod clock;
 pub mod file;
 pub mod lane;
+pub mod metrics;
 pub mod readiness;
 pub mod server;
 pub mod tasks;
 pub mod telemetry;
+pub mod trace;
 
 pub use tokio_util::sync::CancellationToken as Drain;

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use nexus_core::change::ChangeKey;
 use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
 use nexus_core::kind::Kind;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod calls;
@@ -163,7 +164,7 @@ pub struct Record {
 }
 
 /// What became of an event in one inbox.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", tag = "state")]
 pub enum Copy {
     /// It waits, or waits again.

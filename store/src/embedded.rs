@@ -19,6 +19,7 @@
 
 mod again;
 mod append;
+mod birth;
 mod command;
 mod copies;
 mod deliver;

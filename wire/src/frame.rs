@@ -19,6 +19,9 @@ pub enum FrameError {
         "not a frame: {0}; a frame is one object with one key, such as {{\"ack\":{{\"eventId\":\"…\"}}}}"
     )]
     Json(#[source] serde_json::Error),
+    /// The message is not the protobuf of a frame.
+    #[error("not a ClientFrame of nexus.agent.v1: {0}")]
+    Protobuf(#[source] prost::DecodeError),
     /// The object names no frame.
     #[error("an empty frame; it must have one of hello, ping, ack, nack, grant, reauth")]
     Empty,
@@ -45,8 +48,14 @@ pub fn to_json(frame: server_frame::Frame) -> String {
 
 /// Writes a Deliver frame around an event that is JSON already, without reading it again.
 #[must_use]
-pub fn deliver_json(event: &str, attempt: u32, alias: Option<&str>, replay: bool) -> String {
-    let mut json = String::with_capacity(event.len() + 64);
+pub fn deliver_json(
+    event: &str,
+    attempt: u32,
+    alias: Option<&str>,
+    replay: bool,
+    traceparent: &str,
+) -> String {
+    let mut json = String::with_capacity(event.len() + 160);
     json.push_str(r#"{"deliver":{"event":"#);
     json.push_str(event);
     write!(json, r#","attempt":{attempt}"#).expect("writing to a String cannot fail");
@@ -56,6 +65,10 @@ pub fn deliver_json(event: &str, attempt: u32, alias: Option<&str>, replay: bool
     }
     if replay {
         json.push_str(r#","replay":true"#);
+    }
+    if !traceparent.is_empty() {
+        // It consists of hex digits and `-`.
+        write!(json, r#","traceparent":"{traceparent}""#).expect("writing to a String cannot fail");
     }
     json.push_str("}}");
     json
@@ -78,7 +91,7 @@ pub fn from_duration(duration: &pbjson_types::Duration) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -126,7 +139,7 @@ mod tests {
         assert!(message(r#"{"ack":{"eventId":"a"},"ping":{}}"#).contains("not a frame"));
     }
 
-    const EVENT: &str = concat!(
+    pub(crate) const EVENT: &str = concat!(
         r#"{"specversion":"1.0","id":"0190163d-8694-739b-aea5-966c26f8ad91","source":"/hooks/acme/acme/github","#,
         r#""type":"dev.nexus.NewWorkItem.v1","subject":"acme/shop#12","time":"2026-11-24T07:00:00Z","#,
         r#""datacontenttype":"application/json","tenant":"acme/acme","receivedtime":"2026-11-24T07:00:00.25Z","#,
@@ -150,8 +163,9 @@ mod tests {
 
     #[test]
     fn the_hot_path_writes_what_the_mapping_would() {
-        for (alias, replay) in [(None, false), (Some("AI_Squad"), true)] {
-            let hot = deliver_json(EVENT, 2, alias, replay);
+        let context = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        for (alias, replay, context) in [(None, false, ""), (Some("AI_Squad"), true, context)] {
+            let hot = deliver_json(EVENT, 2, alias, replay, context);
             let frame: ServerFrame = serde_json::from_str(&hot).unwrap();
             assert_eq!(to_json(frame.frame.unwrap()), hot);
         }

@@ -1,17 +1,21 @@
-//! The agent protocol: what a frame is, and its JSON.
+//! The agent protocol: what a frame is, its JSON and its protobuf.
 //!
 //! The protobuf files under `wire/proto` define both protocols; the code under `gen/` is made from them by
 //! `UPDATE_GENERATED=1 cargo test -p nexus-wire` and a test fails when it is stale. The crate refuses to hold
 //! a socket or a session: it turns bytes into frames and frames into bytes.
 //!
 //! The flow, in five lines:
-//! 1. a text message arrives, at most [`frame::MAX_CLIENT_FRAME`] bytes;
-//! 2. [`frame::parse`] makes it an [`agent::v1::client_frame::Frame`] or says what is wrong with it;
+//! 1. a message arrives, at most [`frame::MAX_CLIENT_FRAME`] bytes;
+//! 2. [`frame::parse`] or, over gRPC, [`protobuf::parse`] makes it an [`agent::v1::client_frame::Frame`] or says
+//!    what is wrong with it;
 //! 3. the session answers with [`agent::v1::server_frame::Frame`]s;
-//! 4. [`frame::to_json`] writes them;
-//! 5. [`frame::deliver_json`] writes the one hot frame around an event that is JSON already.
+//! 4. [`frame::to_json`] or [`protobuf::to_bytes`] writes them;
+//! 5. [`frame::deliver_json`] writes the one hot frame around an event that is JSON already, [`protobuf::deliver`]
+//!    reads that JSON once.
 
+pub mod asyncapi;
 pub mod frame;
+pub mod protobuf;
 
 #[expect(
     missing_docs,
@@ -39,3 +43,9 @@ pub use generated::{agent, event};
 
 /// The protobuf files as an encoded `FileDescriptorSet`, comments included; what gRPC reflection shows.
 pub const DESCRIPTORS: &[u8] = include_bytes!("gen/descriptors.bin");
+
+/// The protobuf files themselves, by the path under which they import each other.
+pub const PROTOS: [(&str, &str); 2] = [
+    ("nexus/agent/v1/agent.proto", include_str!("../proto/nexus/agent/v1/agent.proto")),
+    ("nexus/event/v1/event.proto", include_str!("../proto/nexus/event/v1/event.proto")),
+];

@@ -29,6 +29,17 @@ pub enum Output {
     Json,
 }
 
+/// What agents speak over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Transport {
+    /// JSON over WebSocket
+    Websocket,
+    /// Protobuf over gRPC, a connection for each session
+    Grpc,
+    /// The one and the other, in turn
+    Both,
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
@@ -38,8 +49,13 @@ pub enum Verb {
     /// Measure how fast a stop takes hold of connected agents
     #[command(after_help = "Example:\n  nexus-load stop --sessions 5000 --runs 5")]
     Stop(StopArgs),
+    /// Send hostile input of every kind while honest events flow, and see that each is refused as documented
+    #[command(after_help = "Examples:\n  nexus-load hostile\n  nexus-load hostile --only 'slow bodies'")]
+    Hostile(HostileArgs),
     /// Serve the floor: the same durable steps and hops with no logic
-    #[command(after_help = "Example:\n  nexus-load floor --listen 127.0.0.1:8080 --data floor-data")]
+    #[command(
+        after_help = "Example:\n  nexus-load floor --listen 127.0.0.1:8080 --grpc 127.0.0.1:8081 --data floor-data"
+    )]
     Floor(FloorArgs),
 }
 
@@ -95,9 +111,33 @@ pub struct StopArgs {
     /// Sessions that are connected
     #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=15_000))]
     pub sessions: u32,
+    /// What the sessions speak over
+    #[arg(long, default_value = "both", value_enum)]
+    pub transport: Transport,
     /// Stops, one after the other on one server
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub runs: u32,
+}
+
+/// Arguments of `hostile`.
+#[derive(Debug, Args)]
+pub struct HostileArgs {
+    /// What all measuring verbs take
+    #[command(flatten)]
+    pub common: Common,
+    /// Seconds of honest load before each kind, and again during it; those that wait for a deadline take 13
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=120))]
+    pub seconds: u32,
+    /// Only this kind, by its name or a part of it; may be given more than once
+    #[arg(long, value_name = "KIND")]
+    pub only: Vec<String>,
+}
+
+impl HostileArgs {
+    /// Whether a kind is to be run.
+    pub fn chooses(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|part| name.contains(part.as_str()))
+    }
 }
 
 /// Arguments of `floor`.
@@ -106,6 +146,9 @@ pub struct FloorArgs {
     /// Address for webhooks and agents
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
     pub listen: SocketAddr,
+    /// Address of the bare gRPC service, which is tonic's and holds sessions only
+    #[arg(long, value_name = "HOST:PORT")]
+    pub grpc: Option<SocketAddr>,
     /// Folder of the segment; made if it is not there
     #[arg(long, value_name = "PATH")]
     pub data: PathBuf,

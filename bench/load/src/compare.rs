@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::args::{Common, CompareArgs, Output};
+use crate::args::{Common, CompareArgs, Output, Transport};
 use crate::fleet::Fleet;
 use crate::ledger::{Balance, Ledger};
 use crate::load::{self, Open, Poster};
@@ -45,7 +45,10 @@ pub struct Turn {
     pub tool_cpu_seconds: f64,
     pub open_cpu_seconds: f64,
     pub peak_bytes: f64,
+    /// An idle WebSocket.
     pub idle_bytes: f64,
+    /// An idle gRPC connection; the floor's is a bare tonic stream.
+    pub idle_grpc_bytes: f64,
     /// What did not go as it should.
     pub remarks: Vec<String>,
 }
@@ -55,7 +58,7 @@ pub async fn run(args: &CompareArgs, output: Output) -> anyhow::Result<()> {
     let common = &args.common;
     machine::raise_files(args.idle + common.agents + common.connections)?;
     ensure_room(args.idle + common.agents, common.agents)?;
-    let progress = progress(u64::from(args.rounds) * 8)?;
+    let progress = progress(u64::from(args.rounds) * 10)?;
     let mut turns = Vec::new();
     for round in 1..=args.rounds {
         let order = if round % 2 == 1 { [Kind::Nexus, Kind::Floor] } else { [Kind::Floor, Kind::Nexus] };
@@ -99,7 +102,10 @@ async fn turn(round: u32, kind: Kind, args: &CompareArgs, progress: &ProgressBar
     let peak_bytes = process::peak_bytes(site.server.pid)?;
     site.server.end().await?;
     step("idle connections");
-    let idle_bytes = Box::pin(idle::measure(kind, common, args.idle)).await?;
+    let idle = |transport| Box::pin(idle::measure(kind, common, args.idle, transport));
+    let idle_bytes = idle(Transport::Websocket).await?;
+    step("idle gRPC connections");
+    let idle_grpc_bytes = idle(Transport::Grpc).await?;
     let [p50_ms, p99_ms, p999_ms] = open.ledger.latency_ms([0.5, 0.99, 0.999]);
     Ok(Turn {
         round,
@@ -118,6 +124,7 @@ async fn turn(round: u32, kind: Kind, args: &CompareArgs, progress: &ProgressBar
         open_cpu_seconds: open.cpu_seconds,
         peak_bytes,
         idle_bytes,
+        idle_grpc_bytes,
         remarks: [closed.phase.remark("closed loop"), open.remark("open loop")]
             .into_iter()
             .flatten()
@@ -181,7 +188,9 @@ impl Site {
 
     /// One session of each agent.
     async fn fleet(&self, ledger: &Arc<Ledger>) -> anyhow::Result<Fleet> {
-        Fleet::connect(self.server.gateway, &self.tokens, self.tokens.len(), ledger).await
+        let transport = Transport::Websocket;
+        let gateway = self.server.gateway(transport);
+        Fleet::connect(gateway, &self.tokens, self.tokens.len(), transport, ledger).await
     }
 
     /// CPU seconds of the server and of this tool.

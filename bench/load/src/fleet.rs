@@ -8,15 +8,19 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use nexus_wire::agent::v1::{self, server_frame};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::{Error, Message};
+use tonic::Code;
 use uuid::Uuid;
 
+use crate::args::Transport;
 use crate::body::FIRST_NUMBER;
 use crate::folder::IN_FLIGHT;
 use crate::frame::{Deliver, ServerFrame};
+use crate::grpc;
 use crate::ledger::Ledger;
 use crate::socket::{Latest, Socket, connect};
 
@@ -54,6 +58,7 @@ impl Fleet {
         gateway: SocketAddr,
         tokens: &[String],
         sessions: usize,
+        transport: Transport,
         ledger: &Arc<Ledger>,
     ) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared {
@@ -68,9 +73,15 @@ impl Fleet {
             failure: Mutex::default(),
         });
         let mut tasks = JoinSet::new();
-        for token in tokens.iter().cycle().take(sessions) {
+        for (at, token) in tokens.iter().cycle().take(sessions).enumerate() {
             let (shared, token) = (Arc::clone(&shared), token.clone());
-            tasks.spawn(async move { shared.run(&token).await });
+            // Each agent has sessions of both kinds.
+            let turn = (at / tokens.len() + at % tokens.len()).is_multiple_of(2);
+            if transport == Transport::Grpc || (transport == Transport::Both && turn) {
+                tasks.spawn(async move { shared.run_grpc(&token).await });
+            } else {
+                tasks.spawn(async move { shared.run(&token).await });
+            }
         }
         let fleet = Self { shared, sessions, tasks };
         let deadline = Instant::now() + PATIENCE;
@@ -142,15 +153,96 @@ impl Shared {
         match Box::pin(self.open_one(token)).await {
             Ok(socket) => {
                 let ended = self.session(socket).await;
-                self.last_closed.mark();
-                self.open.fetch_sub(1, Ordering::Relaxed);
-                if let Err(error) = ended {
-                    lock(&self.failure).get_or_insert(error);
+                self.ended(ended);
+            }
+            Err(error) => self.failed(error),
+        }
+    }
+
+    async fn run_grpc(&self, token: &str) {
+        match Box::pin(self.open_grpc(token)).await {
+            Ok(mut stream) => {
+                let ended = self.grpc_session(&mut stream).await;
+                // The end of a stream leaves its connection: it counts when that is closed, too.
+                stream.closed.notified().await;
+                self.ended(ended);
+            }
+            Err(error) => self.failed(error),
+        }
+    }
+
+    fn ended(&self, ended: anyhow::Result<()>) {
+        self.last_closed.mark();
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        if let Err(error) = ended {
+            self.failed(error);
+        }
+    }
+
+    fn failed(&self, error: anyhow::Error) {
+        lock(&self.failure).get_or_insert(error);
+    }
+
+    async fn open_grpc(&self, token: &str) -> anyhow::Result<grpc::Stream> {
+        let _turn = self.gate.acquire().await?;
+        let deadline = Instant::now() + PATIENCE;
+        let mut stream = loop {
+            match grpc::connect(self.gateway, token, Arc::clone(&self.last_byte)).await {
+                Ok(stream) => break stream,
+                Err(error) if error.code() == Some(Code::Unavailable) && Instant::now() < deadline => {
+                    sleep(Duration::from_millis(100)).await;
+                }
+                Err(error) => return Err(error).context("cannot connect an agent by gRPC"),
+            }
+        };
+        let answer = timeout(PATIENCE, stream.down.message()).await??;
+        match answer.and_then(|answer| answer.frame) {
+            Some(server_frame::Frame::Welcome(_)) => self.open.fetch_add(1, Ordering::Relaxed),
+            other => bail!("{other:?} instead of Welcome"),
+        };
+        Ok(stream)
+    }
+
+    /// Works until the server ends the stream.
+    async fn grpc_session(&self, stream: &mut grpc::Stream) -> anyhow::Result<()> {
+        let mut ping_at = Instant::now() + PING;
+        loop {
+            tokio::select! {
+                message = stream.down.message() => {
+                    let Ok(Some(message)) = message else { return Ok(()) };
+                    if let Some(id) = self.grpc_frame(message)? && !stream.done(id).await {
+                        return Ok(());
+                    }
+                }
+                () = sleep_until(ping_at) => {
+                    ping_at = Instant::now() + PING;
+                    if !stream.ping().await {
+                        return Ok(());
+                    }
                 }
             }
-            Err(error) => {
-                lock(&self.failure).get_or_insert(error);
+        }
+    }
+
+    /// Takes in a frame; an event that is done is answered by its id.
+    fn grpc_frame(&self, frame: v1::ServerFrame) -> anyhow::Result<Option<String>> {
+        match frame.frame.context("an empty frame")? {
+            server_frame::Frame::Deliver(deliver) => {
+                self.last_deliver.mark();
+                let event = deliver.event.context("a Deliver without an event")?;
+                let item = event.data.and_then(|data| data.item).context("an event without an item")?;
+                self.note(&event.id, item.number.into(), deliver.attempt)?;
+                Ok(Some(event.id))
             }
+            server_frame::Frame::Goodbye(goodbye) => {
+                let reason = goodbye.reason().as_str_name().to_owned();
+                *lock(&self.goodbyes).entry(reason).or_default() += 1;
+                Ok(None)
+            }
+            server_frame::Frame::Error(v1::Error { code, message }) => {
+                bail!("the gateway says {code}: {message}")
+            }
+            server_frame::Frame::Welcome(_) | server_frame::Frame::Pong(_) => Ok(None),
         }
     }
 
@@ -237,15 +329,17 @@ impl Shared {
 
     fn done(&self, deliver: &Deliver<'_>) -> anyhow::Result<Vec<Message>> {
         let event = &deliver.event;
-        let seq = event
-            .data
-            .item
-            .number
-            .checked_sub(FIRST_NUMBER)
-            .context("an issue that this tool never opened")?;
-        self.ledger.deliver(Uuid::parse_str(event.id)?, seq, deliver.attempt, std::time::Instant::now());
+        self.note(event.id, event.data.item.number, deliver.attempt)?;
         let ack = format!(r#"{{"ack":{{"eventId":"{}"}}}}"#, event.id);
         Ok(vec![Message::text(ack), Message::text(r#"{"grant":{"credit":1}}"#)])
+    }
+}
+
+impl Shared {
+    fn note(&self, id: &str, number: u64, attempt: u32) -> anyhow::Result<()> {
+        let seq = number.checked_sub(FIRST_NUMBER).context("an issue that this tool never opened")?;
+        self.ledger.deliver(Uuid::parse_str(id)?, seq, attempt, std::time::Instant::now());
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@
 //! POST → HMAC over the body → one segment, written by one thread with one fdatasync a group → 200, and at the same
 //! time → a queue → whichever session has credit → WebSocket → its ack, noted without a sync.
 
+mod bare;
 mod door;
 mod session;
 mod writer;
@@ -62,6 +63,9 @@ pub async fn run(args: &FloorArgs) -> anyhow::Result<()> {
     });
     let segment = writer::create(&args.data.join("segment"))?;
     let mut tasks = JoinSet::new();
+    if let Some(grpc) = args.grpc {
+        tasks.spawn(bare::serve(grpc));
+    }
     tasks.spawn_blocking(move || writer::run(segment, received, &kept));
     let listener =
         TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
@@ -74,7 +78,7 @@ pub async fn run(args: &FloorArgs) -> anyhow::Result<()> {
                 connections.spawn(connection(stream, Arc::clone(&floor)));
             }
             Some(_) = connections.join_next() => {}
-            Some(ended) = tasks.join_next() => return ended?.context("the writer failed"),
+            Some(ended) = tasks.join_next() => return ended?.context("the floor failed"),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! 1. [`args`] reads the command line, [`machine`] raises limits and refuses data folders in memory;
 //! 2. [`server`] starts Nexus over a generated [`folder`], or the [`floor`], as a child process;
 //! 3. [`fleet`] connects agents, [`load`] posts signed [`body`]s; both tell a [`ledger`];
-//! 4. [`compare`] and [`stop`] run the rounds, [`process`] asks the kernel what the child used;
+//! 4. [`compare`], [`stop`] and [`hostile`] run the rounds, [`process`] asks the kernel what the child used;
 //! 5. [`report`] makes one table, or JSON.
 
 mod args;
@@ -13,6 +13,8 @@ mod fleet;
 mod floor;
 mod folder;
 mod frame;
+mod grpc;
+mod hostile;
 mod http;
 mod idle;
 mod ledger;
@@ -51,6 +53,7 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
     match &cli.verb {
         Verb::Compare(args) => compare::run(args, cli.output).await,
         Verb::Stop(args) => stop::run(args, cli.output).await,
+        Verb::Hostile(args) => hostile::run(args, cli.output).await,
         Verb::Floor(args) => floor::run(args).await,
     }
 }

@@ -5,8 +5,9 @@ use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::args::{CompareArgs, Output, StopArgs};
+use crate::args::{CompareArgs, HostileArgs, Output, StopArgs};
 use crate::compare::Turn;
+use crate::hostile::Trial;
 use crate::server::Kind;
 use crate::stop::Run;
 
@@ -61,7 +62,8 @@ const ROWS: &[Row] = &[
     ("open loop: POST to agent p99.9", "ms", |turn| turn.p999_ms),
     ("open loop: server CPU", "s/1,000 events", |turn| turn.open_cpu_seconds),
     ("peak resident memory", "MiB", |turn| turn.peak_bytes / MIB),
-    ("idle connection, resident", "bytes", |turn| turn.idle_bytes),
+    ("idle WebSocket, resident", "bytes", |turn| turn.idle_bytes),
+    ("idle gRPC connection, resident", "bytes", |turn| turn.idle_grpc_bytes),
     ("tool's own lateness p99", "ms", |turn| turn.tool_lag_p99_ms),
     ("tool's own CPU, open loop", "s/1,000 events", |turn| turn.tool_cpu_seconds),
 ];
@@ -120,7 +122,7 @@ fn figure((name, unit, read): &Row, turns: &[Turn]) -> Figure {
 pub fn stop(args: &StopArgs, runs: &[Run], output: Output) -> anyhow::Result<()> {
     if output == Output::Json {
         let common = &args.common;
-        let settings = json!({ "sessions": args.sessions, "agents": common.agents, "rate": common.rate,
+        let settings = json!({ "sessions": args.sessions, "transport": format!("{:?}", args.transport), "agents": common.agents, "rate": common.rate,
             "bodyBytes": common.body_bytes });
         return print_json(&json!({ "settings": settings, "runs": runs }));
     }
@@ -171,6 +173,34 @@ fn cells(run: &Run) -> [f64; 12] {
         repeats,
         unmarked,
     ]
+}
+
+/// Shows hostile input.
+pub fn hostile(args: &HostileArgs, trials: &[Trial], output: Output) -> anyhow::Result<()> {
+    if output == Output::Json {
+        let common = &args.common;
+        let settings = json!({ "rate": common.rate, "agents": common.agents, "bodyBytes": common.body_bytes,
+            "seconds": args.seconds });
+        return print_json(&json!({ "settings": settings, "trials": trials }));
+    }
+    let header = ["hostile input", "attempts", "documented", "seen", "as documented"];
+    let honest = ["p99 before ms", "p99 during ms", "ratio", "missing", "refused"];
+    let mut table = table(&[header, honest].concat());
+    for trial in trials {
+        let verdict = if trial.as_documented { "yes" } else { "NO" };
+        let words = [trial.name, &number(trial.attempts as f64), trial.expected, &trial.seen, verdict];
+        let figures = [trial.before_p99_ms, trial.during_p99_ms, trial.ratio];
+        let losses = [trial.missing, trial.refused].map(|count| count as f64);
+        let figures = figures.into_iter().chain(losses).map(number);
+        table.add_row(words.map(str::to_owned).into_iter().chain(figures));
+    }
+    println!("{table}");
+    println!(
+        "honest load: {} events/s to {} agents by WebSocket; p99 from the intended time of the POST to the agent",
+        args.common.rate,
+        args.common.agents - 1
+    );
+    Ok(())
 }
 
 fn table(header: &[&str]) -> Table {

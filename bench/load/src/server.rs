@@ -14,9 +14,9 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
-use crate::args::Common;
+use crate::args::{Common, Transport};
 use crate::body::agent_name;
-use crate::folder::{self, TENANT};
+use crate::folder::{self, STRANGER, TENANT};
 use crate::http::Conn;
 use crate::{load, machine};
 
@@ -49,8 +49,10 @@ pub struct Server {
     pub pid: u32,
     /// Where webhooks go.
     pub ingest: SocketAddr,
-    /// Where agents connect.
-    pub gateway: SocketAddr,
+    /// Where agents connect by WebSocket.
+    gateway: SocketAddr,
+    /// Where agents connect by gRPC: the same place, but for the floor.
+    grpc: SocketAddr,
     /// Where the admin asks; the floor answers `/readyz` there only.
     pub admin: SocketAddr,
     agents: u32,
@@ -62,18 +64,24 @@ impl Server {
     pub async fn start(kind: Kind, common: &Common) -> anyhow::Result<Self> {
         let home = machine::scratch(common.data.as_ref())?;
         let [ingest, gateway, admin] = free_addresses()?;
-        let [gateway, admin] = if kind == Kind::Nexus { [gateway, admin] } else { [ingest; 2] };
+        let [gateway, grpc, admin] =
+            if kind == Kind::Nexus { [gateway, gateway, admin] } else { [ingest, gateway, ingest] };
         let log = fs::File::create(log_of(home.path()))?;
         let mut child = match kind {
             Kind::Nexus => nexus(common, home.path(), [ingest, gateway, admin])?,
-            Kind::Floor => floor(home.path(), ingest)?,
+            Kind::Floor => floor(home.path(), ingest, grpc)?,
         };
         let child = child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true).spawn();
         let child = child.with_context(|| format!("cannot start {}", kind.name()))?;
         let pid = child.id().context("the process ended at once")?;
-        let mut server = Self { kind, child, pid, ingest, gateway, admin, agents: common.agents, home };
+        let mut server = Self { kind, child, pid, ingest, gateway, grpc, admin, agents: common.agents, home };
         server.ready().await?;
         Ok(server)
+    }
+
+    /// Where agents connect.
+    pub fn gateway(&self, transport: Transport) -> SocketAddr {
+        if transport == Transport::Grpc { self.grpc } else { self.gateway }
     }
 
     async fn ready(&mut self) -> anyhow::Result<()> {
@@ -122,14 +130,19 @@ impl Server {
         for agent in 0..u64::from(self.agents) {
             tokens.push(match self.kind {
                 Kind::Floor => "none".to_owned(),
-                Kind::Nexus => self.token(&mut conn, &agent_name(agent)).await?,
+                Kind::Nexus => self.token(&mut conn, TENANT, &agent_name(agent)).await?,
             });
         }
         Ok(tokens)
     }
 
-    async fn token(&self, conn: &mut Conn, agent: &str) -> anyhow::Result<String> {
-        let folder = self.home.path().join(format!("data/agents/{TENANT}/{agent}-nexus-agent"));
+    /// An access token of the agent of another tenant.
+    pub async fn stranger(&self) -> anyhow::Result<String> {
+        self.token(&mut Conn::new(self.gateway), STRANGER, STRANGER).await
+    }
+
+    async fn token(&self, conn: &mut Conn, tenant: &str, agent: &str) -> anyhow::Result<String> {
+        let folder = self.home.path().join(format!("data/agents/{tenant}/{agent}-nexus-agent"));
         let secret = |name: &str| {
             let path = folder.join(name);
             fs::read_to_string(&path).with_context(|| format!("no credentials in {}", path.display()))
@@ -168,9 +181,11 @@ fn nexus(common: &Common, home: &Path, [ingest, gateway, admin]: [SocketAddr; 3]
     Ok(command)
 }
 
-fn floor(home: &Path, listen: SocketAddr) -> anyhow::Result<Command> {
+fn floor(home: &Path, listen: SocketAddr, grpc: SocketAddr) -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["floor", "--listen", &listen.to_string(), "--data"]).arg(home.join("data"));
+    command
+        .args(["floor", "--listen", &listen.to_string(), "--grpc", &grpc.to_string(), "--data"])
+        .arg(home.join("data"));
     Ok(command)
 }
 

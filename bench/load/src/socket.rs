@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -48,11 +49,26 @@ impl Latest {
     }
 }
 
-/// A stream that marks each read of at least one byte.
+/// A stream that marks each read of at least one byte, and its end.
 #[derive(Debug)]
 pub struct Watched {
     stream: TcpStream,
     last_byte: Arc<Latest>,
+    closed: Arc<Notify>,
+}
+
+impl Watched {
+    /// Opens a connection.
+    pub async fn connect(gateway: SocketAddr, last_byte: Arc<Latest>) -> io::Result<Self> {
+        let stream = TcpStream::connect(gateway).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, last_byte, closed: Arc::default() })
+    }
+
+    /// Notified when the other side has closed the connection.
+    pub fn closed(&self) -> Arc<Notify> {
+        Arc::clone(&self.closed)
+    }
 }
 
 impl AsyncRead for Watched {
@@ -62,11 +78,13 @@ impl AsyncRead for Watched {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
         if buf.filled().len() > before {
             self.last_byte.mark();
+        } else {
+            self.closed.notify_one();
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(read)
     }
 }
 
@@ -94,12 +112,10 @@ pub fn small_buffers() -> WebSocketConfig {
 
 /// Opens a connection.
 pub async fn connect(gateway: SocketAddr, token: &str, last_byte: Arc<Latest>) -> Result<Socket, Error> {
-    let stream = TcpStream::connect(gateway).await?;
-    stream.set_nodelay(true)?;
+    let stream = Watched::connect(gateway, last_byte).await?;
     let mut request = format!("ws://{gateway}/v1/connect").into_client_request()?;
     let headers = request.headers_mut();
     headers.insert("authorization", HeaderValue::from_str(&format!("Bearer {token}"))?);
     headers.insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
-    let stream = Watched { stream, last_byte };
     Ok(client_async_with_config(request, stream, Some(small_buffers())).await?.0)
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::Error;
 
-use crate::args::{Output, StopArgs};
+use crate::args::{Output, StopArgs, Transport};
 use crate::compare::{ensure_room, progress};
 use crate::fleet::Fleet;
 use crate::folder::POLICY;
@@ -20,7 +20,7 @@ use crate::ledger::Ledger;
 use crate::load::{self, Open, Poster};
 use crate::server::{Kind, Server};
 use crate::socket::{Latest, connect};
-use crate::{machine, process, report};
+use crate::{grpc, machine, process, report};
 
 /// How long sockets may take to close before the run fails.
 const CLOSE: Duration = Duration::from_secs(20);
@@ -102,7 +102,9 @@ struct Drill<'a> {
 impl Drill<'_> {
     async fn fleet(&self) -> anyhow::Result<Fleet> {
         let tokens = self.server.tokens().await?;
-        Fleet::connect(self.server.gateway, &tokens, self.args.sessions as usize, &self.ledger).await
+        let transport = self.args.transport;
+        let gateway = self.server.gateway(transport);
+        Fleet::connect(gateway, &tokens, self.args.sessions as usize, transport, &self.ledger).await
     }
 
     /// Stops, releases, and connects the sessions of the next run.
@@ -179,8 +181,12 @@ impl Drill<'_> {
     /// While a stop holds, nobody may connect.
     async fn ensure_refused(&self, tokens: &[String]) -> anyhow::Result<()> {
         let token = tokens.first().context("no agent")?;
-        let answer = connect(self.server.gateway, token, Arc::default()).await;
+        let gateway = self.server.gateway(Transport::Both);
+        let answer = connect(gateway, token, Arc::default()).await;
         ensure!(matches!(answer, Err(Error::Http(_))), "an agent could connect while a stop holds");
+        let answer = grpc::connect(gateway, token, Arc::default()).await.err();
+        let refused = answer.is_some_and(|error| error.code() == Some(tonic::Code::Unavailable));
+        ensure!(refused, "an agent could connect by gRPC while a stop holds");
         Ok(())
     }
 }

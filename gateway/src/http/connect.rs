@@ -1,23 +1,16 @@
-//! The upgrade to a session: handshake, token, profile, stop, room; in this order.
+//! The upgrade of a WebSocket: its handshake first, then the admission that all sessions have in common.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use nexus_core::id::SessionId;
 use nexus_wire::frame::SUBPROTOCOL;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use uuid::Uuid;
 
-use super::problem::bearer;
-use super::{Http, Problem};
-use crate::presence::Figures;
-use crate::session::Start;
-use crate::session::sever::Admitted;
-use crate::token::{Claims, TokenError};
+use super::{Http, Problem, admission};
+use crate::session::transport::Opening;
 
 /// What a WebSocket handshake settles (RFC 6455, section 4.2).
 #[derive(Debug, PartialEq, Eq)]
@@ -31,79 +24,17 @@ pub(super) async fn connect(State(http): State<Arc<Http>>, request: Request) -> 
     match admit(&http, request) {
         Ok(handshake) => switch(&handshake),
         Err(problem) => {
-            metrics::counter!("nexus_connects_refused_total", "error" => problem.label()).increment(1);
+            metrics::counter!("nexus_connects_refused_total", "error" => problem.label(), "transport" => "websocket").increment(1);
             problem.into_response()
         }
     }
 }
 
 fn admit(http: &Http, mut request: Request) -> Result<Handshake, Problem> {
-    let shared = &http.shared;
     let handshake = handshake(request.headers())?;
-    let claims = verify(http, request.headers())?;
-    // Subscribed before the decision: a stop that is engaged from here on wakes the session.
-    let gate = shared.gate.clone();
-    let config = Arc::clone(&shared.config.borrow());
-    let credential = config.agent(claims.agent).and_then(|profile| profile.agent.credential);
-    let admitted = Admitted { agent: claims.agent, credential };
-    let gone = || Problem::ended(crate::session::end::End::ProfileRemoved);
-    if config.agent(claims.agent).is_none_or(|profile| *profile.tenant != claims.tenant)
-        || !claims.fits(credential)
-    {
-        return Err(gone());
-    }
-    admitted.decide(&config, &gate).map_err(Problem::ended)?;
-    if http.drain.is_cancelled() {
-        return Err(Problem::unavailable("draining", "this gateway shuts down; connect again", 1));
-    }
-    let entered = enter(http, &request, &claims)?;
-    let start =
-        Start { upgrade: hyper::upgrade::on(&mut request), tenant: claims.tenant, admitted, entered, gate };
-    http.starts
-        .try_send(start)
-        .map_err(|_| Problem::unavailable("busy", "too many connections open at once; connect again", 1))?;
+    let upgrade = hyper::upgrade::on(&mut request);
+    admission::admit(http, request.headers(), request.extensions(), || Opening::WebSocket(upgrade))?;
     Ok(handshake)
-}
-
-fn enter(http: &Http, request: &Request, claims: &Claims) -> Result<crate::presence::Entered, Problem> {
-    let shared = &http.shared;
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let peer = peer.map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |ConnectInfo(peer)| *peer);
-    let session = SessionId::from(Uuid::new_v4());
-    let figures = Figures::new(session, claims.agent, peer, shared.clock.now(), claims.expires);
-    let limits = (shared.settings.max_sessions, shared.settings.max_sessions_per_agent);
-    shared
-        .presence
-        .enter(&claims.tenant, figures, limits)
-        .map_err(|full| Problem::unavailable("too_many_sessions", full.to_string(), 5))
-}
-
-fn verify(http: &Http, headers: &HeaderMap) -> Result<Claims, Problem> {
-    let Some(token) = bearer_token(headers) else {
-        // Without an attempt to authenticate the challenge names no error (RFC 6750, section 3.1).
-        let text = "send Authorization: Bearer with an access token from /oauth/token";
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, "missing_token", text)
-            .with(header::WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="nexus""#)));
-    };
-    let verified = http.shared.keys.verify(token, http.shared.clock.now());
-    let outcome = verified.as_ref().map_or_else(TokenError::label, |_| "accepted");
-    metrics::counter!("nexus_token_checks_total", "outcome" => outcome).increment(1);
-    verified.map_err(|error| refusal(&error))
-}
-
-fn refusal(error: &TokenError) -> Problem {
-    let text = error.to_string();
-    if *error == TokenError::Limits {
-        // The token may be good: whoever holds it must not throw it away.
-        return Problem::unavailable("temporarily_unavailable", text, 1);
-    }
-    let challenge = bearer(&text);
-    Problem::new(StatusCode::UNAUTHORIZED, "invalid_token", text).with(header::WWW_AUTHENTICATE, challenge)
-}
-
-fn bearer_token(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 fn handshake(headers: &HeaderMap) -> Result<Handshake, Problem> {
@@ -172,16 +103,6 @@ mod tests {
         assert!(!handshake(&headers(None)).unwrap().subprotocol);
         assert!(handshake(&headers(Some("other, nexus.v1+json"))).unwrap().subprotocol);
         assert_eq!(handshake(&headers(Some("other"))).unwrap_err().label(), "unknown_subprotocol");
-    }
-
-    #[test]
-    fn a_token_that_we_had_no_time_for_is_not_refused_for_good() {
-        let busy = refusal(&TokenError::Limits).into_response();
-        assert_eq!(busy.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert!(busy.headers().contains_key(header::RETRY_AFTER));
-        let bad = refusal(&TokenError::Altered).into_response();
-        assert_eq!(bad.status(), StatusCode::UNAUTHORIZED);
-        assert!(bad.headers().contains_key(header::WWW_AUTHENTICATE));
     }
 
     #[test]

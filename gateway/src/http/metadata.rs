@@ -5,19 +5,25 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Http, Problem};
 
 /// Fields as RFC 8414, section 2, names them.
-#[derive(Debug, Serialize)]
-pub(super) struct Metadata {
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Metadata {
+    /// Address of the token endpoint.
     token_endpoint: String,
+    /// Who issues tokens: a scheme and a host.
     issuer: String,
     /// Required by the RFC; empty, as there is no authorization endpoint.
     response_types_supported: [&'static str; 0],
+    /// Always `client_credentials`.
     grant_types_supported: [&'static str; 1],
+    /// How a client may show its secret.
     token_endpoint_auth_methods_supported: [&'static str; 2],
+    /// Always `connect`.
     scopes_supported: [&'static str; 1],
 }
 

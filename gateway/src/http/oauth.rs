@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use nexus_core::id::AgentId;
 use nexus_core::secret::Secret;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Http, Problem};
@@ -26,10 +27,15 @@ const MAX_BODY: usize = 8 * 1024;
 /// The body must have come within this time.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
-#[derive(Debug, Serialize)]
-struct Granted {
+/// An access token (RFC 6749, section 5.1).
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Granted")]
+pub struct Granted {
+    /// The token.
     access_token: String,
+    /// Always `Bearer`.
     token_type: &'static str,
+    /// Seconds that it lasts.
     expires_in: u64,
 }
 

@@ -4,12 +4,11 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use nexus_core::stop::EngagementName;
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::admission::STOP_RETRY;
 use crate::session::end::{End, stop_message};
-
-/// After this many seconds it is worth trying again while a stop holds.
-const STOP_RETRY_SECONDS: u64 = 10;
 
 /// An answer that says no.
 #[derive(Debug)]
@@ -22,12 +21,18 @@ struct Answer {
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-#[derive(Debug, Serialize)]
-struct Body {
+/// A refusal, in the form of OAuth errors (RFC 6749, section 5.2).
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "OAuthError")]
+pub struct Body {
+    /// A word for programs.
     error: &'static str,
+    /// What is wrong and how to mend it.
     error_description: String,
+    /// The stop that holds the agent, if one does.
     #[serde(skip_serializing_if = "Option::is_none")]
     engagement: Option<EngagementName>,
+    /// Why the stop was engaged.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -44,7 +49,7 @@ impl Problem {
             End::Stopped { engagement, reason } => {
                 let description = stop_message(engagement.as_ref(), reason.as_deref());
                 let mut problem =
-                    Self::unavailable("temporarily_unavailable", description, STOP_RETRY_SECONDS);
+                    Self::unavailable("temporarily_unavailable", description, STOP_RETRY.as_secs());
                 problem.0.body.engagement = engagement;
                 problem.0.body.reason = reason;
                 problem

@@ -6,6 +6,8 @@ use nexus_core::stop::{EngagementName, Verdict};
 use nexus_wire::agent::v1::{Goodbye, GoodbyeReason};
 use nexus_wire::frame;
 
+use crate::gateway::GatewaySettings;
+
 /// Why a session ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum End {
@@ -57,9 +59,9 @@ impl End {
     }
 
     /// How long the agent may take to hear of it.
-    pub(crate) const fn patience(&self) -> Duration {
+    pub(crate) const fn patience(&self, settings: &GatewaySettings) -> Duration {
         match self {
-            Self::Stopped { .. } => Duration::from_millis(50),
+            Self::Stopped { .. } => settings.stop_patience,
             _ => Duration::from_secs(1),
         }
     }

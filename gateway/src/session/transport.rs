@@ -1,166 +1,152 @@
-//! What a session speaks over. An enum, since every variant is ours: WebSocket now, gRPC beside it later.
+//! What a session speaks over. An enum, since every variant is ours: a WebSocket, or a call of gRPC.
 
-use std::io;
+mod grpc;
+mod pipe;
+mod websocket;
 
-use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use hyper::upgrade::OnUpgrade;
 use nexus_wire::agent::v1::{Goodbye, server_frame};
-use nexus_wire::frame;
-use tokio::net::TcpStream;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message};
 
+pub(crate) use self::grpc::Call;
+use self::grpc::Grpc;
+use self::websocket::WebSocket;
 use super::end::End;
 use super::state::Received;
-
-/// Taken for each socket at once; the library's default is 128 KiB. Frames of agents are some hundred bytes, and
-/// a longer one gets its room when it comes.
-const READ_BUFFER: usize = 2 * 1024;
-
-/// What is gathered before it is written.
-const WRITE_BUFFER: usize = 4 * 1024;
-
-/// The most that waits for a socket: one frame of the largest kind and some small ones.
-const MAX_WRITE_BUFFER: usize = 2 * 1024 * 1024;
 
 /// The connection broke while something was sent.
 #[derive(Debug)]
 pub(crate) struct Broken;
 
+/// Why an event was not handed over.
+#[derive(Debug)]
+pub(crate) enum NotDelivered {
+    /// The connection broke.
+    Broken,
+    /// It cannot be sent to anybody over this transport.
+    Undeliverable(&'static str),
+}
+
+/// An event on its way to an agent: what a Deliver frame is made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Delivery<'a> {
+    /// JSON, as the bus keeps it.
+    pub(crate) event: &'a [u8],
+    pub(crate) attempt: u32,
+    pub(crate) alias: Option<&'a str>,
+    pub(crate) replay: bool,
+    /// W3C trace context of the delivery.
+    pub(crate) traceparent: &'a str,
+}
+
+/// A connection that was admitted, before anything was said over it.
+pub(crate) enum Opening {
+    WebSocket(OnUpgrade),
+    Grpc(Box<Call>),
+}
+
 /// What a session speaks over.
 pub(crate) enum Transport {
-    /// A WebSocket over TCP.
-    WebSocket {
-        stream: WebSocketStream<TcpStream>,
-        /// Whether something was handed to the stream that may not have left it.
-        unsent: bool,
-    },
+    WebSocket(Box<WebSocket>),
+    Grpc(Box<Grpc>),
 }
 
 impl Transport {
-    /// A WebSocket whose handshake is done; `read` holds what came after it.
-    pub(crate) async fn websocket(stream: TcpStream, read: &[u8]) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(WRITE_BUFFER)
-            .max_write_buffer_size(MAX_WRITE_BUFFER)
-            .max_message_size(Some(frame::MAX_CLIENT_FRAME))
-            .max_frame_size(Some(frame::MAX_CLIENT_FRAME));
-        let stream =
-            WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, Some(config)).await;
-        Self::WebSocket { stream, unsent: false }
+    /// Takes the connection over from HTTP.
+    pub(crate) async fn open(opening: Opening) -> Result<Self, End> {
+        match opening {
+            Opening::WebSocket(upgrade) => {
+                let upgraded = upgrade.await.map_err(|_| End::PeerLost)?;
+                // Taken back out of hyper's wrappers: the socket itself can be reset, and needs no dynamic dispatch.
+                let (stream, read) = nexus_runtime::server::take_socket(upgraded).ok_or(End::Internal)?;
+                Ok(Self::WebSocket(Box::new(WebSocket::new(stream, read).await)))
+            }
+            Opening::Grpc(call) => Ok(Self::Grpc(Box::new(Grpc::new(*call)))),
+        }
+    }
+
+    /// A WebSocket whose handshake is done.
+    #[cfg(test)]
+    pub(crate) async fn websocket(stream: tokio::net::TcpStream) -> Self {
+        Self::WebSocket(Box::new(WebSocket::new(stream, Vec::new()).await))
     }
 
     /// What comes next. Nothing is lost when the call is given up.
     pub(crate) async fn recv(&mut self) -> Received {
         match self {
-            Self::WebSocket { stream, .. } => received(stream.next().await),
+            Self::WebSocket(socket) => socket.recv().await,
+            Self::Grpc(call) => call.recv().await,
         }
     }
 
     /// What has come already.
     pub(crate) fn try_recv(&mut self) -> Option<Received> {
         match self {
-            Self::WebSocket { stream, .. } => stream.next().now_or_never().map(received),
+            Self::WebSocket(socket) => socket.try_recv(),
+            Self::Grpc(call) => call.try_recv(),
         }
     }
 
     /// Hands a frame over; it leaves by [`Transport::flush`] at the latest. When the call is given up, the
     /// frame may be sent or not, but never by halves followed by another.
-    pub(crate) async fn feed(&mut self, json: String) -> Result<(), Broken> {
+    pub(crate) async fn feed(&mut self, frame: server_frame::Frame) -> Result<(), Broken> {
         match self {
-            Self::WebSocket { stream, unsent } => {
-                *unsent = true;
-                stream.feed(Message::text(json)).await.map_err(|_| Broken)
-            }
+            Self::WebSocket(socket) => socket.feed(frame).await,
+            Self::Grpc(call) => call.feed(frame).await,
+        }
+    }
+
+    /// Hands a Deliver frame over, like [`Transport::feed`].
+    pub(crate) async fn deliver(&mut self, delivery: Delivery<'_>) -> Result<(), NotDelivered> {
+        match self {
+            Self::WebSocket(socket) => socket.deliver(delivery).await,
+            Self::Grpc(call) => call.deliver(delivery).await,
         }
     }
 
     /// Sends all that was handed over.
     pub(crate) async fn flush(&mut self) -> Result<(), Broken> {
         match self {
-            Self::WebSocket { unsent: false, .. } => Ok(()),
-            Self::WebSocket { stream, unsent } => {
-                stream.flush().await.map_err(|_| Broken)?;
-                *unsent = false;
-                Ok(())
-            }
+            Self::WebSocket(socket) => socket.flush().await,
+            Self::Grpc(call) => call.flush().await,
         }
     }
 
     /// Whether something that was handed over may not have been sent.
     pub(crate) fn is_unsent(&self) -> bool {
         match self {
-            Self::WebSocket { unsent, .. } => *unsent,
+            Self::WebSocket(socket) => socket.is_unsent(),
+            Self::Grpc(call) => call.is_unsent(),
         }
     }
 
-    /// Says goodbye and waits for the agent to close: closing at once, with anything unread, would reset the
-    /// connection and could take the goodbye with it. Succeeds only if the agent has closed.
+    /// Says goodbye and waits for the agent to close. Succeeds only if the agent has closed, and so has read all.
     pub(crate) async fn part(&mut self, end: &End, goodbye: Option<Goodbye>) -> Result<(), Broken> {
-        if let Some(goodbye) = goodbye {
-            self.feed(frame::to_json(server_frame::Frame::Goodbye(goodbye))).await?;
-        }
+        let goodbye = goodbye.map(server_frame::Frame::Goodbye);
         match self {
-            // The agent closed first: what is left is to send the library's answer.
-            Self::WebSocket { stream, .. } if *end == End::PeerClosed => {
-                stream.flush().await.map_err(|_| Broken)
-            }
-            Self::WebSocket { stream, unsent } => {
-                *unsent = true;
-                let close = CloseFrame { code: close_code(end), reason: end.label().into() };
-                stream.close(Some(close)).await.map_err(|_| Broken)?;
-                *unsent = false;
-                while let Some(message) = stream.next().await {
-                    message.map_err(|_| Broken)?;
-                }
-                Ok(())
-            }
+            Self::WebSocket(socket) => socket.part(end, goodbye).await,
+            Self::Grpc(call) => call.part(end, goodbye).await,
         }
     }
 
-    /// Makes the close that follows drop what the kernel still has to send.
-    pub(crate) fn reset(&self) -> io::Result<()> {
+    /// Drops what the agent has not read: whatever of it is with us and, after a stop, with the kernel.
+    pub(crate) fn reset(&mut self, end: &End) {
         match self {
-            Self::WebSocket { stream, .. } => stream.get_ref().set_zero_linger(),
+            Self::WebSocket(socket) => socket.reset(),
+            Self::Grpc(call) => call.reset(end),
+        }
+    }
+
+    /// Lets go of the connection. After a stop it is closed, unless it carries sessions that go on.
+    pub(crate) fn leave(self, end: &End) {
+        match self {
+            Self::WebSocket(socket) => drop(socket),
+            Self::Grpc(call) => call.leave(end),
         }
     }
 }
 
-fn received(message: Option<Result<Message, Error>>) -> Received {
-    match message {
-        Some(Ok(Message::Text(text))) => Received::Frame(frame::parse(&text)),
-        Some(Ok(Message::Binary(_))) => Received::Binary,
-        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Received::Sign,
-        Some(Ok(Message::Close(_))) | None => Received::Closed,
-        Some(Err(Error::Capacity(_))) => {
-            Received::Unreadable(format!("a message above {} bytes", frame::MAX_CLIENT_FRAME))
-        }
-        Some(Err(Error::Utf8(_))) => Received::Unreadable("a text message that is not UTF-8".to_owned()),
-        Some(Err(Error::Protocol(error))) if !is_loss(&error) => {
-            Received::Unreadable(format!("not the WebSocket protocol: {error}"))
-        }
-        Some(Err(_)) => Received::Lost,
-    }
-}
-
-/// Whether the library calls a plain loss of the connection a breach of protocol.
-fn is_loss(error: &tokio_tungstenite::tungstenite::error::ProtocolError) -> bool {
-    use tokio_tungstenite::tungstenite::error::ProtocolError;
-    matches!(error, ProtocolError::ResetWithoutClosingHandshake)
-}
-
-fn close_code(end: &End) -> CloseCode {
-    match end {
-        End::Draining => CloseCode::Restart,
-        End::ProtocolError(_) => CloseCode::Protocol,
-        End::Internal => CloseCode::Error,
-        End::PeerClosed | End::PeerLost => CloseCode::Normal,
-        End::Stopped { .. }
-        | End::HeartbeatMissed
-        | End::TokenExpired
-        | End::ProfileRemoved
-        | End::TooSlow => CloseCode::Policy,
+impl From<Broken> for NotDelivered {
+    fn from(Broken: Broken) -> Self {
+        Self::Broken
     }
 }

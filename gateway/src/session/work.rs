@@ -9,14 +9,13 @@ use nexus_core::id::EventId;
 use nexus_core::secret::Secret;
 use nexus_store::bus::{BusError, Held};
 use nexus_wire::agent::v1::{Pong, server_frame};
-use nexus_wire::frame;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::end::End;
 use super::inboxes::Inboxes;
 use super::state::{Effect, Received};
-use super::transport::Broken;
+use super::transport::{Broken, Delivery, NotDelivered};
 use super::{SAFETY_POLL, Session, sever, state, terms};
 use crate::chain;
 use crate::token::TokenError;
@@ -113,9 +112,10 @@ impl Session<'_> {
             // Asked again just before each send: what was pulled a moment ago may not be sent any more.
             self.admitted.decide(&self.config.borrow(), &self.shared.gate)?;
             let Some(held) = self.state.deliver() else { break };
-            match self.json(&held) {
-                Ok(json) => {
-                    self.write(json).await?;
+            let start = self.shared.clock.now();
+            match self.write_event(&held).await? {
+                Ok(()) => {
+                    self.deliveries.sent(&held, start, self.shared.clock.now());
                     metrics::counter!("nexus_delivers_total").increment(1);
                 }
                 Err(reason) => self.give_up(&held, reason).await?,
@@ -124,18 +124,32 @@ impl Session<'_> {
         self.flush().await
     }
 
-    fn json(&self, held: &Held) -> Result<String, &'static str> {
+    /// Writes the Deliver frame of an event, or says why it can never be delivered.
+    async fn write_event(&mut self, held: &Held) -> Result<Result<(), &'static str>, End> {
         if held.event.len() > MAX_EVENT {
-            return Err("the event is larger than 1 MiB");
+            return Ok(Err("the event is larger than 1 MiB"));
         }
-        let event = std::str::from_utf8(&held.event).map_err(|_| "the event is not UTF-8")?;
-        let alias = self.inboxes.alias(held.inbox);
-        Ok(frame::deliver_json(event, held.attempt, alias, held.replay))
+        let traceparent = self.deliveries.traceparent(held);
+        let delivery = Delivery {
+            event: &held.event,
+            attempt: held.attempt,
+            alias: self.inboxes.alias(held.inbox),
+            replay: held.replay,
+            traceparent: &traceparent,
+        };
+        let written = timeout(self.shared.settings.write_deadline, self.transport.deliver(delivery)).await;
+        match written {
+            Ok(Err(NotDelivered::Undeliverable(reason))) => Ok(Err(reason)),
+            Ok(Err(NotDelivered::Broken)) => Err(End::PeerLost),
+            Ok(Ok(())) => Ok(Ok(())),
+            Err(_) => Err(End::TooSlow),
+        }
     }
 
     /// Refuses an event that can never be delivered: after its attempts it is parked, where an admin sees why.
     async fn give_up(&mut self, held: &Held, reason: &'static str) -> Result<(), End> {
         tracing::warn!(tenant = %self.tenant, event = %held.id, reason, "cannot deliver an event");
+        self.deliveries.undeliverable(held, reason, self.shared.clock.now());
         self.state.undeliverable(held.id);
         self.nack(held.id, Duration::ZERO, reason.to_owned()).await
     }
@@ -172,9 +186,11 @@ impl Session<'_> {
             }
             Effect::Ack(ids) => {
                 let bus = &self.shared.bus;
+                let answered = self.deliveries.answered(&ids);
                 let acked = bus.ack(self.tenant, self.identity.session, ids).await;
                 let acked = acked.map_err(|error| self.store_failed("ack", &error))?;
                 metrics::counter!("nexus_acks_total").increment(acked as u64);
+                self.deliveries.acked(&answered, self.shared.clock.now());
             }
             Effect::Nack { id, retry_after, reason } => self.nack(id, retry_after, reason).await?,
             Effect::Reauth(token) => return Ok(self.reauthenticate(&token)),
@@ -185,9 +201,11 @@ impl Session<'_> {
 
     async fn nack(&mut self, id: EventId, after: Duration, reason: String) -> Result<(), End> {
         let bus = &self.shared.bus;
+        let answered = self.deliveries.answered(&[id]);
         let nacked = bus.nack(self.tenant, self.identity.session, id, after, reason).await;
         nacked.map_err(|error| self.store_failed("nack", &error))?;
         metrics::counter!("nexus_nacks_total").increment(1);
+        self.deliveries.nacked(&answered, self.shared.clock.now());
         Ok(())
     }
 
@@ -228,11 +246,7 @@ impl Session<'_> {
     }
 
     async fn send(&mut self, frame: server_frame::Frame) -> Result<(), End> {
-        self.write(frame::to_json(frame)).await
-    }
-
-    async fn write(&mut self, json: String) -> Result<(), End> {
-        let written = timeout(self.shared.settings.write_deadline, self.transport.feed(json));
+        let written = timeout(self.shared.settings.write_deadline, self.transport.feed(frame));
         slow_or_lost(written.await)
     }
 

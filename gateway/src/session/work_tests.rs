@@ -25,9 +25,9 @@ async fn open<'a>(world: &'a World, entered: &'a Entered, credit: u32) -> (Sessi
     let agent = agent.connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, _) = listener.accept().await.unwrap();
     let admitted = Admitted { agent: world.agent(), credential: Some(secret().digest()) };
-    let transport = Transport::websocket(stream, &[]).await;
+    let transport = Transport::websocket(stream).await;
     let mut session = Session::over(&world.shared, &world.tenant, admitted, entered, transport).unwrap();
-    let hello = frame::parse(&format!(r#"{{"hello":{{"credit":{credit}}}}}"#));
+    let hello = nexus_wire::frame::parse(&format!(r#"{{"hello":{{"credit":{credit}}}}}"#));
     let hello = [Received::Frame(hello)];
     session.state.receive(&session.identity, hello, Instant::now());
     (session, agent)

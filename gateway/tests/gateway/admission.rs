@@ -5,12 +5,13 @@ use nexus_gateway::TokenKeys;
 use nexus_gateway::token::Claims;
 use serde_json::json;
 
-use crate::support::{Answer, World, agent_id, attenuated, mark, snapshot, stop_all, until};
+use crate::client::Client;
+use crate::support::{Answer, Refused, World, agent_id, attenuated, mark, snapshot, stop_all, until};
 
-fn refused(answer: Result<crate::support::Client, Answer>) -> Answer {
+fn refused(answer: Result<Client, Refused>) -> Answer {
     match answer {
         Ok(_) => panic!("connected"),
-        Err(answer) => answer,
+        Err(refused) => refused.http(),
     }
 }
 
@@ -48,7 +49,7 @@ async fn a_token_that_is_not_accepted_is_refused_with_the_reason() {
         assert!(answer.says(text), "{text}: {answer:?}");
         assert!(answer.headers.contains(r#"error="invalid_token""#), "{answer:?}");
     }
-    let without = refused(world.connect_headers(&[]).await);
+    let without = refused(world.connect_headers(&[]).await.map_err(Refused::Http));
     assert_eq!((without.status, without.error().as_str()), (401, "missing_token"));
     assert!(without.headers.contains("www-authenticate: Bearer realm=\"nexus\"\r\n"), "{without:?}");
     assert!(world.connect_with(&good).await.is_ok());
@@ -70,7 +71,7 @@ async fn only_our_subprotocol_is_spoken_and_only_websocket() {
     let world = World::new(snapshot(&["coder"])).await;
     let bearer = format!("Bearer {}", world.token("coder").await);
     let headers = [("authorization", bearer.as_str()), ("sec-websocket-protocol", "graphql-ws")];
-    let answer = refused(world.connect_headers(&headers).await);
+    let answer = refused(world.connect_headers(&headers).await.map_err(Refused::Http));
     assert_eq!((answer.status, answer.error().as_str()), (400, "unknown_subprotocol"));
     assert!(world.connect_headers(&[("authorization", &bearer)]).await.is_ok());
     let plain = world.http("GET", "/v1/connect", &format!("authorization: {bearer}\r\n"), "").await;

@@ -8,11 +8,26 @@ use nexus_gateway::{GatewaySettings, Leases};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::client::{Speaks, over_both};
 use crate::support::{World, agent_id, share, snapshot, tenant, until};
 
-#[tokio::test]
-async fn an_event_is_delivered_acknowledged_and_done() {
-    let world = World::new(snapshot(&["coder", "other"])).await;
+over_both!(
+    an_event_is_delivered_acknowledged_and_done,
+    what_waited_before_the_agent_came_is_delivered_in_order,
+    credit_is_never_exceeded,
+    a_nack_delays_that_event_only,
+    an_event_that_is_not_held_is_an_error_and_the_session_goes_on,
+    a_dropped_session_returns_what_it_held_to_the_next,
+    what_the_sessions_of_an_aborted_role_held_is_returned_by_the_next,
+    two_sessions_of_an_agent_share_its_inbox_without_overlap,
+    a_shared_inbox_is_drawn_from_by_whoever_is_free,
+    an_agent_that_does_not_read_slows_nobody_and_loses_nothing,
+    an_event_too_large_to_deliver_is_parked_and_holds_up_nothing,
+    a_profile_that_changes_is_taken_over_live,
+);
+
+async fn an_event_is_delivered_acknowledged_and_done(speaks: Speaks) {
+    let world = World::new(snapshot(&["coder", "other"])).await.speaking(speaks);
     let mut client = world.open("coder", 1).await;
     let id = world.append("@coder please look").await;
     let frame = client.next().await;
@@ -30,9 +45,8 @@ async fn an_event_is_delivered_acknowledged_and_done() {
     assert_eq!(decision["chosen"][0]["target"], "coder", "{decision}");
 }
 
-#[tokio::test]
-async fn what_waited_before_the_agent_came_is_delivered_in_order() {
-    let world = World::new(snapshot(&["coder"])).await;
+async fn what_waited_before_the_agent_came_is_delivered_in_order(speaks: Speaks) {
+    let world = World::new(snapshot(&["coder"])).await.speaking(speaks);
     let mut sent = Vec::new();
     for n in 0..50 {
         sent.push(world.append(&format!("@coder {n}")).await);
@@ -45,9 +59,8 @@ async fn what_waited_before_the_agent_came_is_delivered_in_order() {
     }
 }
 
-#[tokio::test]
-async fn credit_is_never_exceeded() {
-    let world = World::new(snapshot(&["coder"])).await;
+async fn credit_is_never_exceeded(speaks: Speaks) {
+    let world = World::new(snapshot(&["coder"])).await.speaking(speaks);
     for n in 0..20 {
         world.append(&format!("@coder {n}")).await;
     }
@@ -75,9 +88,8 @@ async fn credit_is_never_exceeded() {
     world.inbox_until("coder", |depth| depth.held == 10 && depth.waiting == 9).await;
 }
 
-#[tokio::test]
-async fn a_nack_delays_that_event_only() {
-    let world = World::new(snapshot(&["coder"])).await;
+async fn a_nack_delays_that_event_only(speaks: Speaks) {
+    let world = World::new(snapshot(&["coder"])).await.speaking(speaks);
     let mut client = world.open("coder", 2).await;
     let (first, second) = (world.append("@coder 1").await, world.append("@coder 2").await);
     assert_eq!(client.delivered().await, (first, 1));
@@ -94,18 +106,16 @@ async fn a_nack_delays_that_event_only() {
     assert_eq!(client.delivered().await, (first, 2));
 }
 
-#[tokio::test]
-async fn an_event_that_is_not_held_is_an_error_and_the_session_goes_on() {
-    let world = World::new(snapshot(&["coder"])).await;
+async fn an_event_that_is_not_held_is_an_error_and_the_session_goes_on(speaks: Speaks) {
+    let world = World::new(snapshot(&["coder"])).await.speaking(speaks);
     let mut client = world.open("coder", 1).await;
     client.ack(EventId::from(Uuid::now_v7())).await;
     client.error("unknown_event").await;
     client.quiet().await;
 }
 
-#[tokio::test]
-async fn a_dropped_session_returns_what_it_held_to_the_next() {
-    let world = World::new(snapshot(&["coder"])).await;
+async fn a_dropped_session_returns_what_it_held_to_the_next(speaks: Speaks) {
+    let world = World::new(snapshot(&["coder"])).await.speaking(speaks);
     let mut first = world.open("coder", 1).await;
     let id = world.append("@coder please").await;
     assert_eq!(first.delivered().await, (id, 1));
@@ -115,10 +125,10 @@ async fn a_dropped_session_returns_what_it_held_to_the_next() {
     assert_eq!(second.delivered().await, (id, 2));
 }
 
-#[tokio::test]
-async fn what_the_sessions_of_an_aborted_role_held_is_returned_by_the_next() {
+async fn what_the_sessions_of_an_aborted_role_held_is_returned_by_the_next(speaks: Speaks) {
     let leases = Leases::default();
-    let mut world = World::with(snapshot(&["coder"]), |settings| settings.leases = leases.clone()).await;
+    let mut world =
+        World::with(snapshot(&["coder"]), |settings| settings.leases = leases.clone()).await.speaking(speaks);
     let mut client = world.open("coder", 1).await;
     world.append("@coder please").await;
     client.delivered().await;
@@ -130,9 +140,8 @@ async fn what_the_sessions_of_an_aborted_role_held_is_returned_by_the_next() {
     world.inbox_until("coder", |depth| depth.held == 0 && depth.waiting == 1).await;
 }
 
-#[tokio::test]
-async fn two_sessions_of_an_agent_share_its_inbox_without_overlap() {
-    let world = World::new(snapshot(&["coder"])).await;
+async fn two_sessions_of_an_agent_share_its_inbox_without_overlap(speaks: Speaks) {
+    let world = World::new(snapshot(&["coder"])).await.speaking(speaks);
     let (mut one, mut two) = (world.open("coder", 5).await, world.open("coder", 5).await);
     let mut sent = BTreeSet::new();
     for n in 0..10 {
@@ -146,11 +155,10 @@ async fn two_sessions_of_an_agent_share_its_inbox_without_overlap() {
     assert_eq!(seen, sent);
 }
 
-#[tokio::test]
-async fn a_shared_inbox_is_drawn_from_by_whoever_is_free() {
+async fn a_shared_inbox_is_drawn_from_by_whoever_is_free(speaks: Speaks) {
     let mut snapshot = snapshot(&["a", "b"]);
     share(&mut snapshot, "Squad", &["a", "b"]);
-    let world = World::new(snapshot).await;
+    let world = World::new(snapshot).await.speaking(speaks);
     let (mut a, mut b) = (world.open("a", 1).await, world.open("b", 1).await);
     let first = world.append("@squad one").await;
     let second = world.append("@squad two").await;
@@ -160,12 +168,13 @@ async fn a_shared_inbox_is_drawn_from_by_whoever_is_free() {
     assert_eq!(of_a["deliver"]["alias"], "Squad");
 }
 
-#[tokio::test]
-async fn an_agent_that_does_not_read_slows_nobody_and_loses_nothing() {
+async fn an_agent_that_does_not_read_slows_nobody_and_loses_nothing(speaks: Speaks) {
     let mut snapshot = snapshot(&["stalled", "brisk"]);
     snapshot.agents.get_mut("stalled").unwrap().max_in_flight = 64;
     // No deadline comes to the rescue of the brisk one.
-    let world = World::with(snapshot, |settings| settings.write_deadline = Duration::from_secs(3600)).await;
+    let world = World::with(snapshot, |settings| settings.write_deadline = Duration::from_secs(3600))
+        .await
+        .speaking(speaks);
     let stalled = world.open("stalled", 64).await;
     let mut brisk = world.open("brisk", 1).await;
     // More than the kernel's buffers take on both sides.
@@ -183,9 +192,8 @@ async fn an_agent_that_does_not_read_slows_nobody_and_loses_nothing() {
     world.inbox_until("stalled", |depth| depth.held == 0 && depth.waiting == 40).await;
 }
 
-#[tokio::test]
-async fn an_event_too_large_to_deliver_is_parked_and_holds_up_nothing() {
-    let world = World::new(snapshot(&["coder"])).await;
+async fn an_event_too_large_to_deliver_is_parked_and_holds_up_nothing(speaks: Speaks) {
+    let world = World::new(snapshot(&["coder"])).await.speaking(speaks);
     let mut client = world.open("coder", 1).await;
     world.append(&format!("@coder {}", "x".repeat(1 << 20))).await;
     let small = world.append("@coder small").await;
@@ -234,9 +242,8 @@ async fn events_of_a_tenant_without_a_snapshot_wait_for_it() {
     world.inbox_until("coder", |depth| depth.waiting == 1).await;
 }
 
-#[tokio::test]
-async fn a_profile_that_changes_is_taken_over_live() {
-    let world = World::new(snapshot(&["coder"])).await;
+async fn a_profile_that_changes_is_taken_over_live(speaks: Speaks) {
+    let world = World::new(snapshot(&["coder"])).await.speaking(speaks);
     let mut client = world.open("coder", 10).await;
     let mut changed = snapshot(&["coder"]);
     changed.agents.get_mut("coder").unwrap().max_in_flight = 1;

@@ -1,4 +1,4 @@
-//! The gateway from outside: a real server on a port of its own, a real bus, a WebSocket client.
+//! The gateway from outside: a real server on a port of its own, a real bus, agents that speak WebSocket or gRPC.
 
 #![expect(
     clippy::unwrap_used,
@@ -7,7 +7,9 @@
 )]
 
 mod admission;
+mod client;
 mod delivery;
 mod ending;
+mod grpc;
 mod oauth;
 mod support;

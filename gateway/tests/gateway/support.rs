@@ -1,4 +1,4 @@
-//! A gateway as it is shipped, on a port of its own, over a real bus; and an agent that speaks to it.
+//! A gateway as it is shipped, on a port of its own, over a real bus.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,7 +9,6 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use biscuit_auth::{BlockBuilder, UnverifiedBiscuit};
 use bytes::Bytes;
-use futures_util::{SinkExt as _, StreamExt as _};
 use jiff::Timestamp;
 use nexus_core::change::ChangeKey;
 use nexus_core::clock::{Clock, ManualClock};
@@ -27,16 +26,18 @@ use nexus_runtime::Drain;
 use nexus_runtime::lane::StopLane;
 use nexus_runtime::tasks::TaskEnded;
 use nexus_store::bus::{Append, Appended, Bus, InboxDepth, Raw};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tonic::Status;
 use uuid::Uuid;
+
+use crate::client::{Client, Connection, Speaks};
 
 /// Nothing that a test waits for takes this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -123,7 +124,40 @@ pub(crate) struct World {
     /// Stands still until a test moves it.
     pub(crate) time: ManualClock,
     pub(crate) clock: Clock,
+    /// What agents speak that connect.
+    pub(crate) speaks: Speaks,
     _folder: tempfile::TempDir,
+}
+
+/// Why a session was not opened.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    Http(Answer),
+    Grpc(Status),
+}
+
+impl Refused {
+    pub(crate) fn http(self) -> Answer {
+        match self {
+            Self::Http(answer) => answer,
+            Self::Grpc(status) => panic!("not over HTTP: {status:?}"),
+        }
+    }
+
+    pub(crate) fn grpc(self) -> Status {
+        match self {
+            Self::Grpc(status) => status,
+            Self::Http(answer) => panic!("not over gRPC: {answer:?}"),
+        }
+    }
+
+    /// Whether it passes.
+    pub(crate) fn passes(&self) -> bool {
+        match self {
+            Self::Http(answer) => answer.status == 503,
+            Self::Grpc(status) => status.code() == tonic::Code::Unavailable,
+        }
+    }
 }
 
 impl World {
@@ -150,12 +184,19 @@ impl World {
             running: JoinSet::new(),
             time,
             clock,
+            speaks: Speaks::WebSocket,
             _folder: folder,
         };
         let mut settings = GatewaySettings::at(world.address);
         change(&mut settings);
         (world.address, world.presence) = world.start(settings).await;
         world
+    }
+
+    /// The same, whose agents speak this.
+    pub(crate) fn speaking(mut self, speaks: Speaks) -> Self {
+        self.speaks = speaks;
+        self
     }
 
     pub(crate) fn deps(&self) -> GatewayDeps {
@@ -234,23 +275,44 @@ impl World {
         client
     }
 
-    pub(crate) async fn connect_with(&self, token: &str) -> Result<Client, Answer> {
+    pub(crate) async fn connect_with(&self, token: &str) -> Result<Client, Refused> {
         let bearer = format!("Bearer {token}");
-        self.connect_headers(&[("authorization", &bearer), ("sec-websocket-protocol", "nexus.v1+json")]).await
+        match self.speaks {
+            Speaks::WebSocket => {
+                let headers =
+                    [("authorization", bearer.as_str()), ("sec-websocket-protocol", "nexus.v1+json")];
+                self.connect_headers(&headers).await.map_err(Refused::Http)
+            }
+            Speaks::Grpc => {
+                let connection = Connection::over(self.socket(None).await).await;
+                let mut client = connection.connect_with(token).await.map_err(Refused::Grpc)?;
+                client.call().connection = Some(connection);
+                Ok(client)
+            }
+        }
     }
 
+    /// Connects by WebSocket with these headers.
     pub(crate) async fn connect_headers(&self, headers: &[(&'static str, &str)]) -> Result<Client, Answer> {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        self.connect_over(stream, headers).await
+        self.connect_over(self.socket(None).await, headers).await
     }
 
-    /// Connects and says Hello, over a socket that takes in next to nothing before it is read.
-    pub(crate) async fn open_narrow(&self, name: &str, credit: u32) -> Client {
+    /// A connection by TCP, which may take in next to nothing before it is read.
+    pub(crate) async fn socket(&self, receive_buffer: Option<u32>) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(4096).unwrap();
+        if let Some(size) = receive_buffer {
+            socket.set_recv_buffer_size(size).unwrap();
+        }
         let stream = socket.connect(self.address).await.unwrap();
+        // An Ack and the Grant behind it are two small writes.
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+
+    /// Connects by WebSocket and says Hello, over a socket that takes in next to nothing before it is read.
+    pub(crate) async fn open_narrow(&self, name: &str, credit: u32) -> Client {
         let bearer = format!("Bearer {}", self.token(name).await);
-        let client = self.connect_over(stream, &[("authorization", &bearer)]).await;
+        let client = self.connect_over(self.socket(Some(4096)).await, &[("authorization", &bearer)]).await;
         let mut client = client.unwrap();
         client.hello(credit).await;
         client
@@ -266,14 +328,12 @@ impl World {
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
-        // An Ack and the Grant behind it are two small writes.
-        stream.set_nodelay(true).unwrap();
         match tokio_tungstenite::client_async(request, stream).await {
             Ok((stream, response)) => {
                 let asked = headers.iter().any(|(name, _)| *name == "sec-websocket-protocol");
                 let told = response.headers().contains_key("sec-websocket-protocol");
                 assert_eq!(asked, told);
-                Ok(Client { stream })
+                Ok(Client::WebSocket(Box::new(stream)))
             }
             Err(Error::Http(response)) => Err(Answer {
                 status: response.status().as_u16(),
@@ -423,81 +483,5 @@ impl Answer {
 
     pub(crate) fn says(&self, text: &str) -> bool {
         self.json()["error_description"].as_str().unwrap_or_default().contains(text)
-    }
-}
-
-/// An agent.
-pub(crate) struct Client {
-    pub(crate) stream: WebSocketStream<TcpStream>,
-}
-
-impl Client {
-    pub(crate) async fn hello(&mut self, credit: u32) {
-        self.send(json!({"hello": {"credit": credit}})).await;
-        let welcome = self.next().await;
-        assert!(welcome.get("welcome").is_some(), "{welcome}");
-    }
-
-    pub(crate) async fn send(&mut self, frame: Value) {
-        self.send_text(&frame.to_string()).await;
-    }
-
-    pub(crate) async fn send_text(&mut self, text: &str) {
-        self.stream.send(Message::text(text)).await.unwrap();
-    }
-
-    /// The next frame; none once the gateway has closed.
-    pub(crate) async fn try_next(&mut self) -> Option<Value> {
-        loop {
-            let message = timeout(PATIENCE, self.stream.next()).await.expect("a message in time");
-            match message {
-                Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
-                Some(Ok(other)) => panic!("not a text: {other:?}"),
-            }
-        }
-    }
-
-    pub(crate) async fn next(&mut self) -> Value {
-        self.try_next().await.expect("the connection is open")
-    }
-
-    /// The next frame, which is a Deliver: the event's id and the attempt.
-    pub(crate) async fn delivered(&mut self) -> (EventId, u64) {
-        let frame = self.next().await;
-        let deliver = &frame["deliver"];
-        assert!(deliver.is_object(), "{frame}");
-        let id = deliver["event"]["id"].as_str().unwrap().parse().unwrap();
-        (id, deliver["attempt"].as_u64().unwrap())
-    }
-
-    /// The next frame, which is a Goodbye with this reason, after which the gateway closes.
-    pub(crate) async fn goodbye(&mut self, reason: &str) -> Value {
-        let frame = self.next().await;
-        let goodbye = frame["goodbye"].clone();
-        assert_eq!(goodbye["reason"], format!("GOODBYE_REASON_{reason}"), "{frame}");
-        assert_eq!(self.try_next().await, None);
-        goodbye
-    }
-
-    /// The next frame, which is an Error with this code.
-    pub(crate) async fn error(&mut self, code: &str) {
-        let frame = self.next().await;
-        assert_eq!(frame["error"]["code"], code, "{frame}");
-    }
-
-    pub(crate) async fn ack(&mut self, id: EventId) {
-        self.send(json!({"ack": {"eventId": id.to_string()}})).await;
-    }
-
-    pub(crate) async fn grant(&mut self, credit: u32) {
-        self.send(json!({"grant": {"credit": credit}})).await;
-    }
-
-    /// Sends a Ping and expects that nothing else comes before its Pong.
-    pub(crate) async fn quiet(&mut self) {
-        self.send(json!({"ping": {}})).await;
-        assert_eq!(self.next().await, json!({"pong": {}}));
     }
 }

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use nexus_core::id::{EventId, TenantKey};
 use nexus_store::bus::BusError;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::budget::Exhausted;
@@ -72,6 +73,28 @@ impl From<BusError> for Refusal {
 }
 
 impl Refusal {
+    /// One of each, with example values.
+    fn each() -> [Self; 16] {
+        [
+            Self::UnknownSource,
+            Self::Method(Method::GET),
+            Self::Signature(Rejected::Missing("x-signature")),
+            Self::Signature(Rejected::Form("x-signature")),
+            Self::Signature(Rejected::Stale),
+            Self::Signature(Rejected::Mismatch),
+            Self::NoSecret,
+            Self::Encoding,
+            Self::TooLarge { max: 25 << 20 },
+            Self::Slow { seconds: 10 },
+            Self::Broken,
+            Self::Malformed(Malformed::NoPayload),
+            Self::Budget(Exhausted),
+            Self::Quota,
+            Self::Storage(BusError::Closed),
+            Self::Stopped,
+        ]
+    }
+
     /// The variant's name: the metric's label and the `error` of the answer.
     pub(super) const fn label(&self) -> &'static str {
         match self {
@@ -120,17 +143,50 @@ impl Refusal {
     }
 }
 
-#[derive(Serialize)]
-struct Accepted {
+/// A delivery was taken: its event is durable.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Accepted")]
+pub struct Accepted {
+    /// The event.
     event: EventId,
+    /// Whether it had come before, under this id; left out if not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     duplicate: bool,
 }
 
-#[derive(Serialize)]
-struct Problem<'p> {
+/// A delivery was not taken.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Refused")]
+pub struct Problem<'p> {
+    /// A word for programs.
     error: &'static str,
+    /// What is wrong and how to mend it.
     message: &'p str,
+}
+
+/// A refusal as API documents describe it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// The HTTP status.
+    pub status: u16,
+    /// The word for programs.
+    pub error: &'static str,
+    /// The text, with example values.
+    pub message: String,
+    /// Seconds after which trying again may help.
+    pub retry_after: Option<u64>,
+}
+
+/// Every refusal that there is.
+#[must_use]
+pub fn refusals() -> Vec<Described> {
+    let described = |refusal: &Refusal| Described {
+        status: refusal.status().as_u16(),
+        error: refusal.label(),
+        message: refusal.to_string(),
+        retry_after: refusal.retry_after().map(|after| after.as_secs()),
+    };
+    Refusal::each().iter().map(described).collect()
 }
 
 /// Counts a delivery and answers it. `provider` is one of four words, so that the metric stays bounded.
@@ -219,23 +275,7 @@ mod tests {
 
     #[test]
     fn no_refusal_is_401_or_410_and_each_503_says_when() {
-        let refusals = [
-            Refusal::UnknownSource,
-            Refusal::Method(Method::GET),
-            Refusal::Signature(Rejected::Mismatch),
-            Refusal::Signature(Rejected::Missing("x-signature")),
-            Refusal::NoSecret,
-            Refusal::Encoding,
-            Refusal::TooLarge { max: 1 },
-            Refusal::Slow { seconds: 10 },
-            Refusal::Broken,
-            Refusal::Malformed(Malformed::NoPayload),
-            Refusal::Budget(Exhausted),
-            Refusal::Quota,
-            Refusal::Storage(BusError::Closed),
-            Refusal::Stopped,
-        ];
-        for refusal in refusals {
+        for refusal in Refusal::each() {
             let response = refuse(&refusal);
             let status = response.status();
             assert!(status != StatusCode::UNAUTHORIZED && status != StatusCode::GONE, "{refusal}");

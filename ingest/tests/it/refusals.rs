@@ -107,6 +107,14 @@ async fn what_is_no_json_is_400_and_any_json_is_not() {
             delivery.sign(SECRET, now());
             delivery
         };
+        // Within what is read, or beside it.
+        let deep = |field: &str| format!("{{\"{field}\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        for field in ["issue", "event", "other"] {
+            let mut delivery = with(b"");
+            delivery.body = Bytes::from(deep(field));
+            delivery.sign(SECRET, now());
+            refused(&world.post(&delivery).await, StatusCode::BAD_REQUEST, "malformed");
+        }
         for body in [b"" as &[u8], b"nonsense", b"{", b"{}{}", b"{\"a\": \"\xff\"}"] {
             refused(&world.post(&with(body)).await, StatusCode::BAD_REQUEST, "malformed");
         }

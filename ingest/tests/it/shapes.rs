@@ -3,7 +3,7 @@
 
 use axum::http::StatusCode;
 use nexus_core::event::Provider;
-use nexus_ingest::normalize::Meaning;
+use nexus_ingest::normalize::{Malformed, Meaning};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
@@ -189,7 +189,15 @@ fn any_node_of_githubs_examples_may_look_unlike_the_documents() {
 fn bodies_nested_as_deep_as_can_be_cost_no_stack() {
     let nest =
         |open: &str, close: &str, depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
-    for depth in [30, 60, 100, 126, 10_000] {
+    // Up to the bound they are events; beyond it they are refused, wherever they nest.
+    let check = |delivery: &Delivery, levels: usize| match meaning(&delivery.verified()) {
+        Err(error) => assert!(error == Malformed::TooDeep && levels > 128 - 3, "{levels}: {error}"),
+        Ok(_) => {
+            assert!(levels <= 128, "{levels}");
+            check(delivery, "deep");
+        }
+    };
+    for depth in [30, 60, 100, 122, 10_000] {
         for (open, close) in [
             (r#"{"type":"event_callback","event":{"type":"message","message":"#, "}}"),
             (r#"{"message":"#, "}"),
@@ -200,15 +208,16 @@ fn bodies_nested_as_deep_as_can_be_cost_no_stack() {
             (r#"{"comment":"#, "}"),
         ] {
             let nested = nest(open, close, depth);
+            let levels = open.matches(['{', '[']).count() * depth;
             let slack = format!(
                 r#"{{"type":"event_callback","event":{{"type":"message","subtype":"message_changed","blocks":[{nested}],"message":{nested}}}}}"#
             );
-            check(&Delivery::new(Provider::Slack, slack), "deep");
+            check(&Delivery::new(Provider::Slack, slack), levels);
             let clickup = format!(
                 r#"{{"event":"taskCommentPosted","history_items":[{{"field":"comment","comment":{nested}}}]}}"#
             );
-            check(&Delivery::new(Provider::ClickUp, clickup), "deep");
-            check(&Delivery::github("issues", "deep", format!(r#"{{"issue":{nested}}}"#)), "deep");
+            check(&Delivery::new(Provider::ClickUp, clickup), levels);
+            check(&Delivery::github("issues", "deep", format!(r#"{{"issue":{nested}}}"#)), levels);
         }
     }
 }

@@ -56,8 +56,12 @@ pub enum Verb {
     /// Get an access token of an agent, to try the protocol by hand
     #[command(after_help = "Example:\n  nexus token coder")]
     Token(TokenArgs),
-    /// Print the JSON Schema of events
-    #[command(after_help = "Examples:\n  nexus schema\n  nexus schema NewWorkItem")]
+    /// Print the JSON Schema of events, or another description of what Nexus speaks
+    #[command(
+        after_help = "Examples:\n  nexus schema > StandardEvent.v1.json\n  nexus schema NewWorkItem\n  \
+                            nexus schema --asyncapi > asyncapi.json\n  nexus schema --openapi > openapi.json\n  \
+                            nexus schema --proto\n  nexus schema --list"
+    )]
     Schema(SchemaArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  nexus completions bash > /etc/bash_completion.d/nexus")]
@@ -152,10 +156,23 @@ pub struct TokenArgs {
 
 /// Arguments of `schema`.
 #[derive(Debug, Args)]
+#[group(multiple = false)]
 pub struct SchemaArgs {
     /// The kind, such as NewWorkItem; without one the schema that all kinds share
     #[arg(value_parser = parse_kind)]
     pub kind: Option<Kind>,
+    /// The agent protocol, as AsyncAPI 3.0; it refers to ./StandardEvent.v1.json
+    #[arg(long)]
+    pub asyncapi: bool,
+    /// Webhooks, tokens and the admin API, as OpenAPI 3.1
+    #[arg(long)]
+    pub openapi: bool,
+    /// The protobuf files of the agent protocol
+    #[arg(long)]
+    pub proto: bool,
+    /// The names of all that can be printed
+    #[arg(long)]
+    pub list: bool,
 }
 
 /// Arguments of `completions`.

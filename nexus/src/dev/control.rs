@@ -17,6 +17,7 @@ use nexus_core::stop::EngagementName;
 use nexus_gateway::GatewayConfig;
 use nexus_ingest::{IngestConfig, TenantSources};
 use nexus_runtime::lane::{KnownAgent, StopLane};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 use super::credentials;
@@ -104,6 +105,7 @@ impl Control {
         let mut folder = lock(&self.folder);
         let reading = folder.read();
         self.observe_policies(&reading);
+        touched("nexus_config_read_timestamp_seconds");
         if reading.changed || self.incomplete.load(Ordering::Relaxed) {
             self.apply(&reading);
         }
@@ -170,6 +172,9 @@ impl Control {
         let current = lock(&self.policies).observe(&reading.objects.policies);
         let observed = self.lane.observe(&current).err().map(anyhow::Error::from);
         let kept = self.keep(&order).err().map(anyhow::Error::from);
+        if observed.is_none() {
+            touched("nexus_stop_read_timestamp_seconds");
+        }
         for error in observed.into_iter().chain(kept) {
             tracing::error!(
                 error = format!("{error:#}"),
@@ -209,6 +214,7 @@ impl Control {
         }
         let view = Arc::new(View { tenants, problems });
         report(&before, &view);
+        measure(&view);
         self.publish(&view);
         self.view.store(view);
     }
@@ -290,14 +296,34 @@ pub fn complaints(object: &nexus_compile::ObjectConditions) -> Vec<String> {
     .collect()
 }
 
+/// Everything that is wrong.
+fn all_problems(view: &View) -> Vec<String> {
+    let conditions =
+        view.tenants.values().flat_map(|compiled| compiled.conditions.iter().flat_map(complaints));
+    view.problems.iter().cloned().chain(conditions).collect()
+}
+
+/// Notes the time in a gauge.
+fn touched(gauge: &'static str) {
+    let now = nexus_runtime::clock::system().now();
+    metrics::gauge!(gauge).set(now.as_duration().as_secs_f64());
+}
+
+/// Tells metrics what is in force.
+fn measure(view: &View) {
+    touched("nexus_config_applied_timestamp_seconds");
+    metrics::gauge!("nexus_config_problems").set(all_problems(view).len() as f64);
+    let snapshots = view.tenants.values().map(|compiled| (&compiled.ingest, &compiled.gateway));
+    if let Ok(json) = serde_json::to_vec(&snapshots.collect::<Vec<_>>()) {
+        // 48 bits: a float holds them exactly.
+        let hash = Sha256::digest(json).iter().take(6).fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
+        metrics::gauge!("nexus_config_hash").set(hash as f64);
+    }
+}
+
 /// Logs what became wrong, and that all is well again.
 fn report(before: &View, after: &View) {
-    let all = |view: &View| -> Vec<String> {
-        let conditions =
-            view.tenants.values().flat_map(|compiled| compiled.conditions.iter().flat_map(complaints));
-        view.problems.iter().cloned().chain(conditions).collect()
-    };
-    let (old, new) = (all(before), all(after));
+    let (old, new) = (all_problems(before), all_problems(after));
     for problem in new.iter().filter(|problem| !old.contains(problem)) {
         tracing::warn!("{problem}");
     }

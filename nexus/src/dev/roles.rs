@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use arc_swap::ArcSwapOption;
 use axum::Router;
+use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use nexus_core::clock::Clock;
 use nexus_core::id::AgentId;
@@ -28,7 +29,7 @@ use tokio::net::TcpListener;
 use super::control::Control;
 use super::data::DataDir;
 use super::supervise::supervise;
-use super::{DevSettings, admin, reload};
+use super::{DevSettings, admin, gauges, reload};
 
 /// How long a drain may take before what is left is aborted.
 pub const DRAIN: Duration = Duration::from_secs(15);
@@ -115,6 +116,21 @@ impl Roles {
         *self.addresses.get().expect("the ports are bound before anything asks for them")
     }
 
+    /// Asks everything to end.
+    pub fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Who is connected, once the gateway is bound.
+    pub fn presence(&self) -> Option<Presence> {
+        self.presence.load().as_deref().cloned()
+    }
+
     /// Open sessions.
     pub fn sessions(&self) -> usize {
         self.presence.load().as_ref().map_or(0, |presence| presence.sessions())
@@ -159,6 +175,7 @@ impl Roles {
             async move { reload::run(control, &settings.folder, &settings.data, drain).await },
         );
         tasks.start("metrics", telemetry::upkeep(self.metrics.clone(), self.drain.clone()));
+        tasks.start("gauges", gauges::run(Arc::clone(self)));
         tasks.start("sweep", Arc::clone(self).sweep());
         tasks.start("bus", Arc::clone(self).watch_bus());
         Ok(())

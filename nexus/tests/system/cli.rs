@@ -25,6 +25,17 @@ async fn the_verbs_speak_to_people_and_to_machines() {
         site.cli_json(&["schema", "NewWorkItem"]).await["properties"]["type"]["const"],
         "dev.nexus.NewWorkItem.v1"
     );
+    for (flag, word) in [
+        ("--openapi", "/oauth/token"),
+        ("--asyncapi", "/v1/connect"),
+        ("--proto", "rpc Connect"),
+        ("--list", "NewWorkItem"),
+    ] {
+        assert!(
+            String::from_utf8(site.cli(&["schema", flag]).await.stdout).unwrap().contains(word),
+            "{flag}"
+        );
+    }
     assert!(String::from_utf8(site.cli(&["agents"]).await.stdout).unwrap().contains("acme/acme"));
     assert!(site.cli(&["completions", "bash"]).await.stdout.starts_with(b"_nexus"));
 
@@ -38,6 +49,8 @@ async fn the_verbs_speak_to_people_and_to_machines() {
             .contains("issue, comment, pull-request")
     );
     assert!(error(site.cli(&["events", "--kind", "NewWork"]).await).contains("NewWorkItem"));
+    assert!(error(site.cli(&["schema", "NewWork"]).await).contains("NewWorkItem"));
+    assert!(error(site.cli(&["schema", "NewWorkItem", "--openapi"]).await).contains("cannot be used with"));
     assert!(error(site.cli(&["why", "0190163d-8694-739b-aea5-966c26f8ad91"]).await).contains("no event"));
     assert!(error(site.cli(&["stats"]).await).contains("status"));
     nexus.kill().await;

@@ -68,6 +68,11 @@ impl Site {
 
     /// Starts the process over any folder.
     pub fn spawn(&self, folder: &Path) -> Nexus {
+        Nexus(self.command(folder).spawn().unwrap())
+    }
+
+    /// The command that serves a folder.
+    pub fn command(&self, folder: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nexus"));
         command
             .arg("dev")
@@ -80,7 +85,7 @@ impl Site {
             .env("NEXUS_LOG", "warn")
             .stdout(Stdio::null())
             .kill_on_drop(true);
-        Nexus(command.spawn().unwrap())
+        command
     }
 
     pub async fn ready(&self) {
@@ -122,15 +127,13 @@ impl Site {
             "sender": {"id": 2, "login": "ann", "type": "User"},
         })
         .to_string();
-        let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
-        mac.update(body.as_bytes());
         let answer = self
             .http
             .post(format!("http://127.0.0.1:{}/hooks/acme/acme/github", self.ingest))
             .header("content-type", "application/json")
             .header("x-github-event", "issues")
             .header("x-github-delivery", format!("delivery-{number}"))
-            .header("x-hub-signature-256", format!("sha256={}", hex::encode(mac.finalize().into_bytes())))
+            .header("x-hub-signature-256", signed(SECRET, &body))
             .body(body)
             .send()
             .await
@@ -147,6 +150,12 @@ impl Site {
     }
 }
 
+impl From<Child> for Nexus {
+    fn from(child: Child) -> Self {
+        Self(child)
+    }
+}
+
 impl Nexus {
     /// kill -9.
     pub async fn kill(mut self) {
@@ -159,6 +168,13 @@ impl Nexus {
         assert!(Command::new("kill").arg(&pid).status().await.unwrap().success());
         tokio::time::timeout(PATIENCE, self.0.wait()).await.expect("the process drains").unwrap()
     }
+}
+
+/// GitHub's signature of a body.
+pub fn signed(secret: &str, body: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(body.as_bytes());
+    format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
 }
 
 pub fn tenant_yaml() -> String {

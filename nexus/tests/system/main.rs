@@ -5,8 +5,11 @@
 
 mod agent;
 mod cli;
+mod collector;
 mod crash;
 mod harness;
+mod openapi;
 mod quickstart;
 mod reload;
 mod stop;
+mod telemetry;

@@ -18,7 +18,7 @@ use fjall::{
 };
 
 use super::records::Malformed;
-use super::{keys, repair};
+use super::{birth, keys, repair};
 use crate::bus::BusError;
 
 const MIB: u64 = 1 << 20;
@@ -135,6 +135,7 @@ impl fmt::Debug for Store {
 impl Store {
     /// Opens the log, and mends the end of its journal where a loss of power tore it.
     pub(super) fn open(path: &Path) -> Result<Self, BusError> {
+        birth::clear_unfinished(path).map_err(cannot("open the log"))?;
         match Self::open_as_it_is(path) {
             Err(fjall::Error::JournalRecovery(torn)) => repair::mend(path, torn, Self::open_as_it_is),
             opened => opened,
@@ -154,6 +155,7 @@ impl Store {
         for name in KEYSPACES {
             keyspaces.push(db.keyspace(name, || options(name))?);
         }
+        birth::sync_names(path)?;
         Ok(Self {
             db,
             keyspaces,

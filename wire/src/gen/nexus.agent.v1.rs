@@ -309,10 +309,13 @@ pub mod agents_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Opens a session, which lasts as long as the stream. A refusal is the status of the call: UNAUTHENTICATED for a
-        /// token that is missing, expired or not ours, PERMISSION_DENIED for an agent that no profile describes (any more),
-        /// UNAVAILABLE while a stop is engaged, during a drain or when there is no room. The session ends with a Goodbye
-        /// and the status OK; then, or when the stream breaks, connect again after the time that Goodbye names.
+        /// Opens a session, which lasts as long as the call. A refusal is the status of the call: UNAUTHENTICATED for a
+        /// token that is missing, expired, not ours or of a former client secret, PERMISSION_DENIED for an agent that no
+        /// profile describes (any more), UNAVAILABLE while a stop is engaged, during a drain or when there is no room, with
+        /// grpc-retry-pushback-ms in its metadata. The session ends with a Goodbye and the status OK; then, or when the call
+        /// breaks, connect again after the time that Goodbye names. End your side of the call when you have read its end:
+        /// after a stop a call that is not ended at once is cut off together with its connection. Several calls may share
+        /// a connection. Messages are not compressed, and those of agents have 64 KiB at most.
         pub async fn connect(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::ClientFrame>,
@@ -358,10 +361,13 @@ pub mod agents_server {
             >
             + std::marker::Send
             + 'static;
-        /// Opens a session, which lasts as long as the stream. A refusal is the status of the call: UNAUTHENTICATED for a
-        /// token that is missing, expired or not ours, PERMISSION_DENIED for an agent that no profile describes (any more),
-        /// UNAVAILABLE while a stop is engaged, during a drain or when there is no room. The session ends with a Goodbye
-        /// and the status OK; then, or when the stream breaks, connect again after the time that Goodbye names.
+        /// Opens a session, which lasts as long as the call. A refusal is the status of the call: UNAUTHENTICATED for a
+        /// token that is missing, expired, not ours or of a former client secret, PERMISSION_DENIED for an agent that no
+        /// profile describes (any more), UNAVAILABLE while a stop is engaged, during a drain or when there is no room, with
+        /// grpc-retry-pushback-ms in its metadata. The session ends with a Goodbye and the status OK; then, or when the call
+        /// breaks, connect again after the time that Goodbye names. End your side of the call when you have read its end:
+        /// after a stop a call that is not ended at once is cut off together with its connection. Several calls may share
+        /// a connection. Messages are not compressed, and those of agents have 64 KiB at most.
         async fn connect(
             &self,
             request: tonic::Request<tonic::Streaming<super::ClientFrame>>,

@@ -1,0 +1,188 @@
+//! What is shown in the end.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+use serde::Serialize;
+
+use crate::ledger::Balance;
+use crate::powerloss::Model;
+use crate::powerloss::replay::Losses;
+
+const HEADER: [&str; 14] = [
+    "FAULT",
+    "ROUND",
+    "OPS",
+    "NOT DURABLE",
+    "DROPPED",
+    "TORN",
+    "ACCEPTED",
+    "RECEIVED",
+    "MISSING",
+    "REPEATS",
+    "UNMARKED",
+    "KEPT UNANSWERED",
+    "ACKED",
+    "503",
+];
+
+/// The form of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// A table.
+    Table,
+    /// JSON.
+    Json,
+}
+
+/// A crash and what came of it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Round {
+    /// Answered 200 since the last crash.
+    pub accepted: u64,
+    /// Of all that was accepted before the crash, what an agent lacks after it.
+    pub missing: u64,
+    /// Deliveries that came again.
+    pub repeats: u64,
+    /// What the disk lost.
+    #[serde(flatten)]
+    pub losses: Option<Losses>,
+}
+
+/// One kind of fault.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Part {
+    /// The fault.
+    pub name: &'static str,
+    /// Each time it came.
+    pub rounds: Vec<Round>,
+    /// The sets, compared, in the end.
+    pub balance: Balance,
+    /// What went wrong.
+    pub failures: Vec<String>,
+    /// What else was seen.
+    pub notes: Vec<String>,
+}
+
+/// All of it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Repeats the choices.
+    pub seed: u64,
+    /// What a loss of power was modelled on.
+    pub model: Model,
+    /// By kind of fault.
+    pub parts: Vec<Part>,
+    /// Where the data, logs and images of a failed run are kept.
+    pub kept: Option<PathBuf>,
+}
+
+impl Part {
+    pub(super) fn new(name: &'static str) -> Self {
+        Self { name, ..Self::default() }
+    }
+
+    pub(super) fn broken(name: &'static str, error: &anyhow::Error) -> Self {
+        Self { failures: vec![format!("{error:#}")], ..Self::new(name) }
+    }
+
+    /// Takes the books in, and tells what is wrong with them.
+    pub(super) fn settle(&mut self, balance: Balance, missing: &[String]) {
+        if balance.missing > 0 {
+            self.failures.push(format!("{} missing, such as {}", balance.missing, missing.join(", ")));
+        }
+        if balance.unexplained > 0 && self.failures.is_empty() {
+            self.failures.push(format!("{} were received that were never accepted", balance.unexplained));
+        }
+        for (fault, times) in &balance.faults {
+            let first = balance.first_fault.as_deref().unwrap_or_default();
+            self.failures.push(format!("{times} times {fault}; the first fault: {first}"));
+        }
+        self.balance = std::mem::take(&mut self.balance).plus(balance);
+    }
+
+    fn losses(&self) -> Option<Losses> {
+        self.rounds.iter().fold(None, |all, round| Losses::sum(all, round.losses))
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        let row = |number: String, losses: Option<Losses>, rest: &[u64]| {
+            let mut row = vec![self.name.to_owned(), number];
+            match losses {
+                Some(Losses { ops, not_durable, dropped, torn }) => {
+                    row.extend([ops, not_durable, dropped, torn].map(|n| n.to_string()));
+                }
+                None => row.extend([const { String::new() }; 4]),
+            }
+            row.extend(rest.iter().map(u64::to_string));
+            row.resize(HEADER.len(), String::new());
+            row
+        };
+        let mut rows = Vec::new();
+        if self.rounds.len() > 1 {
+            for (number, round) in self.rounds.iter().enumerate() {
+                let here = [
+                    round.accepted,
+                    round.accepted.saturating_sub(round.missing),
+                    round.missing,
+                    round.repeats,
+                ];
+                rows.push(row((number + 1).to_string(), round.losses, &here));
+            }
+        }
+        let all = &self.balance;
+        let figures = [
+            all.accepted,
+            all.received,
+            all.missing,
+            all.repeats,
+            all.unmarked,
+            all.unanswered_but_kept,
+            all.acked,
+            all.refused,
+        ];
+        rows.push(row(format!("all {}", self.rounds.len()), self.losses(), &figures));
+        rows
+    }
+}
+
+impl Report {
+    /// Whether nothing was lost and nothing went wrong.
+    pub fn is_good(&self) -> bool {
+        self.parts.iter().all(|part| part.failures.is_empty())
+    }
+
+    /// The report for people.
+    pub fn table(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(HEADER);
+        table.add_rows(self.parts.iter().flat_map(Part::rows));
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        format!("{table}\n\n{}", self.words().trim_end())
+    }
+
+    fn words(&self) -> String {
+        let mut words = format!("seed {}, model {}\n", self.seed, format!("{:?}", self.model).to_lowercase());
+        let mut line = |line: std::fmt::Arguments<'_>| {
+            // Writing to a String does not fail.
+            let _ = writeln!(words, "{line}");
+        };
+        for part in &self.parts {
+            part.notes.iter().for_each(|note| line(format_args!("{}: {note}", part.name)));
+            part.failures.iter().for_each(|failure| line(format_args!("FAILED {}: {failure}", part.name)));
+        }
+        if let Some(kept) = &self.kept {
+            line(format_args!("data, logs and images are kept in {}", kept.display()));
+        }
+        words
+    }
+}

@@ -1,0 +1,292 @@
+//! The books: what was posted, answered, received and acknowledged, by id.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+use crate::webhook::{Delivery, TENANTS, Thread};
+
+/// The agents of each tenant; each hears of everything.
+pub const AGENTS: [&str; 2] = ["swift", "slow"];
+
+/// An agent: the place of its tenant and its own in [`AGENTS`].
+pub type Agent = (usize, usize);
+
+/// The books. All is under one lock: the rates are small.
+#[derive(Debug, Default)]
+pub struct Ledger(Mutex<Books>);
+
+#[derive(Debug, Default)]
+struct Books {
+    /// Event ids of what was answered 200.
+    accepted: HashMap<String, Delivery>,
+    /// Given up without an answer.
+    unanswered: HashSet<Delivery>,
+    /// The one event id of a delivery, by whomever it was told first.
+    ids: HashMap<Delivery, String>,
+    received: HashMap<Agent, HashMap<String, u32>>,
+    acked: HashMap<Agent, HashSet<String>>,
+    /// The place in its thread of the last event that was received for the first time.
+    last: HashMap<(Agent, Thread), u32>,
+    repeats: u64,
+    unmarked: u64,
+    refused: u64,
+    sessions: u64,
+    faults: BTreeMap<&'static str, u64>,
+    first_fault: Option<String>,
+}
+
+/// What changes from moment to moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    /// How often anything was received for the first time.
+    pub received: usize,
+    /// Sessions opened.
+    pub sessions: u64,
+    /// Webhooks answered 503.
+    pub refused: u64,
+}
+
+/// What the books say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Balance {
+    /// Answered 200.
+    pub accepted: u64,
+    /// Events that each agent of their tenant has received.
+    pub received: u64,
+    /// Accepted, but not received by each agent of the tenant.
+    pub missing: u64,
+    /// Received, though no answer came before the process was killed.
+    pub unanswered_but_kept: u64,
+    /// Acknowledgements sent.
+    pub acked: u64,
+    /// Deliveries beyond an agent's first of an event.
+    pub repeats: u64,
+    /// Those of them whose attempt was told as 1.
+    pub unmarked: u64,
+    /// Answered 503.
+    pub refused: u64,
+    /// Received, but neither accepted nor given up without an answer. While answers are under way some may be.
+    pub unexplained: u64,
+    /// What must never happen, and how often it did.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// The first of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_fault: Option<String>,
+}
+
+impl Balance {
+    /// Whether nothing is missing and nothing happened that must not.
+    pub fn is_even(&self) -> bool {
+        self.missing == 0 && self.unexplained == 0 && self.faults.is_empty()
+    }
+
+    /// Both, of books that have no event in common.
+    #[must_use]
+    pub fn plus(mut self, other: Self) -> Self {
+        self.accepted += other.accepted;
+        self.received += other.received;
+        self.missing += other.missing;
+        self.unanswered_but_kept += other.unanswered_but_kept;
+        self.acked += other.acked;
+        self.repeats += other.repeats;
+        self.unmarked += other.unmarked;
+        self.refused += other.refused;
+        self.unexplained += other.unexplained;
+        for (fault, times) in other.faults {
+            *self.faults.entry(fault).or_default() += times;
+        }
+        self.first_fault = self.first_fault.or(other.first_fault);
+        self
+    }
+}
+
+impl Ledger {
+    fn books<T>(&self, with: impl FnOnce(&mut Books) -> T) -> T {
+        with(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A delivery was answered 200 with this event id.
+    pub fn accept(&self, delivery: Delivery, id: &str) {
+        self.books(|books| {
+            books.is_id_of(delivery, id);
+            books.accepted.insert(id.to_owned(), delivery);
+        });
+    }
+
+    /// A delivery was given up without an answer.
+    pub fn give_up(&self, delivery: Delivery) {
+        self.books(|books| books.unanswered.insert(delivery));
+    }
+
+    /// A delivery was answered 503.
+    pub fn refuse(&self) {
+        self.books(|books| books.refused += 1);
+    }
+
+    /// Something happened that must not.
+    pub fn fault(&self, what: &'static str, detail: impl FnOnce() -> String) {
+        self.books(|books| books.fault(what, detail));
+    }
+
+    /// A session was opened.
+    pub fn open(&self) {
+        self.books(|books| books.sessions += 1);
+    }
+
+    /// An agent received an event.
+    pub fn receive(&self, agent: Agent, delivery: Delivery, id: &str, attempt: u64) {
+        self.books(|books| books.receive(agent, delivery, id, attempt));
+    }
+
+    /// An agent acknowledged an event.
+    pub fn ack(&self, agent: Agent, id: &str) {
+        self.books(|books| books.acked.entry(agent).or_default().insert(id.to_owned()));
+    }
+
+    /// Event ids accepted so far.
+    pub fn accepted(&self) -> HashSet<String> {
+        self.books(|books| books.accepted.keys().cloned().collect())
+    }
+
+    /// What changes from moment to moment.
+    pub fn counts(&self) -> Counts {
+        self.books(|books| Counts {
+            received: books.received.values().map(HashMap::len).sum(),
+            sessions: books.sessions,
+            refused: books.refused,
+        })
+    }
+
+    /// How many of these events lack with one of their agents.
+    pub fn missing(&self, of: &HashSet<String>) -> usize {
+        self.books(|books| of.iter().filter(|id| !books.is_everywhere(id)).count())
+    }
+
+    /// The sets, compared.
+    pub fn balance(&self) -> Balance {
+        self.books(|books| books.balance())
+    }
+
+    /// Some accepted events that are missing, for people.
+    pub fn examples(&self) -> Vec<String> {
+        self.books(|books| {
+            let missing = books.accepted.iter().filter(|(id, _)| !books.is_everywhere(id));
+            missing.take(5).map(|(id, delivery)| format!("{id} ({delivery})")).collect()
+        })
+    }
+}
+
+impl Books {
+    fn fault(&mut self, what: &'static str, detail: impl FnOnce() -> String) {
+        *self.faults.entry(what).or_default() += 1;
+        self.first_fault.get_or_insert_with(detail);
+    }
+
+    fn is_id_of(&mut self, delivery: Delivery, id: &str) {
+        let known = self.ids.entry(delivery).or_insert_with(|| id.to_owned()).clone();
+        if known != id {
+            self.fault("one delivery under two ids", || format!("{delivery}: {known} and {id}"));
+        }
+    }
+
+    fn receive(&mut self, agent: Agent, delivery: Delivery, id: &str, attempt: u64) {
+        self.is_id_of(delivery, id);
+        if delivery.thread.tenant != agent.0 {
+            self.fault("an event of another tenant", || format!("{delivery} came to {agent:?}"));
+        }
+        let times = self.received.entry(agent).or_default().entry(id.to_owned()).or_default();
+        *times += 1;
+        if *times > 1 {
+            self.repeats += 1;
+            self.unmarked += u64::from(attempt <= 1);
+            return;
+        }
+        let before = self.last.insert((agent, delivery.thread), delivery.place);
+        if let Some(before) = before.filter(|before| *before >= delivery.place) {
+            self.fault("out of order in its thread", || {
+                format!("{agent:?} first received {delivery}, attempt {attempt}, after place {before}")
+            });
+        }
+    }
+
+    fn is_everywhere(&self, id: &str) -> bool {
+        let Some(delivery) = self.accepted.get(id) else {
+            return false;
+        };
+        let has = |agent: usize| {
+            self.received
+                .get(&(delivery.thread.tenant, agent))
+                .is_some_and(|received| received.contains_key(id))
+        };
+        (0..AGENTS.len()).all(has)
+    }
+
+    fn balance(&self) -> Balance {
+        let count = |n: usize| n as u64;
+        let by_any: HashSet<&String> = self.received.values().flat_map(HashMap::keys).collect();
+        let stray = by_any.iter().filter(|id| !self.accepted.contains_key(**id));
+        let kept = stray.clone().filter(|id| {
+            self.unanswered.iter().any(|delivery| self.ids.get(delivery).is_some_and(|known| known == **id))
+        });
+        let (stray, kept) = (count(stray.clone().count()), count(kept.count()));
+        let everywhere = count(self.accepted.keys().filter(|id| self.is_everywhere(id)).count());
+        Balance {
+            accepted: count(self.accepted.len()),
+            received: everywhere + kept,
+            missing: count(self.accepted.len()) - everywhere,
+            unanswered_but_kept: kept,
+            acked: self.acked.values().map(|acked| count(acked.len())).sum(),
+            repeats: self.repeats,
+            unmarked: self.unmarked,
+            refused: self.refused,
+            unexplained: stray - kept,
+            faults: self.faults.clone(),
+            first_fault: self.first_fault.clone(),
+        }
+    }
+}
+
+/// All agents.
+pub fn agents() -> impl Iterator<Item = Agent> {
+    (0..TENANTS.len()).flat_map(|tenant| (0..AGENTS.len()).map(move |agent| (tenant, agent)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::webhook::Provider;
+
+    fn delivery(place: u32) -> Delivery {
+        Delivery { thread: Thread { tenant: 0, provider: Provider::Slack, number: 1 }, place }
+    }
+
+    #[test]
+    fn what_one_agent_lacks_is_missing() {
+        let ledger = Ledger::default();
+        ledger.accept(delivery(1), "a");
+        ledger.receive((0, 0), delivery(1), "a", 1);
+        assert_eq!(ledger.balance().missing, 1);
+        ledger.receive((0, 1), delivery(1), "a", 1);
+        assert!(ledger.balance().is_even());
+    }
+
+    #[test]
+    fn order_ids_and_strays_are_watched() {
+        let ledger = Ledger::default();
+        ledger.give_up(delivery(3));
+        ledger.receive((0, 0), delivery(3), "c", 1);
+        ledger.receive((0, 0), delivery(3), "c", 1);
+        let balance = ledger.balance();
+        assert!(balance.is_even());
+        assert_eq!((balance.unanswered_but_kept, balance.repeats, balance.unmarked), (1, 1, 1));
+        ledger.receive((0, 0), delivery(2), "b", 1);
+        ledger.accept(delivery(2), "other");
+        let balance = ledger.balance();
+        assert_eq!(balance.unexplained, 1);
+        let faults: Vec<_> = balance.faults.into_keys().collect();
+        assert_eq!(faults, ["one delivery under two ids", "out of order in its thread"]);
+    }
+}

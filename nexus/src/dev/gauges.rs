@@ -1,0 +1,170 @@
+//! Gauges of what waits, who is there and what is in force: one task looks every few seconds.
+//!
+//! The cost of a look is bounded: at most [`INBOXES`] inboxes a round, the rest in later ones; what is shown of a
+//! tenant is replaced once all of its inboxes were looked at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use metrics::{counter, gauge};
+use nexus_compile::Compiled;
+use nexus_core::id::{InboxId, TenantKey};
+use nexus_store::bus::BusError;
+
+use super::roles::Roles;
+
+/// How often it looks.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// The most inboxes that a round looks at.
+const INBOXES: usize = 256;
+
+/// What the inboxes of a tenant have, added up.
+#[derive(Debug, Default)]
+struct Sum {
+    waiting: u64,
+    held: u64,
+    dead: u64,
+    oldest: Option<Timestamp>,
+}
+
+/// Where the look at inboxes stands.
+#[derive(Debug, Default)]
+struct Look {
+    /// Tenants that are still to be looked at in this pass, the next one last, each with its inboxes.
+    todo: Vec<(TenantKey, Vec<InboxId>)>,
+    sum: Sum,
+    /// Tenants that have gauges.
+    shown: BTreeSet<TenantKey>,
+}
+
+/// Refreshes gauges until drained.
+pub async fn run(roles: Arc<Roles>) -> anyhow::Result<()> {
+    let mut tick = tokio::time::interval(EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut look = Look::default();
+    loop {
+        tokio::select! {
+            () = roles.drain().cancelled() => return Ok(()),
+            _ = tick.tick() => {}
+        }
+        let view = roles.control.view();
+        stop(&roles);
+        present(&roles, view.tenants.keys());
+        look.know(&view.tenants);
+        let looked = look.round(&roles, &view.tenants).await;
+        if let Err(error) = looked {
+            counter!("nexus_depth_errors_total", "error" => error.label()).increment(1);
+            look = Look { shown: std::mem::take(&mut look.shown), ..Look::default() };
+        }
+    }
+}
+
+fn stop(roles: &Roles) {
+    let latch = roles.lane.gate().latch();
+    gauge!("nexus_stop_known").set(f64::from(u8::from(latch.is_known())));
+}
+
+fn present<'t>(roles: &Roles, tenants: impl Iterator<Item = &'t TenantKey>) {
+    let Some(presence) = roles.presence() else { return };
+    for tenant in tenants {
+        let agents = presence.tenant(tenant);
+        let online = agents.iter().filter(|agent| agent.online).count();
+        let sessions = agents.iter().flat_map(|agent| &agent.sessions);
+        let credit: u64 = sessions.map(|session| u64::from(session.credit)).sum();
+        set("nexus_agents_online", tenant, online as f64);
+        set("nexus_session_credit", tenant, credit as f64);
+    }
+}
+
+impl Look {
+    /// Looks at some inboxes, and at whole tenants when their turn comes.
+    async fn round(
+        &mut self,
+        roles: &Roles,
+        tenants: &BTreeMap<TenantKey, Arc<Compiled>>,
+    ) -> Result<(), BusError> {
+        if self.todo.is_empty() {
+            self.todo =
+                tenants.iter().rev().map(|(key, compiled)| (key.clone(), inboxes(compiled))).collect();
+            self.sum = Sum::default();
+        }
+        let mut left = INBOXES;
+        while let Some((tenant, inboxes)) = self.todo.last_mut() {
+            let tenant = tenant.clone();
+            while let Some(inbox) = inboxes.pop() {
+                self.sum.add(roles.bus.inbox_depth(&tenant, inbox).await?);
+                left -= 1;
+                if left == 0 {
+                    return Ok(());
+                }
+            }
+            self.todo.pop();
+            let depth = roles.bus.depth(&tenant).await?;
+            set("nexus_bus_unrouted_events", &tenant, depth.unrouted as f64);
+            set("nexus_bus_pending_bytes", &tenant, depth.pending_bytes as f64);
+            set("nexus_bus_stored_bytes", &tenant, depth.stored_bytes as f64);
+            std::mem::take(&mut self.sum).show(&tenant, roles.now());
+            // It may have gone since the pass began.
+            self.shown.insert(tenant);
+        }
+        Ok(())
+    }
+
+    /// A series cannot be taken back; that of a tenant that is gone tells 0.
+    fn know(&mut self, tenants: &BTreeMap<TenantKey, Arc<Compiled>>) {
+        self.shown.retain(|tenant| {
+            let known = tenants.contains_key(tenant);
+            if !known {
+                for name in OF_TENANT {
+                    set(name, tenant, 0.0);
+                }
+            }
+            known
+        });
+        self.shown.extend(tenants.keys().cloned());
+    }
+}
+
+/// The gauges with a tenant.
+const OF_TENANT: [&str; 9] = [
+    "nexus_bus_unrouted_events",
+    "nexus_bus_pending_bytes",
+    "nexus_bus_stored_bytes",
+    "nexus_inbox_waiting_events",
+    "nexus_inbox_held_events",
+    "nexus_inbox_dead_events",
+    "nexus_inbox_oldest_age_seconds",
+    "nexus_agents_online",
+    "nexus_session_credit",
+];
+
+impl Sum {
+    fn add(&mut self, depth: nexus_store::bus::InboxDepth) {
+        self.waiting += depth.waiting;
+        self.held += depth.held;
+        self.dead += depth.dead;
+        self.oldest = self.oldest.into_iter().chain(depth.oldest).min();
+    }
+
+    fn show(&self, tenant: &TenantKey, now: Timestamp) {
+        let age = self.oldest.map_or(0.0, |oldest| now.duration_since(oldest).as_secs_f64().max(0.0));
+        set("nexus_inbox_waiting_events", tenant, self.waiting as f64);
+        set("nexus_inbox_held_events", tenant, self.held as f64);
+        set("nexus_inbox_dead_events", tenant, self.dead as f64);
+        set("nexus_inbox_oldest_age_seconds", tenant, age);
+    }
+}
+
+/// The inboxes of a tenant's agents, and those that they share.
+fn inboxes(compiled: &Compiled) -> Vec<InboxId> {
+    let agents = compiled.gateway.agents.values();
+    let all = agents.flat_map(|agent| agent.shared_inboxes.iter().copied().chain([agent.id.inbox()]));
+    all.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn set(name: &'static str, tenant: &TenantKey, value: f64) {
+    gauge!(name, "tenant" => tenant.to_string()).set(value);
+}
