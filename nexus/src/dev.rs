@@ -10,6 +10,7 @@ mod credentials;
 mod data;
 mod gauges;
 mod reload;
+mod replay;
 mod roles;
 mod story;
 mod supervise;
@@ -28,6 +29,7 @@ use nexus_runtime::trace;
 use nexus_runtime::{Drain, clock};
 use nexus_store::bus::Bus;
 
+pub use self::control::complaints;
 use self::control::Control;
 use self::data::DataDir;
 use self::roles::{Roles, RolesDeps};

@@ -39,6 +39,15 @@ impl Client {
         self.answer(self.http.get(self.url(path))).await
     }
 
+    /// `GET /api/v1/{path}?{query}`.
+    pub async fn get_query<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> anyhow::Result<T> {
+        self.answer(self.http.get(self.url(path)).query(query)).await
+    }
+
     /// `GET /api/v1/{path}`, whatever bytes it gives.
     pub async fn get_bytes(&self, path: &str) -> anyhow::Result<Vec<u8>> {
         let (status, body) = self.send(self.http.get(self.url(path))).await?;

@@ -1,26 +1,38 @@
 //! `nexus events`.
 
+mod follow;
+
+use anyhow::Context as _;
+
 use super::args::EventsArgs;
 use super::client::Client;
-use super::output::{Output, age, clip, table};
+use super::output::{Output, age, clip, print, table};
+use super::pages::Pages;
 use crate::api::EventLine;
 
-/// Lists events, newest first.
+/// Lists events, newest first, or prints them as they come.
 pub async fn run(client: &Client, args: EventsArgs, output: Output) -> anyhow::Result<()> {
-    let events = list(client, &args).await?;
-    output.show(&events, |events| show(events))
+    if args.follow {
+        return follow::run(client, &args, output).await;
+    }
+    let limit = usize::try_from(args.limit)?;
+    let mut pages = Pages::open(client, &args.select, args.full, limit).await?;
+    if !args.full {
+        return output.show(&pages.take(limit).await?, |events| show(events));
+    }
+    for _ in 0..limit {
+        let Some(line) = pages.next().await? else {
+            break;
+        };
+        print(&whole(&line)?)?;
+    }
+    Ok(())
 }
 
-/// Events as the arguments choose them.
-pub async fn list(client: &Client, args: &EventsArgs) -> anyhow::Result<Vec<EventLine>> {
-    let mut path = format!("events?limit={}", args.limit);
-    if let Some(kind) = args.kind {
-        path.push_str(&format!("&kind={kind}"));
-    }
-    if let Some(tenant) = &args.tenant {
-        path.push_str(&format!("&tenant={tenant}"));
-    }
-    client.get(&path).await
+/// An event as agents get it, on one line.
+fn whole(line: &EventLine) -> anyhow::Result<String> {
+    let event = line.event.as_ref().with_context(|| format!("the server gave event {} without its content", line.id))?;
+    Ok(serde_json::to_string(event)?)
 }
 
 fn show(events: &[EventLine]) -> String {

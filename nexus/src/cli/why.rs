@@ -70,8 +70,7 @@ fn show_decision(text: &mut String, story: &EventStory, decision: &Decision) {
         let _ = writeln!(text, "  nobody; the event is kept and can be replayed");
     }
     for chosen in &decision.chosen {
-        let reasons: Vec<_> = chosen.rules.iter().map(rule).collect();
-        let _ = writeln!(text, "  {:<16} {}", chosen.target, reasons.join("; "));
+        let _ = writeln!(text, "  {:<16} {}", chosen.target, rules(&chosen.rules));
         let _ = writeln!(text, "  {:<16} {}", "", fate(story, chosen));
     }
     if decision.passed_over_count > 0 {
@@ -89,6 +88,11 @@ fn show_decision(text: &mut String, story: &EventStory, decision: &Decision) {
     }
 }
 
+/// The rules that chose somebody, for people.
+pub fn rules(rules: &[Rule]) -> String {
+    rules.iter().map(rule).collect::<Vec<_>>().join("; ")
+}
+
 fn rule(rule: &Rule) -> String {
     match rule {
         Rule::Mention { mention } => format!("the text names @{mention}"),
@@ -100,7 +104,8 @@ fn rule(rule: &Rule) -> String {
     }
 }
 
-fn why_not(passed: &PassedOver) -> String {
+/// Why an agent was passed over, for people.
+pub fn why_not(passed: &PassedOver) -> String {
     if passed.mismatches.is_empty() {
         return "not named, and has no subscription".to_owned();
     }
