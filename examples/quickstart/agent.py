@@ -11,6 +11,7 @@ gateway = os.environ.get("NEXUS_GATEWAY", "http://127.0.0.1:8081")
 secret = pathlib.Path(os.environ["NEXUS_CREDENTIALS"])  # a folder with client-id and client-secret, as Kubernetes mounts it
 
 while True:
+    pause = 1.0
     try:
         form = {"grant_type": "client_credentials", "client_id": (secret / "client-id").read_text(), "client_secret": (secret / "client-secret").read_text()}
         token = json.load(urllib.request.urlopen(gateway + "/oauth/token", urllib.parse.urlencode(form).encode()))["access_token"]
@@ -25,6 +26,9 @@ while True:
                     ws.send(json.dumps({"grant": {"credit": 1}}))
                 else:
                     print(frame, flush=True)
-    except (OSError, WebSocketException) as error:  # refused, severed or gone: say so and try again
+                if "goodbye" in frame:  # also when the token expires: the next session takes a fresh one
+                    pause = float(frame["goodbye"].get("reconnectAfter", "0.1s").rstrip("s"))
+    except (OSError, WebSocketException) as error:  # refused or gone: say so, and try again when the answer says
+        pause = float(getattr(getattr(error, "response", error), "headers", {}).get("Retry-After", pause))
         print(f"not connected: {error}", flush=True)
-    time.sleep(1)
+    time.sleep(pause)

@@ -117,7 +117,7 @@ impl<'a> Partition<'a> {
     /// Routes until the bus is closed.
     async fn run(mut self) -> Result<Infallible, RoutingError> {
         // Watched before the first look, so that nothing slips between.
-        let mut unrouted = self.shared.bus.watch_unrouted(self.tenant);
+        let mut unrouted = self.shared.bus.watch_unrouted(self.tenant, self.index);
         let mut config = self.shared.config.clone();
         let mut backoff = Backoff::new();
         loop {

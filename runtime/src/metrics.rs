@@ -103,6 +103,13 @@ pub const METRICS: &[Metric] = &[
     metric(Counter, "nexus_bus_acked_total", &[], "Copies acknowledged."),
     metric(Counter, "nexus_bus_nacked_total", &[], "Copies refused by agents."),
     metric(Counter, "nexus_bus_dead_total", &[], "Copies parked after their last attempt."),
+    metric(Counter, "nexus_bus_dropped_total", &[], "Parked copies that an admin gave up."),
+    metric(
+        Counter,
+        "nexus_bus_unreadable_total",
+        &["records"],
+        "Records that this version cannot read, each time one is passed over; they are kept.",
+    ),
     metric(
         Counter,
         "nexus_bus_swept_total",
@@ -181,6 +188,12 @@ pub const METRICS: &[Metric] = &[
         "nexus_connects_refused_total",
         &["error", "transport"],
         "Sessions of agents that were refused.",
+    ),
+    metric(
+        Counter,
+        "nexus_http2_requests_refused_total",
+        &[],
+        "Calls without a session, such as reflection, that were refused because too many were open.",
     ),
     metric(Counter, "nexus_tokens_total", &["outcome"], "Requests for access tokens."),
     metric(Counter, "nexus_token_checks_total", &["outcome"], "Access tokens that were verified at connect."),

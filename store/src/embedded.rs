@@ -54,6 +54,7 @@ use self::records::{Head, encode_raw};
 use self::shared::{Handed, Shared, Taken, TenantFile};
 use self::state::State;
 use self::store::{Store, cannot};
+use self::watches::Topic;
 use self::writer::{Engine, Writer};
 use crate::bus::{
     Append, Appended, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, Page, Record, Route,
@@ -153,6 +154,12 @@ impl EmbeddedLog {
         after: Seq,
         limit: usize,
     ) -> Result<Vec<Unrouted>, BusError> {
+        // Most wake-ups find that the work is done: that costs no thread and no read.
+        self.shared.check()?;
+        let file = self.shared.tenant(tenant);
+        if !file.is_some_and(|file| file.may_have_unrouted(partition, after)) {
+            return Ok(Vec::new());
+        }
         self.read_of(tenant, move |store, file| read::unrouted(store, file, partition, after, limit)).await
     }
 
@@ -343,12 +350,12 @@ impl EmbeddedLog {
         Ok(self.shared.tenants())
     }
 
-    pub(crate) fn watch_unrouted(&self, tenant: &TenantKey) -> watch::Receiver<u64> {
-        self.shared.watches.subscribe(tenant, None)
+    pub(crate) fn watch_unrouted(&self, tenant: &TenantKey, partition: u16) -> watch::Receiver<u64> {
+        self.shared.watches.subscribe(tenant, Topic::Unrouted(partition))
     }
 
     pub(crate) fn watch_inbox(&self, tenant: &TenantKey, inbox: InboxId) -> watch::Receiver<u64> {
-        self.shared.watches.subscribe(tenant, Some(inbox))
+        self.shared.watches.subscribe(tenant, Topic::Inbox(inbox))
     }
 
     pub(crate) async fn ended(&self) {

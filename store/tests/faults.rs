@@ -115,7 +115,7 @@ async fn when_the_writer_dies_nobody_waits_for_it() {
     let bus = Bus::open_embedded(dir.path(), clock).unwrap();
     let rig = Rig::new(Backend::Embedded);
     bus.append(&tenant(), rig.event("a")).await.unwrap();
-    let mut watches = [bus.watch_inbox(&tenant(), inbox(1)), bus.watch_unrouted(&tenant())];
+    let mut watches = [bus.watch_inbox(&tenant(), inbox(1)), bus.watch_unrouted(&tenant(), 0)];
     watches.iter_mut().for_each(|watch| watch.mark_unchanged());
     let mut ended = pin!(bus.ended());
     assert!(tokio::time::timeout(Duration::ZERO, &mut ended).await.is_err());
@@ -139,7 +139,7 @@ async fn when_the_writer_dies_nobody_waits_for_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_was_closed_has_not_failed() {
     let rig = Rig::new(Backend::Embedded);
-    let mut watch = rig.bus.watch_unrouted(&tenant());
+    let mut watch = rig.bus.watch_unrouted(&tenant(), 0);
     rig.bus.close().await;
     assert!(watch.changed().await.is_err());
     let ended = tokio::time::timeout(Duration::from_millis(50), rig.bus.ended()).await;

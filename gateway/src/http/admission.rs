@@ -103,7 +103,8 @@ impl Refusal {
         match self {
             Self::MissingToken => "missing_token",
             Self::Token(TokenError::Limits) | Self::Ended(End::Stopped { .. }) => "temporarily_unavailable",
-            Self::Token(_) | Self::NoProfile | Self::OtherSecret | Self::Ended(_) => "invalid_token",
+            Self::Token(_) | Self::OtherSecret => "invalid_token",
+            Self::NoProfile | Self::Ended(_) => "access_denied",
             Self::Draining => "draining",
             Self::NoRoom(_) => "too_many_sessions",
             Self::Busy => "busy",
@@ -155,11 +156,15 @@ impl Refusal {
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let (label, message) = (refusal.label(), refusal.message());
-        if let Refusal::Ended(end) = refusal {
+        let code = refusal.code();
+        if let Refusal::Ended(end @ End::Stopped { .. }) = refusal {
             return Self::ended(end);
         }
         if let Some(after) = refusal.retry_after() {
             return Self::unavailable(label, message, after.as_secs());
+        }
+        if code == Code::PermissionDenied {
+            return Self::new(StatusCode::FORBIDDEN, label, message);
         }
         let challenge = match refusal {
             // Without an attempt to authenticate the challenge names no error (RFC 6750, section 3.1).

@@ -51,6 +51,15 @@ async fn pings_and_pongs_of_either_kind_are_signs_of_life() {
     }
 }
 
+#[tokio::test]
+async fn a_message_above_the_limit_does_not_cost_the_goodbye_that_says_so() {
+    let world = World::new(snapshot(&["coder"])).await;
+    let mut client = world.open("coder", 0).await;
+    // More than the kernel would take: it is gone only once the gateway has taken it off the socket.
+    client.websocket().send(Message::text("x".repeat(8 * 1024 * 1024))).await.unwrap();
+    client.goodbye("PROTOCOL_ERROR").await;
+}
+
 async fn a_profile_that_is_removed_ends_its_sessions(speaks: Speaks) {
     let world = World::new(snapshot(&["coder", "other"])).await.speaking(speaks);
     let (mut coder, mut other) = (world.open("coder", 0).await, world.open("other", 0).await);

@@ -6,10 +6,17 @@
 mod agent;
 mod cli;
 mod collector;
+mod contract;
 mod crash;
+mod examples;
 mod harness;
 mod openapi;
+#[path = "puppets/puppet.rs"]
+mod puppet;
 mod quickstart;
 mod reload;
+mod rust_agents;
 mod stop;
 mod telemetry;
+mod toolchain;
+mod transcript;

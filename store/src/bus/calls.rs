@@ -288,11 +288,11 @@ impl Bus {
         }
     }
 
-    /// Changes when the tenant may have something to route. Waiting for it is an error once the bus has ended.
+    /// Changes when the partition may have something to route. Waiting for it is an error once the bus has ended.
     #[must_use]
-    pub fn watch_unrouted(&self, tenant: &TenantKey) -> watch::Receiver<u64> {
+    pub fn watch_unrouted(&self, tenant: &TenantKey, partition: u16) -> watch::Receiver<u64> {
         match self {
-            Self::Embedded(log) => log.watch_unrouted(tenant),
+            Self::Embedded(log) => log.watch_unrouted(tenant, partition),
         }
     }
 

@@ -10,6 +10,7 @@ use super::records::{Entry, Head, Routed};
 use super::state::Place;
 use super::store::{Space, cannot};
 use super::turn::Turn;
+use super::watches::Topic;
 use crate::bus::{BusError, Copy, Seq};
 
 /// What will be written of one replayed event.
@@ -100,7 +101,7 @@ impl Turn<'_> {
             inbox.dead = inbox.dead.saturating_sub(1);
             self.txn.remove(Space::Dead, keys::copy(tenant, place.inbox, place.seq));
         }
-        self.wake(tenant, Some(place.inbox));
+        self.wake(tenant, Topic::Inbox(place.inbox));
     }
 
     pub(super) fn requeue(

@@ -11,6 +11,7 @@ use super::records::{Waiting, decode_seen, encode_seen};
 use super::store::{Space, cannot};
 use super::sweep::DELIVERY;
 use super::turn::Turn;
+use super::watches::Topic;
 use crate::bus::{Appended, BusError, Epoch};
 
 impl Turn<'_> {
@@ -60,8 +61,8 @@ impl Turn<'_> {
         let queue = keys::queue(number, event.head.partition, seq);
         self.txn.put(Space::Queue, queue, Waiting { bytes, id }.encode());
         self.must_last();
-        self.will_have(&file, seq);
-        self.wake(number, None);
+        self.will_have(&file, event.head.partition, seq);
+        self.wake(number, Topic::Unrouted(event.head.partition));
         self.tally.stored += 1;
         Ok(Appended::Stored(seq))
     }
@@ -76,7 +77,7 @@ impl Turn<'_> {
         self.txn.put(Space::Meta, keys::epoch(number, partition), epoch.to_be_bytes());
         self.must_last();
         // A new owner looks at what its predecessor left.
-        self.wake(number, None);
+        self.wake(number, Topic::Unrouted(partition));
         epoch
     }
 }

@@ -14,6 +14,7 @@ use super::shared::{Handed, Taken, Unclaimed};
 use super::state::{Hold, Place};
 use super::store::{Space, unreadable};
 use super::turn::Turn;
+use super::watches::Topic;
 use crate::bus::{BusError, Copy, InboxDepth, MAX_ATTEMPTS, Seq};
 
 /// The longest delay that a Nack can ask for.
@@ -218,7 +219,7 @@ impl Turn<'_> {
             self.put_entry(tenant, place, &entry);
             if delay.is_zero() {
                 self.inbox(tenant, place.inbox).make_ready(place.seq);
-                self.wake(tenant, Some(place.inbox));
+                self.wake(tenant, Topic::Inbox(place.inbox));
             } else {
                 self.state.delay(tenant, place, entry.not_before);
             }

@@ -146,7 +146,7 @@ async fn what_a_failed_sync_lost_is_found_again() {
     // Readers have seen that nothing waits, and a sweep that there is nothing below.
     assert!(rig.unrouted().await.is_empty());
     rig.sweep(DAY).await;
-    let mut watch = rig.bus.watch_unrouted(&tenant());
+    let mut watch = rig.bus.watch_unrouted(&tenant(), 0);
     fail_and_lose_unsynced(&rig).await;
     open_again(&rig).await;
     assert_eq!(rig.bus.depth(&tenant()).await.unwrap().unrouted, 1);
@@ -276,7 +276,7 @@ async fn what_reached_nobody_goes_back_although_a_write_failed() {
 async fn while_the_engine_is_broken_nobody_queues_and_the_writer_mends_it_by_itself() {
     let rig = Rig::new(Backend::Embedded);
     rig.store_all(&["a"]).await;
-    let mut watch = rig.bus.watch_unrouted(&tenant());
+    let mut watch = rig.bus.watch_unrouted(&tenant(), 0);
     watch.mark_unchanged();
     let (is_broken, wait) = oneshot::channel();
     let (go_on, held_up) = std::sync::mpsc::channel();

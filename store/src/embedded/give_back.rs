@@ -9,6 +9,7 @@ use super::deliver::SESSION_ENDED;
 use super::shared::{Taken, Unclaimed};
 use super::state::Place;
 use super::turn::Turn;
+use super::watches::Topic;
 use crate::bus::{BusError, MAX_ATTEMPTS};
 
 const UNREADABLE: &str = "the event cannot be read from the log";
@@ -34,7 +35,7 @@ impl Turn<'_> {
                 opens.change(place.seq, -1, 1);
             } else {
                 self.inbox(tenant, place.inbox).make_ready(place.seq);
-                self.wake(tenant, Some(place.inbox));
+                self.wake(tenant, Topic::Inbox(place.inbox));
             }
         }
         opens.write(self, tenant);
@@ -103,7 +104,7 @@ impl Turn<'_> {
                 self.state.delay(tenant, place, entry.not_before);
             }
             // Also when it is delayed: what is behind it has not been handed out.
-            self.wake(tenant, Some(inbox));
+            self.wake(tenant, Topic::Inbox(inbox));
         }
         opens.write(self, tenant);
         Ok(count)

@@ -44,7 +44,7 @@ impl State {
                 None => Counters::default(),
             };
             let file = Arc::new(TenantFile::new(number));
-            file.set_committed(counters.last);
+            file.set_found(counters.last);
             files.insert(name.clone(), Arc::clone(&file));
             self.numbers.insert(name.clone(), number);
             let tenant = Tenant {

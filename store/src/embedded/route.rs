@@ -11,6 +11,7 @@ use super::records::{Claim, Claimed, Entry, Head, Open, Routed};
 use super::store::{Space, cannot, unreadable};
 use super::sweep::CLAIMS;
 use super::turn::Turn;
+use super::watches::Topic;
 use crate::bus::{BusError, Route, Seq};
 
 /// How long an inbox remembers the changes that it was told of.
@@ -149,7 +150,7 @@ impl Turn<'_> {
         for inbox in &plan.claimed.inboxes {
             self.txn.put(Space::Inbox, keys::copy(number, *inbox, seq), entry.clone());
             self.inbox(number, *inbox).add(seq);
-            self.wake(number, Some(*inbox));
+            self.wake(number, Topic::Inbox(*inbox));
         }
         let open = u32::try_from(plan.claimed.inboxes.len()).unwrap_or(u32::MAX);
         if let Some(tenant) = self.state.tenants.get_mut(&number) {

@@ -39,6 +39,8 @@ pub(super) struct TenantFile {
     pub(super) number: TenantNo,
     /// The last place that is committed.
     committed: AtomicU64,
+    /// By partition: the last place that is committed.
+    appended: [AtomicU64; PARTITIONS as usize],
     /// By partition: nothing unrouted is below.
     floors: [AtomicU64; PARTITIONS as usize],
     /// Where the next sweep begins, and where it begins after it has come to the end.
@@ -58,6 +60,7 @@ impl TenantFile {
         Self {
             number,
             committed: AtomicU64::new(0),
+            appended: [const { AtomicU64::new(0) }; PARTITIONS as usize],
             floors: [const { AtomicU64::new(0) }; PARTITIONS as usize],
             swept: AtomicU64::new(0),
             lap: AtomicU64::new(0),
@@ -72,6 +75,26 @@ impl TenantFile {
 
     pub(super) fn set_committed(&self, last: Seq) {
         self.committed.store(last, Ordering::Release);
+    }
+
+    /// An event of this place came into the partition.
+    pub(super) fn set_appended(&self, partition: u16, last: Seq) {
+        if let Some(appended) = self.appended.get(usize::from(partition)) {
+            appended.store(last, Ordering::Release);
+        }
+    }
+
+    /// The log was just opened: events may be in any partition, up to this place.
+    pub(super) fn set_found(&self, last: Seq) {
+        (0..PARTITIONS).for_each(|partition| self.set_appended(partition, last));
+        self.set_committed(last);
+    }
+
+    /// Whether there may be something to route after a place. If not, reading would find nothing.
+    pub(super) fn may_have_unrouted(&self, partition: u16, after: Seq) -> bool {
+        let appended = self.appended.get(usize::from(partition));
+        let appended = appended.map_or(0, |appended| appended.load(Ordering::Acquire));
+        appended > after && appended >= self.floor(partition)
     }
 
     /// Below this place nothing of the partition waits to be routed.

@@ -18,6 +18,7 @@ use super::shared::{Shared, TenantFile};
 use super::state::{Inbox, State, Tenant};
 use super::store::{Space, Store, Txn};
 use super::tally::Tally;
+use super::watches::Topic;
 use crate::bus::{BusError, Depth, Seq};
 
 /// Gives an answer, now that the batch is written or has failed.
@@ -33,8 +34,8 @@ pub(super) struct Turn<'a> {
     pub(super) tally: Tally,
     durable: bool,
     answers: Vec<Answer>,
-    wakes: HashSet<(TenantNo, Option<InboxId>)>,
-    committed: Vec<(Arc<TenantFile>, Seq)>,
+    wakes: HashSet<(TenantNo, Topic)>,
+    committed: Vec<(Arc<TenantFile>, u16, Seq)>,
 }
 
 impl<'a> Turn<'a> {
@@ -70,13 +71,13 @@ impl<'a> Turn<'a> {
     }
 
     /// Once written, whoever listens looks again.
-    pub(super) fn wake(&mut self, tenant: TenantNo, inbox: Option<InboxId>) {
-        self.wakes.insert((tenant, inbox));
+    pub(super) fn wake(&mut self, tenant: TenantNo, topic: Topic) {
+        self.wakes.insert((tenant, topic));
     }
 
-    /// Once written, readers may know that events up to here are there.
-    pub(super) fn will_have(&mut self, file: &Arc<TenantFile>, last: Seq) {
-        self.committed.push((Arc::clone(file), last));
+    /// Once written, readers may know that events up to here are there, the last one in this partition.
+    pub(super) fn will_have(&mut self, file: &Arc<TenantFile>, partition: u16, last: Seq) {
+        self.committed.push((Arc::clone(file), partition, last));
     }
 
     pub(super) fn apply(&mut self, command: Command) {
@@ -163,7 +164,8 @@ impl<'a> Turn<'a> {
         if written.is_ok() {
             self.state.keep_changes();
             self.tally.tell();
-            for (file, last) in self.committed {
+            for (file, partition, last) in self.committed {
+                file.set_appended(partition, last);
                 file.set_committed(last);
             }
         }
@@ -171,9 +173,9 @@ impl<'a> Turn<'a> {
             answer(written.clone());
         }
         if written.is_ok() {
-            for (number, inbox) in self.wakes {
+            for (number, topic) in self.wakes {
                 if let Some(tenant) = self.state.tenants.get(&number) {
-                    self.shared.watches.bump(&tenant.key, inbox);
+                    self.shared.watches.bump(&tenant.key, topic);
                 }
             }
         }

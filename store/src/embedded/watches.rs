@@ -22,16 +22,24 @@ struct Topics {
     closed: bool,
 }
 
-/// The unrouted events of a tenant under `None`, else an inbox.
-type Tenant = HashMap<Option<InboxId>, watch::Sender<u64>>;
+/// What of a tenant is listened to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Topic {
+    /// The unrouted events of a partition.
+    Unrouted(u16),
+    /// What waits in an inbox.
+    Inbox(InboxId),
+}
+
+type Tenant = HashMap<Topic, watch::Sender<u64>>;
 
 impl Watches {
     fn lock(&self) -> MutexGuard<'_, Topics> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Listens to an inbox, or to the unrouted events of a tenant.
-    pub(super) fn subscribe(&self, tenant: &TenantKey, inbox: Option<InboxId>) -> watch::Receiver<u64> {
+    /// Listens to a topic.
+    pub(super) fn subscribe(&self, tenant: &TenantKey, topic: Topic) -> watch::Receiver<u64> {
         let mut topics = self.lock();
         if topics.closed {
             return watch::Sender::new(0).subscribe();
@@ -42,7 +50,7 @@ impl Watches {
         let topics = &mut *topics;
         let watches = topics.of.entry(tenant.clone()).or_default();
         watches
-            .entry(inbox)
+            .entry(topic)
             .or_insert_with(|| {
                 topics.count += 1;
                 watch::Sender::new(0)
@@ -51,9 +59,9 @@ impl Watches {
     }
 
     /// Tells those who listen that there may be something.
-    pub(super) fn bump(&self, tenant: &TenantKey, inbox: Option<InboxId>) {
+    pub(super) fn bump(&self, tenant: &TenantKey, topic: Topic) {
         let topics = self.lock();
-        if let Some(watch) = topics.of.get(tenant).and_then(|watches| watches.get(&inbox)) {
+        if let Some(watch) = topics.of.get(tenant).and_then(|watches| watches.get(&topic)) {
             watch.send_modify(|count| *count = count.wrapping_add(1));
         }
     }
@@ -94,16 +102,16 @@ mod tests {
         let watches = Watches::default();
         let tenant: TenantKey = "acme/acme".parse().unwrap();
         let inbox = |n: u128| InboxId::from_bytes(n.to_be_bytes());
-        let mut kept = watches.subscribe(&tenant, Some(inbox(0)));
+        let mut kept = watches.subscribe(&tenant, Topic::Inbox(inbox(0)));
         for n in 1..100_000 {
-            drop(watches.subscribe(&tenant, Some(inbox(n))));
+            drop(watches.subscribe(&tenant, Topic::Inbox(inbox(n))));
         }
         assert!(watches.lock().of[&tenant].len() <= 2 * FEW);
-        watches.bump(&tenant, Some(inbox(0)));
+        watches.bump(&tenant, Topic::Inbox(inbox(0)));
         assert!(kept.has_changed().unwrap());
         kept.mark_unchanged();
-        watches.bump(&tenant, Some(inbox(1)));
-        watches.bump(&tenant, None);
+        watches.bump(&tenant, Topic::Inbox(inbox(1)));
+        watches.bump(&tenant, Topic::Unrouted(0));
         assert!(!kept.has_changed().unwrap());
     }
 }

@@ -24,6 +24,7 @@ use super::shared::Shared;
 use super::state::State;
 use super::store::{Space, Store};
 use super::turn::Turn;
+use super::watches::Topic;
 use crate::bus::BusError;
 
 /// At most so many commands in a batch.
@@ -150,7 +151,7 @@ impl Writer {
         let started = Instant::now();
         let mut turn = Turn::new(&mut self.state, &self.shared, &self.myself, &store, now);
         for (tenant, inbox) in ended {
-            turn.wake(tenant, Some(inbox));
+            turn.wake(tenant, Topic::Inbox(inbox));
         }
         let unclaimed = self.shared.take_unclaimed();
         for unclaimed in &unclaimed {

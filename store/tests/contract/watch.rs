@@ -1,6 +1,6 @@
 //! Watches wake whoever waits.
 
-use nexus_store::bus::PARTITIONS;
+use nexus_store::bus::{Append, PARTITIONS, partition_of};
 
 use super::rig::*;
 
@@ -8,12 +8,14 @@ use super::rig::*;
 async fn watches_tell_what_may_be_there() {
     for rig in Rig::each() {
         // A watch may come before the tenant.
-        let mut unrouted = rig.bus.watch_unrouted(&tenant());
+        let partition = partition_of("acme/shop#a");
+        let mut unrouted = rig.bus.watch_unrouted(&tenant(), partition);
         let mut mine = rig.bus.watch_inbox(&tenant(), inbox(1));
         let others = [
             rig.bus.watch_inbox(&tenant(), inbox(2)),
             rig.bus.watch_inbox(&"acme/other".parse().unwrap(), inbox(1)),
-            rig.bus.watch_unrouted(&"acme/other".parse().unwrap()),
+            rig.bus.watch_unrouted(&"acme/other".parse().unwrap(), partition),
+            rig.bus.watch_unrouted(&tenant(), (partition + 1) % PARTITIONS),
         ];
         rig.store_all(&["a"]).await;
         changed(&mut unrouted).await;
@@ -55,7 +57,7 @@ async fn a_delay_from_before_a_restart_wakes_too() {
 async fn a_reader_that_watches_first_misses_nothing() {
     for rig in Rig::each() {
         let (bus, writer) = (rig.bus.clone(), rig.bus.clone());
-        let mut watch = bus.watch_unrouted(&tenant());
+        let mut watches: Vec<_> = (0..PARTITIONS).map(|n| bus.watch_unrouted(&tenant(), n)).collect();
         let reader = async {
             let mut after = [0; PARTITIONS as usize];
             let mut seen = 0;
@@ -67,7 +69,8 @@ async fn a_reader_that_watches_first_misses_nothing() {
                     *last = found.last().map_or(*last, |event| event.seq);
                 }
                 if seen < 500 {
-                    changed(&mut watch).await;
+                    let changes = watches.iter_mut().map(|watch| Box::pin(changed(watch)));
+                    futures_util::future::select_all(changes).await;
                 }
             }
         };
@@ -78,5 +81,37 @@ async fn a_reader_that_watches_first_misses_nothing() {
             }
         };
         tokio::join!(reader, appends);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_costs_no_read_hides_nothing() {
+    for mut rig in Rig::each() {
+        let partition = partition_of("one");
+        let event = |rig: &Rig, name: &str| Append { thread_key: "one".into(), ..rig.event(name) };
+        let look = |rig: &Rig, after| {
+            let bus = rig.bus.clone();
+            async move {
+                let found = bus.unrouted(&tenant(), partition, after, 9).await.unwrap();
+                found.into_iter().map(|event| event.seq).collect::<Vec<_>>()
+            }
+        };
+        assert!(look(&rig, 0).await.is_empty());
+        rig.store(event(&rig, "a")).await;
+        assert_eq!(look(&rig, 0).await, [1]);
+        assert!(look(&rig, 1).await.is_empty());
+        rig.store(event(&rig, "b")).await;
+        assert_eq!(look(&rig, 1).await, [2]);
+        // Who read on and routed nothing finds it again, also from the start and after a restart.
+        assert!(look(&rig, 2).await.is_empty());
+        assert_eq!(look(&rig, 0).await, [1, 2]);
+        rig.reopen().await;
+        assert_eq!((look(&rig, 0).await, look(&rig, 1).await), (vec![1, 2], vec![2]));
+        rig.route(&[]).await;
+        assert!(look(&rig, 0).await.is_empty());
+        rig.crash();
+        assert!(look(&rig, 0).await.is_empty());
+        rig.store(event(&rig, "c")).await;
+        assert_eq!(look(&rig, 0).await, [3]);
     }
 }

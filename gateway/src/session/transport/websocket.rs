@@ -3,6 +3,7 @@
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use nexus_wire::agent::v1::server_frame;
 use nexus_wire::frame;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -99,6 +100,9 @@ impl WebSocket {
         while let Some(message) = self.stream.next().await {
             message.map_err(|_| Broken)?;
         }
+        if matches!(end, End::ProtocolError(_)) {
+            unread(self.stream.get_mut()).await?;
+        }
         Ok(())
     }
 
@@ -106,6 +110,13 @@ impl WebSocket {
     pub(super) fn reset(&self) {
         let _ = self.stream.get_ref().set_zero_linger();
     }
+}
+
+/// Takes what is no frame off the socket until the agent closes, for the same reason.
+async fn unread(socket: &mut TcpStream) -> Result<(), Broken> {
+    socket.shutdown().await.map_err(|_| Broken)?;
+    tokio::io::copy(socket, &mut tokio::io::sink()).await.map_err(|_| Broken)?;
+    Ok(())
 }
 
 fn received(message: Option<Result<Message, Error>>) -> Received {
