@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use nexus_core::event::StandardEvent;
-use nexus_core::id::{EventId, InboxId, TenantKey};
+use nexus_core::id::{InboxId, TenantKey};
 use nexus_core::route::Decision;
 use nexus_core::stop::{Alarm, EngagementName};
 use nexus_store::bus;

@@ -29,8 +29,8 @@ use nexus_runtime::trace;
 use nexus_runtime::{Drain, clock};
 use nexus_store::bus::Bus;
 
-pub use self::control::complaints;
 use self::control::Control;
+pub use self::control::complaints;
 use self::data::DataDir;
 use self::roles::{Roles, RolesDeps};
 

@@ -53,10 +53,8 @@ pub enum Verb {
     #[command(after_help = "Example:\n  nexus status -o json")]
     Status,
     /// List events, newest first, or as they come
-    #[command(
-        after_help = "Examples:\n  nexus events --kind NewWorkItem --source github --since 2h\n  \
-                            nexus events --follow -o json\n  nexus events --full --limit 5000 > events.ndjson"
-    )]
+    #[command(after_help = "Examples:\n  nexus events --kind NewWorkItem --source github --since 2h\n  \
+                            nexus events --follow -o json\n  nexus events --full --limit 5000 > events.ndjson")]
     Events(EventsArgs),
     /// List agents: who is online and what waits for them
     #[command(after_help = "Example:\n  nexus agents")]
@@ -80,11 +78,9 @@ pub enum Verb {
     #[command(after_help = "Example:\n  nexus completions bash > /etc/bash_completion.d/nexus")]
     Completions(CompletionsArgs),
     /// Show which events would go elsewhere by the rules of an edited folder
-    #[command(
-        after_help = "Exit status: 0 nothing moves, 1 something does, 2 trouble\n\nExamples:\n  \
+    #[command(after_help = "Exit status: 0 nothing moves, 1 something does, 2 trouble\n\nExamples:\n  \
                       nexus diff-routes edited\n  nexus diff-routes edited --last 1000 --tenant acme/acme\n  \
-                      nexus diff-routes edited --against main --events events.ndjson"
-    )]
+                      nexus diff-routes edited --against main --events events.ndjson")]
     DiffRoutes(DiffRoutesArgs),
     /// Explain why an event went where it went
     #[command(after_help = "Examples:\n  nexus why last\n  nexus why 0190163d-8694-739b-aea5-966c26f8ad91")]

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::args::EventsArgs;
 use super::client::Client;
 use super::output::{Output, age, clip, print, table};
-use super::pages::Pages;
+use super::pages::{self, Pages};
 use crate::api::EventLine;
 
 /// Lists events, newest first, or prints them as they come.
@@ -18,20 +18,39 @@ pub async fn run(client: &Client, args: EventsArgs, output: Output) -> anyhow::R
     let limit = usize::try_from(args.limit)?;
     let mut pages = Pages::open(client, &args.select, args.full, limit).await?;
     if !args.full {
-        return output.show(&pages.take(limit).await?, |events| show(events));
+        let events = pages.take(limit).await?;
+        known_source(client, &args, events.len()).await?;
+        return output.show(&events, |events| show(events));
     }
-    for _ in 0..limit {
+    // However many they are, only a page of them is held.
+    let mut count = 0;
+    while count < limit {
         let Some(line) = pages.next().await? else {
             break;
         };
         print(&whole(&line)?)?;
+        count += 1;
     }
-    Ok(())
+    known_source(client, &args, count).await
+}
+
+/// Refuses a source that is none, if there are no events of it either.
+async fn known_source(client: &Client, args: &EventsArgs, found: usize) -> anyhow::Result<()> {
+    if found > 0 || args.limit == 0 {
+        return Ok(());
+    }
+    match pages::unknown_source(client, &args.select).await? {
+        Some(why) => anyhow::bail!(why),
+        None => Ok(()),
+    }
 }
 
 /// An event as agents get it, on one line.
 fn whole(line: &EventLine) -> anyhow::Result<String> {
-    let event = line.event.as_ref().with_context(|| format!("the server gave event {} without its content", line.id))?;
+    let event = line
+        .event
+        .as_ref()
+        .with_context(|| format!("the server gave event {} without its content", line.id))?;
     Ok(serde_json::to_string(event)?)
 }
 

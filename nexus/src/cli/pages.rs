@@ -3,7 +3,7 @@
 //! Each tenant has an order of its own; here they are merged by the time of receipt. One page of each tenant is
 //! held and no more, however many events there are.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -12,7 +12,8 @@ use nexus_store::bus::Seq;
 
 use super::args::SelectArgs;
 use super::client::Client;
-use crate::api::{EventLine, EventsPage, MAX_FULL_PAGE, TenantLog};
+use super::output::note;
+use crate::api::{EventLine, EventsPage, MAX_FULL_PAGE, Status, TenantLog};
 
 /// The most lines that are asked for at once.
 const PAGE: usize = 200;
@@ -90,6 +91,7 @@ impl<'c> Pages<'c> {
             while reading.lines.is_empty() && reading.next != Some(None) {
                 let before = reading.next.flatten().map(|seq| ("before", seq));
                 let page = self.query.page(self.client, &reading.tenant, before).await?;
+                note_unreadable(&reading.tenant, &page);
                 reading.lines.extend(page.events);
                 reading.next = Some(page.next);
             }
@@ -120,6 +122,31 @@ pub async fn tenants(client: &Client, wanted: Option<&TenantKey>) -> anyhow::Res
     let names: Vec<_> = all.iter().map(|log| log.tenant.to_string()).collect();
     let found = all.into_iter().find(|log| log.tenant == *wanted);
     found.map(|log| vec![log]).with_context(|| no_such("tenant", &wanted.to_string(), &names))
+}
+
+/// Says which events of a page cannot be read.
+pub fn note_unreadable(tenant: &TenantKey, page: &EventsPage) {
+    if !page.unreadable.is_empty() {
+        let places: Vec<_> = page.unreadable.iter().map(ToString::to_string).collect();
+        note(&format!(
+            "events of {tenant} cannot be read: damaged, or written by a later version; their places are {}",
+            places.join(", ")
+        ));
+    }
+}
+
+/// Why the source that is asked for is none, if no tenant has it. Its events may be there all the same, from
+/// before it was taken away.
+pub async fn unknown_source(client: &Client, select: &SelectArgs) -> anyhow::Result<Option<String>> {
+    let Some(wanted) = &select.source else {
+        return Ok(None);
+    };
+    let status: Status = client.get("status").await?;
+    let tenants =
+        status.tenants.iter().filter(|one| select.tenant.as_ref().is_none_or(|key| *key == one.tenant));
+    let names: BTreeSet<_> = tenants.flat_map(|one| &one.sources).map(|source| source.name.clone()).collect();
+    let names: Vec<_> = names.into_iter().collect();
+    Ok((!names.contains(wanted)).then(|| no_such("source", wanted, &names)))
 }
 
 /// That there is no such thing, and which was probably meant, else which there are.

@@ -31,7 +31,9 @@ pub fn parse_moment(text: &str) -> Result<Moment, String> {
     let span = text.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
     match span {
         Ok(span) if !span.is_negative() => Ok(Moment::Ago(span)),
-        _ => Err("give a time such as 2026-11-24T07:00:00Z, or how long ago, such as 90s, 2h or 3d".to_owned()),
+        _ => {
+            Err("give a time such as 2026-11-24T07:00:00Z, or how long ago, such as 90s, 2h or 3d".to_owned())
+        }
     }
 }
 

@@ -83,7 +83,8 @@ pub struct Agents {
 impl Rules {
     /// Rules of snapshots.
     pub fn build(snapshots: &[GatewaySnapshot]) -> Self {
-        let tenants = snapshots.iter().map(|snapshot| (snapshot.tenant.clone(), TenantRules::build(snapshot)));
+        let tenants =
+            snapshots.iter().map(|snapshot| (snapshot.tenant.clone(), TenantRules::build(snapshot)));
         Self { tenants: tenants.collect() }
     }
 

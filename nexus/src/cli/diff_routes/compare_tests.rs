@@ -1,8 +1,7 @@
 use super::super::samples::{event, rules};
 use super::*;
 
-const SOURCES: &str =
-    "sources: [{name: github, provider: github, secretRef: {name: webhooks, key: github}}]";
+const SOURCES: &str = "sources: [{name: github, provider: github, secretRef: {name: webhooks, key: github}}]";
 
 /// An alias for the agents that have these labels.
 fn tenant(members: &str, delivery: &str) -> String {
@@ -19,7 +18,11 @@ const ITEMS: &str = "subscriptions: [{kinds: [NewWorkItem]}]";
 const COMMENTS: &str = "subscriptions: [{kinds: [NewComment]}]";
 
 fn whys(moved: &Moved) -> Vec<String> {
-    moved.changes.iter().map(|change| format!("{:?} {}: {}", change.change, change.target, change.why)).collect()
+    moved
+        .changes
+        .iter()
+        .map(|change| format!("{:?} {}: {}", change.change, change.target, change.why))
+        .collect()
 }
 
 #[test]
@@ -40,7 +43,10 @@ fn a_subscription_moves_an_event_and_says_why() {
     let before = build(&tenant, &[("coder", ITEMS), ("tester", COMMENTS)]);
     let after = build(&tenant, &[("coder", COMMENTS), ("tester", ITEMS)]);
     let moved = before.moved(&after, &event(1, "")).unwrap();
-    assert_eq!((moved.before.as_slice(), moved.after.as_slice()), (&["coder".into()][..], &["tester".into()][..]));
+    assert_eq!(
+        (moved.before.as_slice(), moved.after.as_slice()),
+        (&["coder".into()][..], &["tester".into()][..])
+    );
     assert_eq!(
         whys(&moved),
         [
@@ -58,7 +64,10 @@ fn an_agent_of_one_side_only_is_told_of() {
     let moved = before.moved(&after, &event(1, "")).unwrap();
     assert!(whys(&moved)[0].ends_with("now: the agent is not there"), "{moved:?}");
     let agents = before.agents(&after);
-    assert_eq!((agents.removed, agents.added), (vec!["coder of acme/acme".into()], vec!["tester of acme/acme".into()]));
+    assert_eq!(
+        (agents.removed, agents.added),
+        (vec!["coder of acme/acme".into()], vec!["tester of acme/acme".into()])
+    );
 }
 
 #[test]
@@ -68,14 +77,20 @@ fn a_tenant_of_one_side_only_loses_everything() {
     assert!(whys(&moved)[0].ends_with("now: the tenant is not there"));
     assert!(moved.after.is_empty());
     assert_eq!(Rules::default().moved(&before, &event(1, "")).unwrap().after, ["coder"]);
-    assert_eq!(before.moved(&Rules::default(), &StandardEvent { tenant: "a/b".parse().unwrap(), ..event(1, "") }), None);
+    assert_eq!(
+        before.moved(&Rules::default(), &StandardEvent { tenant: "a/b".parse().unwrap(), ..event(1, "") }),
+        None
+    );
 }
 
 #[test]
 fn members_of_an_alias_count_whether_each_gets_it_or_one() {
     let agents = [("coder", ""), ("tester", "")];
     for (delivery, expected) in [
-        ("all", vec!["Loses tester: was: the text names alias @squad; now: not named, and has no subscription"]),
+        (
+            "all",
+            vec!["Loses tester: was: the text names alias @squad; now: not named, and has no subscription"],
+        ),
         ("any", vec!["Shares @squad: shared by coder instead of coder, tester"]),
     ] {
         let before = build(&tenant("{all: \"yes\"}", delivery), &agents);

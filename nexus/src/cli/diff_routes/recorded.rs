@@ -25,7 +25,12 @@ pub fn newest(
     let events = if path.as_os_str() == "-" {
         read(std::io::stdin().lock(), select, limit, now)
     } else {
-        read(BufReader::new(File::open(path).with_context(|| format!("cannot read {name}"))?), select, limit, now)
+        read(
+            BufReader::new(File::open(path).with_context(|| format!("cannot read {name}"))?),
+            select,
+            limit,
+            now,
+        )
     };
     events.map_err(|(line, error)| error.context(format!("{name}:{line}")))
 }
@@ -109,7 +114,8 @@ mod tests {
     #[test]
     fn a_broken_line_is_named() {
         let text = format!("{}{{\"id\": 3}}\n", file(2));
-        let (line, error) = read(text.as_bytes(), &SelectArgs::default(), 9, Timestamp::UNIX_EPOCH).unwrap_err();
+        let (line, error) =
+            read(text.as_bytes(), &SelectArgs::default(), 9, Timestamp::UNIX_EPOCH).unwrap_err();
         assert_eq!(line, 3);
         assert!(format!("{error:#}").contains("nexus events --full"), "{error:#}");
     }

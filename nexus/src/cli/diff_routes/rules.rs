@@ -23,7 +23,11 @@ pub struct FolderRules {
 /// # Errors
 /// When anything in it is broken that could make a difference, naming all of it.
 pub fn read(path: &Path) -> anyhow::Result<FolderRules> {
-    anyhow::ensure!(path.is_dir(), "{} is no folder; give one with Tenant and AgentProfile files", path.display());
+    anyhow::ensure!(
+        path.is_dir(),
+        "{} is no folder; give one with Tenant and AgentProfile files",
+        path.display()
+    );
     let reading = Folder::new(path).read();
     let seen_from_here = |problem: &Problem| Problem { file: path.join(&problem.file), ..problem.clone() };
     let mut wrong: Vec<_> =

@@ -43,7 +43,8 @@ impl EventsQuery {
     fn filter(&self) -> Result<Filter, Failure> {
         let names = self.kinds.iter().flat_map(|kinds| kinds.split(','));
         let kinds: Result<Vec<Kind>, _> = names.map(str::parse).collect();
-        let kinds = kinds.map_err(|error| Failure::new(StatusCode::BAD_REQUEST, format!("`kinds`: {error}")))?;
+        let kinds =
+            kinds.map_err(|error| Failure::new(StatusCode::BAD_REQUEST, format!("`kinds`: {error}")))?;
         Ok(Filter { kinds, source: self.source.clone(), since: self.since, until: self.until })
     }
 }
