@@ -2,12 +2,15 @@
 
 mod args;
 mod client;
+mod confirm;
 mod diff_routes;
+mod dlq;
 mod events;
 mod get;
 mod output;
 mod pages;
 mod progress;
+mod replay;
 mod schema;
 mod send;
 mod sign;
@@ -62,6 +65,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(())
         }
         Verb::Events(events) => events::run(&client, events, cli.output).await,
+        Verb::Dlq(verb) => dlq::run(&client, verb, cli.output).await,
+        Verb::Replay(replay) => replay::run(&client, replay, cli.output).await,
         Verb::Why(why) => why::run(&client, &why.event, cli.output).await,
         Verb::Send(send) => send::run(&client, send, cli.output).await,
         Verb::Stop(stop) => stop::stop(&client, stop, cli.output).await,

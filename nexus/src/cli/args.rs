@@ -1,5 +1,6 @@
 //! Arguments: every verb with an example.
 
+mod again;
 mod diff_routes;
 mod select;
 mod values;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use nexus_core::id::TenantKey;
 use nexus_core::kind::Kind;
 
+pub use self::again::{DlqVerb, ReplayArgs, WhichArgs, WhoseArgs};
 pub use self::diff_routes::DiffRoutesArgs;
 pub use self::select::SelectArgs;
 use self::values::parse_kind;
@@ -82,6 +84,15 @@ pub enum Verb {
                       nexus diff-routes edited\n  nexus diff-routes edited --last 1000 --tenant acme/acme\n  \
                       nexus diff-routes edited --against main --events events.ndjson")]
     DiffRoutes(DiffRoutesArgs),
+    /// List, requeue or give up events that were parked after their last attempt
+    #[command(subcommand, after_help = "Examples:\n  nexus dlq ls\n  nexus dlq requeue --all --agent coder")]
+    Dlq(DlqVerb),
+    /// Deliver events once more, marked as replay
+    #[command(
+        after_help = "Examples:\n  nexus replay 0190163d-8694-739b-aea5-966c26f8ad91 --agent coder\n  \
+                            nexus replay --since 2h --kind NewWorkItem --dry-run"
+    )]
+    Replay(ReplayArgs),
     /// Explain why an event went where it went
     #[command(after_help = "Examples:\n  nexus why last\n  nexus why 0190163d-8694-739b-aea5-966c26f8ad91")]
     Why(WhyArgs),
