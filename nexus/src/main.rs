@@ -18,6 +18,11 @@ mod folder;
 mod openapi;
 mod sample;
 
+/// Events are many small allocations that end on another thread; the system's allocator, and musl's more so, takes
+/// locks for those.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     cli::main()
 }

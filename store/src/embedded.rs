@@ -24,6 +24,7 @@ mod birth;
 mod command;
 mod copies;
 mod deliver;
+mod expiring;
 mod give_back;
 mod keys;
 mod list;
@@ -48,13 +49,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bytes::Bytes;
 use nexus_core::clock::Clock;
 use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::command::{Command, Nack, Prepared, Pull, Reply, RouteAs};
-use self::records::{Head, encode_raw};
+use self::records::{Head, encode_event};
 use self::shared::{Handed, Shared, Taken, TenantFile};
 use self::state::State;
 use self::store::{Store, cannot};
@@ -398,7 +398,7 @@ impl Drop for EmbeddedLog {
 
 /// Encodes and compresses an event.
 fn prepare(append: Append) -> Result<Box<Prepared>, BusError> {
-    let raw = encode_raw(&append.raw).map_err(cannot("keep a body of this size"))?;
+    let kept = encode_event(&append.event, &append.raw).map_err(cannot("keep a body of this size"))?;
     let len = u32::try_from(append.event.len()).map_err(cannot("keep an event of this size"))?;
     let head = Head {
         id: append.id,
@@ -409,14 +409,14 @@ fn prepare(append: Append) -> Result<Box<Prepared>, BusError> {
         received: append.received,
         change: append.change,
         len,
-        bytes: (append.event.len() + raw.len()) as u64,
+        bytes: kept.len() as u64,
     };
     Ok(Box::new(Prepared {
         head,
         delivery_key: append.delivery_key,
         dedupe_for: append.dedupe_for,
-        event: fjall::Slice::from(&append.event[..]),
-        raw: raw.into(),
+        json: append.event,
+        kept: kept.into(),
         quota_bytes: append.quota_bytes,
     }))
 }
@@ -424,7 +424,7 @@ fn prepare(append: Append) -> Result<Box<Prepared>, BusError> {
 /// The events of copies that were handed out, if all of them came a moment ago.
 fn held_in_memory(shared: &Shared, file: &TenantFile, inbox: InboxId, copies: &[Taken]) -> Option<Vec<Held>> {
     let held = copies.iter().map(|taken| {
-        let event = Bytes::from_owner(shared.recent.get(file.number, taken.seq)?.json);
+        let event = shared.recent.get(file.number, taken.seq)?.json;
         Some(Held { id: taken.id, inbox, attempt: taken.attempt, replay: taken.replay, event })
     });
     held.collect()

@@ -8,7 +8,6 @@ use nexus_core::id::TenantKey;
 use super::command::Prepared;
 use super::records::{Waiting, decode_seen, encode_seen};
 use super::store::{Space, cannot};
-use super::sweep::DELIVERY;
 use super::turn::Turn;
 use super::watches::Topic;
 use super::{keys, recent};
@@ -49,20 +48,15 @@ impl Turn<'_> {
         let at = keys::event(number, seq);
         self.txn.put(Space::Meta, keys::counters(number), counters);
         self.txn.put(Space::Seen, delivery, encode_seen(expires, id));
-        self.txn.put(
-            Space::Expiry,
-            keys::expiry(number, expires, seq, DELIVERY),
-            event.delivery_key.as_str(),
-        );
+        self.expiring.delivery(number, expires, seq, event.delivery_key);
         self.txn.put(Space::Ids, keys::id(number, id), seq.to_be_bytes());
         self.txn.put(Space::Heads, at, head);
-        self.txn.put(Space::Events, at, event.event.clone());
-        self.txn.put(Space::Raws, at, event.raw);
+        self.txn.put(Space::Events, at, event.kept);
         let queue = keys::queue(number, event.head.partition, seq);
         self.txn.put(Space::Queue, queue, Waiting { bytes, id }.encode());
         self.must_last();
         self.wake(number, Topic::Unrouted(event.head.partition));
-        self.will_have(file, seq, recent::Appended { head: Arc::new(event.head), json: event.event });
+        self.will_have(file, seq, recent::Appended { head: Arc::new(event.head), json: event.json });
         self.tally.stored += 1;
         Ok(Appended::Stored(seq))
     }

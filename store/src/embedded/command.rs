@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
 use tokio::sync::oneshot;
 
@@ -20,8 +21,10 @@ pub(super) struct Prepared {
     pub(super) head: Head,
     pub(super) delivery_key: String,
     pub(super) dedupe_for: Duration,
-    pub(super) event: fjall::Slice,
-    pub(super) raw: fjall::Slice,
+    /// The StandardEvent as JSON.
+    pub(super) json: Bytes,
+    /// [`super::records::encode_event`] of it.
+    pub(super) kept: fjall::Slice,
     pub(super) quota_bytes: u64,
 }
 
@@ -91,7 +94,7 @@ impl Command {
     /// Bytes of payload that it carries into its group.
     pub(super) fn weight(&self) -> usize {
         match self {
-            Self::Append(_, prepared, _) => prepared.event.len() + prepared.raw.len(),
+            Self::Append(_, prepared, _) => prepared.kept.len(),
             _ => 0,
         }
     }

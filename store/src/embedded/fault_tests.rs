@@ -287,6 +287,8 @@ async fn what_reached_nobody_goes_back_although_a_write_failed() {
 async fn while_the_engine_is_broken_nobody_queues_and_the_writer_mends_it_by_itself() {
     let rig = Rig::new(Backend::Embedded);
     rig.store_all(&["a"]).await;
+    // An append is answered before whoever waits is woken; this comes after both.
+    rig.bus.depth(&tenant()).await.unwrap();
     let mut watch = rig.bus.watch_unrouted(&tenant(), 0);
     watch.mark_unchanged();
     let (is_broken, wait) = oneshot::channel();
@@ -367,7 +369,7 @@ async fn a_sweep_passes_over_what_it_cannot_read_and_keeps_it() {
     let at = |seq| keys::event(number(&rig), seq);
     become_unreadable(&rig, 1);
     write(&rig, Space::Routes, &at(2), b"?");
-    let note = keys::expiry(number(&rig), 1, 1, sweep::CLAIMS);
+    let note = keys::expiry(number(&rig), 1, 1, expiring::CLAIMS);
     write(&rig, Space::Expiry, &note, b"no note");
     rig.clock.advance(5 * DAY);
     assert_eq!(rig.sweep(DAY).await, 1);

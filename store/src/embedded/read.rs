@@ -5,7 +5,7 @@ use nexus_core::id::{EventId, InboxId};
 
 use super::keys;
 use super::list::summary;
-use super::records::{Entry, Head, Routed, Waiting, decode_raw};
+use super::records::{Entry, Head, Routed, Waiting, decode_json, decode_raw};
 use super::shared::{Shared, TenantFile};
 use super::state::Hold;
 use super::store::{Space, Store, cannot, unreadable};
@@ -74,7 +74,7 @@ pub(super) fn unrouted_in_memory(
     let waiting = tenant.unrouted(partition)?.list(from, limit)?;
     let (mut found, mut bytes) = (Vec::with_capacity(waiting.len()), 0);
     for (seq, id) in waiting {
-        let event = Bytes::from_owner(shared.recent.get(tenant.number, seq)?.json);
+        let event = shared.recent.get(tenant.number, seq)?.json;
         bytes += event.len();
         if bytes > MAX_UNROUTED_BYTES && !found.is_empty() {
             break;
@@ -89,7 +89,8 @@ pub(super) fn unrouted_in_memory(
 /// The StandardEvent of a place.
 pub(super) fn json(store: &Store, tenant: &TenantFile, seq: Seq) -> Result<Option<Bytes>, BusError> {
     let value = store.get(Space::Events, &keys::event(tenant.number, seq))?;
-    Ok(value.map(Bytes::from_owner))
+    let json = value.map(|value| decode_json(Bytes::from_owner(value)));
+    json.transpose().map_err(cannot("read an event"))
 }
 
 /// Where an event is, and which inboxes it went to.
@@ -125,8 +126,7 @@ pub(super) fn record(
         return Ok(None);
     };
     let head = Head::decode(&head).map_err(cannot("read an event"))?;
-    let (Some(event), Some(raw)) = (snapshot.get(Space::Events, &at)?, snapshot.get(Space::Raws, &at)?)
-    else {
+    let Some(kept) = snapshot.get(Space::Events, &at)? else {
         return Ok(None);
     };
     let routed = snapshot
@@ -158,8 +158,8 @@ pub(super) fn record(
     }
     Ok(Some(Record {
         summary: summary(seq, head, routed.is_some()),
-        event: Bytes::from_owner(event),
-        raw: decode_raw(&raw).map_err(cannot("unpack a delivery"))?,
+        raw: decode_raw(&kept).map_err(cannot("unpack a delivery"))?,
+        event: decode_json(Bytes::from_owner(kept)).map_err(cannot("read an event"))?,
         decision: routed.map(|routed| routed.decision),
         copies,
     }))

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fjall::Slice;
+use bytes::Bytes;
 
 use super::keys::TenantNo;
 use super::records::Head;
@@ -21,7 +21,7 @@ const BESIDE: usize = 512;
 pub(super) struct Appended {
     pub(super) head: Arc<Head>,
     /// The StandardEvent as JSON.
-    pub(super) json: Slice,
+    pub(super) json: Bytes,
 }
 
 impl Appended {

@@ -1,8 +1,6 @@
 //! Values of the keyspaces. What is written for every copy has a fixed shape of a few bytes; what is written
 //! once an event is JSON, so that a later version can add to it.
 
-use std::cell::RefCell;
-
 use bytes::Bytes;
 use jiff::Timestamp;
 use nexus_core::change::ChangeKey;
@@ -307,61 +305,57 @@ pub(super) struct Claimed {
     pub(super) keys: Vec<String>,
 }
 
-const PLAIN: u8 = 0;
-const ZSTD: u8 = 1;
-
-thread_local! {
-    /// A compressor is half a megabyte to set up, so each thread keeps its own.
-    static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
-}
-
-fn compress(body: &[u8]) -> Option<Vec<u8>> {
-    COMPRESSOR.with_borrow_mut(|slot| {
-        if slot.is_none() {
-            *slot = zstd::bulk::Compressor::new(1).ok();
-        }
-        slot.as_mut()?.compress(body).ok()
-    })
-}
-
-/// Packs a raw delivery. A body that does not get smaller is kept as it is.
-pub(super) fn encode_raw(raw: &Raw) -> Result<Vec<u8>, Malformed> {
-    let len = u32::try_from(raw.body.len()).map_err(|_| Malformed("raws"))?;
-    if raw.body.len() > LARGEST_BODY {
-        return Err(Malformed("raws"));
+impl Claimed {
+    /// Each inbox with each change that it was told of.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (InboxId, &str)> {
+        let changes = |inbox| self.keys.iter().map(move |change| (inbox, change.as_str()));
+        self.inboxes.iter().copied().flat_map(changes)
     }
-    let headers = serde_json::to_vec(&raw.headers).map_err(|_| Malformed("raws"))?;
-    let headers_len = u32::try_from(headers.len()).map_err(|_| Malformed("raws"))?;
-    let packed = compress(&raw.body).filter(|packed| packed.len() < raw.body.len());
-    let (how, body) = match &packed {
-        Some(packed) => (ZSTD, &packed[..]),
-        None => (PLAIN, &raw.body[..]),
-    };
-    let mut out = Vec::with_capacity(9 + headers.len() + body.len());
-    out.push(how);
-    out.extend_from_slice(&len.to_be_bytes());
-    out.extend_from_slice(&headers_len.to_be_bytes());
-    out.extend_from_slice(&headers);
-    out.extend_from_slice(body);
-    Ok(out)
 }
 
+const PLAIN: u8 = 0;
+const LZ4: u8 = 1;
+
+/// An event as it is kept: the length of its JSON, the JSON, and the delivery that it came from. A body that does not
+/// get smaller is not packed.
+pub(super) fn encode_event(json: &[u8], raw: &Raw) -> Result<Vec<u8>, Malformed> {
+    let len = |part: &[u8]| u32::try_from(part.len()).map(u32::to_be_bytes).map_err(|_| Malformed("events"));
+    if raw.body.len() > LARGEST_BODY {
+        return Err(Malformed("events"));
+    }
+    let headers = serde_json::to_vec(&raw.headers).map_err(|_| Malformed("events"))?;
+    let packed = lz4_flex::block::compress(&raw.body);
+    let (how, body) = if packed.len() < raw.body.len() { (LZ4, &packed[..]) } else { (PLAIN, &raw.body[..]) };
+    Ok([&len(json)?, json, &[how], &len(&raw.body)?, &len(&headers)?, &headers, body].concat())
+}
+
+/// The event's JSON.
+pub(super) fn decode_json(value: Bytes) -> Result<Bytes, Malformed> {
+    let mut reader = Reader(&value);
+    let mut len = || usize::try_from(reader.u32()?).ok();
+    let end = len().map(|len| len.saturating_add(4)).filter(|end| *end <= value.len());
+    end.map(|end| value.slice(4..end)).ok_or(Malformed("events"))
+}
+
+/// The delivery that the event came from.
 pub(super) fn decode_raw(value: &[u8]) -> Result<Raw, Malformed> {
     let mut reader = Reader(value);
     let mut read = || {
+        let json = usize::try_from(reader.u32()?).ok()?;
+        reader.part(json)?;
         let [how] = reader.array::<1>()?;
         let len = usize::try_from(reader.u32()?).ok()?;
-        let headers_len = usize::try_from(reader.u32()?).ok()?;
-        let headers = serde_json::from_slice(reader.part(headers_len)?).ok()?;
+        let headers = usize::try_from(reader.u32()?).ok()?;
+        let headers = serde_json::from_slice(reader.part(headers)?).ok()?;
         let body = match how {
             PLAIN => Bytes::copy_from_slice(reader.0),
             // What it unpacks to is bounded by what was packed, and that by the cap.
-            ZSTD if len <= LARGEST_BODY => zstd::bulk::decompress(reader.0, len).ok()?.into(),
+            LZ4 if len <= LARGEST_BODY => lz4_flex::block::decompress(reader.0, len).ok()?.into(),
             _ => return None,
         };
         (body.len() == len).then_some(Raw { headers, body })
     };
-    read().ok_or(Malformed("raws"))
+    read().ok_or(Malformed("events"))
 }
 
 #[cfg(test)]
@@ -417,19 +411,24 @@ mod tests {
             body: body.into(),
         };
         let text = raw(b"0123456789".repeat(1000));
-        let packed = encode_raw(&text).unwrap();
-        assert!(packed.len() < 1000);
-        assert_eq!(decode_raw(&packed).unwrap(), text);
-        let tiny = raw(vec![1, 2, 3]);
-        assert_eq!(decode_raw(&encode_raw(&tiny).unwrap()).unwrap(), tiny);
+        for (raw, most) in [(text, 1000), (raw(vec![1, 2, 3]), 100)] {
+            let kept = encode_event(b"{}", &raw).unwrap();
+            assert!(kept.len() < most);
+            assert_eq!(decode_raw(&kept).unwrap(), raw);
+            assert_eq!(decode_json(kept.into()).unwrap(), "{}");
+        }
     }
 
     #[test]
-    fn what_unpacks_to_more_than_it_says_is_refused() {
+    fn what_is_cut_or_unpacks_to_more_than_it_says_is_refused() {
         let raw = Raw { headers: vec![], body: vec![0; 100_000].into() };
-        let mut packed = encode_raw(&raw).unwrap();
-        packed[1..5].copy_from_slice(&10u32.to_be_bytes());
-        assert!(decode_raw(&packed).is_err());
-        assert!(decode_raw(&packed[..7]).is_err());
+        let kept = encode_event(b"{}", &raw).unwrap();
+        let mut says_less = kept.clone();
+        says_less[7..11].copy_from_slice(&10u32.to_be_bytes());
+        assert!(decode_raw(&says_less).is_err());
+        for end in 0..kept.len() {
+            assert!(decode_raw(&kept[..end]).is_err());
+            assert_eq!(decode_json(Bytes::copy_from_slice(&kept[..end])).is_ok(), end >= 6);
+        }
     }
 }

@@ -10,7 +10,6 @@ use super::command::RouteAs;
 use super::keys::{self, TenantNo};
 use super::records::{Claim, Claimed, Entry, Head, Open, Routed};
 use super::store::{Space, cannot, unreadable};
-use super::sweep::CLAIMS;
 use super::turn::Turn;
 use super::watches::Topic;
 use crate::bus::{BusError, Route, Seq};
@@ -57,7 +56,7 @@ impl Turn<'_> {
             self.txn.put(Space::Claims, keys::claim(number, *inbox, change), claim.encode());
         }
         for plan in plans {
-            self.put_route(number, by.partition, &plan);
+            self.put_route(number, by.partition, plan);
         }
         Ok(())
     }
@@ -162,7 +161,7 @@ impl Turn<'_> {
         Ok(false)
     }
 
-    fn put_route(&mut self, number: TenantNo, partition: u16, plan: &Plan) {
+    fn put_route(&mut self, number: TenantNo, partition: u16, plan: Plan) {
         let seq = plan.seq;
         let at = keys::event(number, seq);
         self.txn.remove(Space::Queue, keys::queue(number, partition, seq));
@@ -173,6 +172,8 @@ impl Turn<'_> {
             self.inbox(number, *inbox).add(seq);
             self.wake(number, Topic::Inbox(*inbox));
         }
+        let coalesced = plan.routed.copies.len() - plan.claimed.inboxes.len();
+        self.tally.coalesced += coalesced as u64;
         let open = u32::try_from(plan.claimed.inboxes.len()).unwrap_or(u32::MAX);
         if let Some(tenant) = self.state.tenants.get_mut(&number) {
             tenant.unrouted = tenant.unrouted.saturating_sub(1);
@@ -185,13 +186,9 @@ impl Turn<'_> {
         if open > 0 {
             let open = Open { open, dead: 0, bytes: plan.bytes };
             self.txn.put(Space::Open, at, open.encode());
-            if let Ok(claimed) = serde_json::to_vec(&plan.claimed) {
-                let expires = claims_expire(self.micros());
-                self.txn.put(Space::Expiry, keys::expiry(number, expires, seq, CLAIMS), claimed);
-            }
+            let expires = claims_expire(self.micros());
+            self.expiring.claims(number, expires, seq, plan.claimed);
         }
-        let coalesced = plan.routed.copies.len() - plan.claimed.inboxes.len();
-        self.tally.coalesced += coalesced as u64;
         self.tally.routed += 1;
     }
 

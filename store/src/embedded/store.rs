@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use fjall::config::CompressionPolicy;
 use fjall::{
-    CompressionType, Database, Guard, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch,
-    PersistMode, Readable, Slice, Snapshot,
+    CompressionType, Database, Guard, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode,
+    Readable, Slice, Snapshot,
 };
 
 use super::records::Malformed;
@@ -29,7 +29,7 @@ const MIB: u64 = 1 << 20;
 const SEALED_BEFORE_WE_WAIT: usize = 3;
 
 /// Which keys and values are written. A change that an older version would misread counts it up.
-const FORMAT: [u8; 1] = [1];
+const FORMAT: [u8; 1] = [2];
 
 /// How long a write may wait for the engine's flushes. Then the engine counts as failed: its threads hang.
 const KEEP_UP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -44,10 +44,8 @@ pub(super) enum Space {
     Meta = 1,
     /// [`super::records::Head`] by event.
     Heads = 2,
-    /// The StandardEvent's JSON by event.
+    /// The StandardEvent and the delivery that it came from, by event.
     Events = 3,
-    /// The raw delivery by event.
-    Raws = 4,
     /// The place by event id.
     Ids = 5,
     /// Delivery keys.
@@ -73,15 +71,14 @@ pub(super) enum Space {
 }
 
 /// Few keyspaces, all of which every append writes: the journal is kept until each of them is flushed, so one that
-/// rests while others work would pin it (fjall #288). Events and raws are written in the order of their keys and
-/// are large; by themselves and out of the tree they are not moved by the compaction of what is random.
-const KEYSPACES: [&str; 3] = ["records", "events", "raws"];
+/// rests while others work would pin it (fjall #288). Events are large and written in the order of their keys; by
+/// themselves they are not moved by the compaction of what is random.
+const KEYSPACES: [&str; 2] = ["records", "events"];
 
 impl Space {
     const fn keyspace(self) -> usize {
         match self {
             Self::Events => 1,
-            Self::Raws => 2,
             _ => 0,
         }
     }
@@ -93,15 +90,12 @@ impl Space {
 
 fn options(keyspace: &str) -> KeyspaceCreateOptions {
     let options = KeyspaceCreateOptions::default();
-    let apart = KvSeparationOptions::default();
     match keyspace {
-        // Packed already.
-        "raws" => options
-            .max_memtable_size(16 * MIB)
-            .data_block_compression_policy(CompressionPolicy::disabled())
-            .with_kv_separation(Some(apart.compression(CompressionType::None))),
-        "events" => options.max_memtable_size(16 * MIB).with_kv_separation(Some(apart)),
-        _ => options.max_memtable_size(8 * MIB),
+        // Bodies are packed already, and JSON beside them would have to be unpacked for each read.
+        "events" => {
+            options.max_memtable_size(32 * MIB).data_block_compression_policy(CompressionPolicy::disabled())
+        }
+        _ => options.max_memtable_size(16 * MIB),
     }
 }
 
@@ -148,7 +142,8 @@ impl Store {
     fn open_as_it_is(path: &Path) -> Result<Self, fjall::Error> {
         let db = Database::builder(path)
             .cache_size(16 * MIB)
-            .worker_threads(2)
+            // A second one would spin while the first compacts.
+            .worker_threads(1)
             .max_journaling_size(128 * MIB)
             .journal_compression(CompressionType::None)
             .open()?;

@@ -9,6 +9,7 @@ use fjall::Slice;
 use jiff::Timestamp;
 use nexus_core::id::{EventId, InboxId, TenantKey};
 
+use super::expiring::DELIVERY;
 use super::keys::{self, TenantNo};
 use super::records::{Claim, Claimed, Head, Routed, decode_seen};
 use super::shared::TenantFile;
@@ -19,13 +20,11 @@ use crate::bus::{BusError, Seq, Swept};
 /// How many records one call looks at, of events and of keys each.
 pub(super) const RECORDS_PER_CALL: usize = 10_000;
 
-/// How many of them the writer removes in one batch, so that appends do not wait long.
-pub(super) const PER_BATCH: usize = 128;
+/// How many of them the writer removes in one batch, so that appends do not wait long. A note tells of several keys.
+pub(super) const PER_BATCH: usize = 64;
 
-/// In [`Space::Expiry`]: the value is a delivery key.
-pub(super) const DELIVERY: u8 = 1;
-/// In [`Space::Expiry`]: the value is a [`Claimed`].
-pub(super) const CLAIMS: u8 = 2;
+/// Keys that have expired.
+type Gone = Vec<(Space, Vec<u8>)>;
 
 /// An event that may go.
 #[derive(Debug)]
@@ -198,37 +197,46 @@ impl Turn<'_> {
 
     /// The keys that a note tells of; false if it cannot be read, and so has to stay. A key may have been claimed anew
     /// since its note was written; then a later note tells when it expires.
-    fn find_expired(
-        &self,
-        tenant: TenantNo,
-        expired: &Expired,
-        gone: &mut Vec<(Space, Vec<u8>)>,
-    ) -> Result<bool, BusError> {
-        let now = self.micros();
-        if expired.key.last() == Some(&DELIVERY) {
-            let key = keys::delivery(tenant, &String::from_utf8_lossy(&expired.value));
-            if let Some(seen) = self.txn.get(Space::Seen, &key)?
-                && decode_seen(&seen).is_ok_and(|(expires, _)| expires <= now)
-            {
-                gone.push((Space::Seen, key));
-            }
-            return Ok(true);
-        }
-        let Ok(claimed) = serde_json::from_slice::<Claimed>(&expired.value) else {
+    fn find_expired(&self, tenant: TenantNo, expired: &Expired, gone: &mut Gone) -> Result<bool, BusError> {
+        let found = if expired.key.last() == Some(&DELIVERY) {
+            serde_json::from_slice(&expired.value).map(|keys| self.expired_deliveries(tenant, keys))
+        } else {
+            serde_json::from_slice(&expired.value).map(|claimed| self.expired_claims(tenant, claimed))
+        };
+        let Ok(found) = found else {
             unreadable("expiry");
             return Ok(false);
         };
-        for inbox in &claimed.inboxes {
-            for change in &claimed.keys {
-                let key = keys::claim(tenant, *inbox, change);
+        gone.extend(found?);
+        Ok(true)
+    }
+
+    fn expired_deliveries(&self, tenant: TenantNo, delivery_keys: Vec<String>) -> Result<Gone, BusError> {
+        let mut gone = Vec::new();
+        for key in delivery_keys {
+            let key = keys::delivery(tenant, &key);
+            if let Some(seen) = self.txn.get(Space::Seen, &key)?
+                && decode_seen(&seen).is_ok_and(|(expires, _)| expires <= self.micros())
+            {
+                gone.push((Space::Seen, key));
+            }
+        }
+        Ok(gone)
+    }
+
+    fn expired_claims(&self, tenant: TenantNo, claimed: Vec<Claimed>) -> Result<Gone, BusError> {
+        let mut gone = Vec::new();
+        for claimed in claimed {
+            for (inbox, change) in claimed.pairs() {
+                let key = keys::claim(tenant, inbox, change);
                 if let Some(claim) = self.txn.get(Space::Claims, &key)?
-                    && Claim::decode(&claim).is_ok_and(|claim| claim.expires <= now)
+                    && Claim::decode(&claim).is_ok_and(|claim| claim.expires <= self.micros())
                 {
                     gone.push((Space::Claims, key));
                 }
             }
         }
-        Ok(true)
+        Ok(gone)
     }
 
     fn may_go(&self, tenant: TenantNo, victim: &Victim) -> Result<bool, BusError> {
@@ -241,7 +249,7 @@ impl Turn<'_> {
 
     fn remove_event(&mut self, tenant: TenantNo, victim: &Victim) {
         let at = keys::event(tenant, victim.seq);
-        for space in [Space::Heads, Space::Events, Space::Raws, Space::Routes] {
+        for space in [Space::Heads, Space::Events, Space::Routes] {
             self.txn.remove(space, at);
         }
         self.txn.remove(Space::Ids, keys::id(tenant, victim.id));

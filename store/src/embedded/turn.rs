@@ -12,6 +12,7 @@ use nexus_core::id::{InboxId, TenantKey};
 use tokio::sync::mpsc;
 
 use super::command::{Command, Reply};
+use super::expiring::Expiring;
 use super::keys::{self, TenantNo};
 use super::recent::Appended;
 use super::records::Counters;
@@ -33,6 +34,7 @@ pub(super) struct Turn<'a> {
     pub(super) txn: Txn,
     pub(super) now: Timestamp,
     pub(super) tally: Tally,
+    pub(super) expiring: Expiring,
     durable: bool,
     answers: Vec<Answer>,
     wakes: HashSet<(TenantNo, Topic)>,
@@ -55,6 +57,7 @@ impl<'a> Turn<'a> {
             txn: Txn::new(store),
             now,
             tally: Tally::default(),
+            expiring: Expiring::default(),
             durable: false,
             answers: Vec::new(),
             wakes: HashSet::new(),
@@ -167,7 +170,8 @@ impl<'a> Turn<'a> {
     }
 
     /// Writes the batch, answers and wakes.
-    pub(super) fn finish(self) -> Result<(), BusError> {
+    pub(super) fn finish(mut self) -> Result<(), BusError> {
+        self.expiring.write(&mut self.txn);
         let written = self.txn.commit(self.durable);
         if written.is_ok() {
             self.state.keep_changes();
