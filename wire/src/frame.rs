@@ -46,15 +46,28 @@ pub fn to_json(frame: server_frame::Frame) -> String {
         .expect("a frame holds nothing that JSON cannot")
 }
 
+/// An event on its way to an agent: what a Deliver frame is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Delivery<'a> {
+    /// The StandardEvent as JSON, as the bus keeps it.
+    pub event: &'a [u8],
+    /// Which handing out of the event this is, from 1.
+    pub attempt: u32,
+    /// The alias by which the agent was meant.
+    pub alias: Option<&'a str>,
+    /// Whether it is sent on demand, once more.
+    pub replay: bool,
+    /// W3C trace context of the delivery; empty if there is none.
+    pub traceparent: &'a str,
+}
+
 /// Writes a Deliver frame around an event that is JSON already, without reading it again.
-#[must_use]
-pub fn deliver_json(
-    event: &str,
-    attempt: u32,
-    alias: Option<&str>,
-    replay: bool,
-    traceparent: &str,
-) -> String {
+///
+/// # Errors
+/// When the event is not UTF-8.
+pub fn deliver_json(delivery: Delivery<'_>) -> Result<String, std::str::Utf8Error> {
+    let Delivery { event, attempt, alias, replay, traceparent } = delivery;
+    let event = std::str::from_utf8(event)?;
     let mut json = String::with_capacity(event.len() + 160);
     json.push_str(r#"{"deliver":{"event":"#);
     json.push_str(event);
@@ -71,7 +84,7 @@ pub fn deliver_json(
         write!(json, r#","traceparent":"{traceparent}""#).expect("writing to a String cannot fail");
     }
     json.push_str("}}");
-    json
+    Ok(json)
 }
 
 /// A protobuf duration.
@@ -161,11 +174,15 @@ pub(crate) mod tests {
         assert_eq!(serde_json::to_string(&message).unwrap(), EVENT);
     }
 
+    pub(crate) fn delivery<'a>(alias: Option<&'a str>, replay: bool, traceparent: &'a str) -> Delivery<'a> {
+        Delivery { event: EVENT.as_bytes(), attempt: 2, alias, replay, traceparent }
+    }
+
     #[test]
     fn the_hot_path_writes_what_the_mapping_would() {
         let context = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         for (alias, replay, context) in [(None, false, ""), (Some("AI_Squad"), true, context)] {
-            let hot = deliver_json(EVENT, 2, alias, replay, context);
+            let hot = deliver_json(delivery(alias, replay, context)).unwrap();
             let frame: ServerFrame = serde_json::from_str(&hot).unwrap();
             assert_eq!(to_json(frame.frame.unwrap()), hot);
         }

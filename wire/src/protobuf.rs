@@ -3,7 +3,7 @@
 use prost::Message as _;
 
 use crate::agent::v1::{ClientFrame, Deliver, ServerFrame, client_frame, server_frame};
-use crate::frame::FrameError;
+use crate::frame::{Delivery, FrameError};
 
 /// Reads a frame of an agent.
 ///
@@ -24,13 +24,8 @@ pub fn to_bytes(frame: server_frame::Frame) -> Vec<u8> {
 ///
 /// # Errors
 /// When the JSON is not that of a StandardEvent.
-pub fn deliver(
-    event: &[u8],
-    attempt: u32,
-    alias: Option<&str>,
-    replay: bool,
-    traceparent: &str,
-) -> Result<Vec<u8>, serde_json::Error> {
+pub fn deliver(delivery: Delivery<'_>) -> Result<Vec<u8>, serde_json::Error> {
+    let Delivery { event, attempt, alias, replay, traceparent } = delivery;
     let deliver = Deliver {
         event: Some(serde_json::from_slice(event)?),
         attempt,
@@ -63,12 +58,14 @@ mod tests {
     #[test]
     fn both_transports_deliver_the_same() {
         for (alias, replay, context) in [(None, false, ""), (Some("AI_Squad"), true, "00-1ad1-8bf6-01")] {
-            let json = frame::deliver_json(frame::tests::EVENT, 2, alias, replay, context);
+            let delivery = frame::tests::delivery(alias, replay, context);
+            let json = frame::deliver_json(delivery).unwrap();
             let of_json: ServerFrame = serde_json::from_str(&json).unwrap();
-            let bytes = deliver(frame::tests::EVENT.as_bytes(), 2, alias, replay, context).unwrap();
+            let bytes = deliver(delivery).unwrap();
             assert_eq!(ServerFrame::decode(bytes.as_slice()).unwrap(), of_json);
         }
-        assert!(deliver(br#"{"specversion":1}"#, 1, None, false, "").is_err());
+        let no_event = Delivery { event: br#"{"specversion":1}"#, ..frame::tests::delivery(None, false, "") };
+        assert!(deliver(no_event).is_err());
     }
 
     proptest! {

@@ -6,6 +6,7 @@ mod websocket;
 
 use hyper::upgrade::OnUpgrade;
 use nexus_wire::agent::v1::{Goodbye, server_frame};
+use nexus_wire::frame::Delivery;
 
 pub(crate) use self::grpc::Call;
 use self::grpc::Grpc;
@@ -24,18 +25,6 @@ pub(crate) enum NotDelivered {
     Broken,
     /// It cannot be sent to anybody over this transport.
     Undeliverable(&'static str),
-}
-
-/// An event on its way to an agent: what a Deliver frame is made of.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Delivery<'a> {
-    /// JSON, as the bus keeps it.
-    pub(crate) event: &'a [u8],
-    pub(crate) attempt: u32,
-    pub(crate) alias: Option<&'a str>,
-    pub(crate) replay: bool,
-    /// W3C trace context of the delivery.
-    pub(crate) traceparent: &'a str,
 }
 
 /// A connection that was admitted, before anything was said over it.
@@ -121,10 +110,12 @@ impl Transport {
 
     /// Says goodbye and waits for the agent to close. Succeeds only if the agent has closed, and so has read all.
     pub(crate) async fn part(&mut self, end: &End, goodbye: Option<Goodbye>) -> Result<(), Broken> {
-        let goodbye = goodbye.map(server_frame::Frame::Goodbye);
+        if let Some(goodbye) = goodbye {
+            self.feed(server_frame::Frame::Goodbye(goodbye)).await?;
+        }
         match self {
-            Self::WebSocket(socket) => socket.part(end, goodbye).await,
-            Self::Grpc(call) => call.part(end, goodbye).await,
+            Self::WebSocket(socket) => socket.part(end).await,
+            Self::Grpc(call) => call.part(end).await,
         }
     }
 

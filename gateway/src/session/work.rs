@@ -9,13 +9,14 @@ use nexus_core::id::EventId;
 use nexus_core::secret::Secret;
 use nexus_store::bus::{BusError, Held};
 use nexus_wire::agent::v1::{Pong, server_frame};
+use nexus_wire::frame::Delivery;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::end::End;
 use super::inboxes::Inboxes;
 use super::state::{Effect, Received};
-use super::transport::{Broken, Delivery, NotDelivered};
+use super::transport::{Broken, NotDelivered};
 use super::{SAFETY_POLL, Session, sever, state, terms};
 use crate::chain;
 use crate::token::TokenError;

@@ -79,9 +79,7 @@ pub(super) fn unrouted_in_memory(
         if bytes > MAX_UNROUTED_BYTES && !found.is_empty() {
             break;
         }
-        if !tenant.is_unreadable(seq) {
-            found.push(Unrouted { seq, id, event });
-        }
+        found.push(Unrouted { seq, id, event });
     }
     Some(found)
 }

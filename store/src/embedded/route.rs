@@ -120,7 +120,7 @@ impl Turn<'_> {
             Ok(head) => Ok(Some(Arc::new(head))),
             Err(error) => {
                 // A later version may have written it: it waits for one that can read it, and holds up no other.
-                self.leave_unreadable(number, seq, &error);
+                self.leave_unreadable(number, partition, seq, &error);
                 Ok(None)
             }
         }
@@ -193,14 +193,14 @@ impl Turn<'_> {
     }
 
     /// Leaves an event where it is, until the log is opened by a version that can read it.
-    fn leave_unreadable(&self, number: TenantNo, seq: Seq, error: &serde_json::Error) {
+    fn leave_unreadable(&self, number: TenantNo, partition: u16, seq: Seq, error: &serde_json::Error) {
         unreadable("heads");
         if let Some(tenant) = self.state.tenants.get(&number) {
             tracing::error!(
                 tenant = %tenant.key, seq, error = error as &dyn std::error::Error,
                 "an event cannot be read; it is kept and waits unrouted for a version that can"
             );
-            tenant.file.leave_unreadable(seq);
+            tenant.file.leave_unreadable(partition, seq);
         }
     }
 

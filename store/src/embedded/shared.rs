@@ -42,8 +42,6 @@ pub(super) struct TenantFile {
     pub(super) number: TenantNo,
     /// The last place that is committed.
     committed: AtomicU64,
-    /// By partition: the last place that is committed.
-    appended: [AtomicU64; PARTITIONS as usize],
     /// By partition: what waits to be routed.
     unrouted: [Mutex<UnroutedNotes>; PARTITIONS as usize],
     /// By partition: nothing unrouted is below.
@@ -65,7 +63,6 @@ impl TenantFile {
         Self {
             number,
             committed: AtomicU64::new(0),
-            appended: [const { AtomicU64::new(0) }; PARTITIONS as usize],
             unrouted: Default::default(),
             floors: [const { AtomicU64::new(0) }; PARTITIONS as usize],
             swept: AtomicU64::new(0),
@@ -94,14 +91,7 @@ impl TenantFile {
         if let Some(mut notes) = self.unrouted(partition) {
             notes.came(seq, id);
         }
-        self.set_appended(partition, seq);
         self.set_committed(seq);
-    }
-
-    fn set_appended(&self, partition: u16, last: Seq) {
-        if let Some(appended) = self.appended.get(usize::from(partition)) {
-            appended.store(last, Ordering::Release);
-        }
     }
 
     /// The log was just opened: events may be in any partition, up to this place.
@@ -110,16 +100,8 @@ impl TenantFile {
             if let Some(mut notes) = self.unrouted(partition) {
                 notes.begin(last);
             }
-            self.set_appended(partition, last);
         }
         self.set_committed(last);
-    }
-
-    /// Whether there may be something to route after a place. If not, reading would find nothing.
-    pub(super) fn may_have_unrouted(&self, partition: u16, after: Seq) -> bool {
-        let appended = self.appended.get(usize::from(partition));
-        let appended = appended.map_or(0, |appended| appended.load(Ordering::Acquire));
-        appended > after && appended >= self.floor(partition)
     }
 
     /// Below this place nothing of the partition waits to be routed.
@@ -144,7 +126,10 @@ impl TenantFile {
     }
 
     /// This event is given to no router while the log is open.
-    pub(super) fn leave_unreadable(&self, seq: Seq) {
+    pub(super) fn leave_unreadable(&self, partition: u16, seq: Seq) {
+        if let Some(mut notes) = self.unrouted(partition) {
+            notes.routed(seq);
+        }
         let mut left = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
         if left.len() < UNREADABLE_NOTED {
             left.insert(seq);

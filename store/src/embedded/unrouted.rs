@@ -34,7 +34,7 @@ impl UnroutedNotes {
         }
     }
 
-    /// An event was routed.
+    /// An event waits no more.
     pub(super) fn routed(&mut self, seq: Seq) {
         self.events.remove(&seq);
     }

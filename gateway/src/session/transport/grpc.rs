@@ -8,7 +8,7 @@ use h2::Reason;
 use http_body_util::BodyExt as _;
 use nexus_runtime::server::{Connection, Hold};
 use nexus_wire::agent::v1::{client_frame, server_frame};
-use nexus_wire::frame::{FrameError, MAX_CLIENT_FRAME};
+use nexus_wire::frame::{Delivery, FrameError, MAX_CLIENT_FRAME};
 use nexus_wire::protobuf;
 use tonic::codec::{BufferSettings, DecodeBuf, Decoder};
 use tonic::{Code, Status, Streaming};
@@ -16,7 +16,7 @@ use tonic::{Code, Status, Streaming};
 use super::super::end::End;
 use super::super::state::Received;
 use super::pipe::{Outgoing, Sender, pipe};
-use super::{Broken, Delivery, NotDelivered};
+use super::{Broken, NotDelivered};
 
 /// Taken for each call at once; the library's default is 8 KiB. A longer frame gets its room when it comes.
 const READ_BUFFER: usize = 256;
@@ -66,8 +66,7 @@ impl Grpc {
     }
 
     pub(super) async fn deliver(&mut self, delivery: Delivery<'_>) -> Result<(), NotDelivered> {
-        let Delivery { event, attempt, alias, replay, traceparent } = delivery;
-        let message = protobuf::deliver(event, attempt, alias, replay, traceparent)
+        let message = protobuf::deliver(delivery)
             .map_err(|_| NotDelivered::Undeliverable("the event is not the JSON of a StandardEvent"))?;
         Ok(self.0.outgoing.feed(&message).await?)
     }
@@ -81,14 +80,7 @@ impl Grpc {
     }
 
     /// Ends the call and waits for the agent to end its own side, which libraries do once they have read the end.
-    pub(super) async fn part(
-        &mut self,
-        end: &End,
-        goodbye: Option<server_frame::Frame>,
-    ) -> Result<(), Broken> {
-        if let Some(goodbye) = goodbye {
-            self.feed(goodbye).await?;
-        }
+    pub(super) async fn part(&mut self, end: &End) -> Result<(), Broken> {
         self.0.outgoing.finish();
         self.0.outgoing.finished().await?;
         if *end != End::PeerClosed {

@@ -2,7 +2,7 @@
 
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use nexus_wire::agent::v1::server_frame;
-use nexus_wire::frame;
+use nexus_wire::frame::{self, Delivery};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::super::end::End;
 use super::super::state::Received;
-use super::{Broken, Delivery, NotDelivered};
+use super::{Broken, NotDelivered};
 
 /// Taken for each socket at once; the library's default is 128 KiB. Frames of agents are some hundred bytes, and
 /// a longer one gets its room when it comes.
@@ -56,10 +56,9 @@ impl WebSocket {
     }
 
     pub(super) async fn deliver(&mut self, delivery: Delivery<'_>) -> Result<(), NotDelivered> {
-        let Delivery { event, attempt, alias, replay, traceparent } = delivery;
-        let event =
-            std::str::from_utf8(event).map_err(|_| NotDelivered::Undeliverable("the event is not UTF-8"))?;
-        Ok(self.feed_text(frame::deliver_json(event, attempt, alias, replay, traceparent)).await?)
+        let json = frame::deliver_json(delivery)
+            .map_err(|_| NotDelivered::Undeliverable("the event is not UTF-8"))?;
+        Ok(self.feed_text(json).await?)
     }
 
     async fn feed_text(&mut self, json: String) -> Result<(), Broken> {
@@ -81,14 +80,7 @@ impl WebSocket {
 
     /// Waits for the agent to close: closing at once, with anything unread, would reset the connection and could
     /// take the goodbye with it.
-    pub(super) async fn part(
-        &mut self,
-        end: &End,
-        goodbye: Option<server_frame::Frame>,
-    ) -> Result<(), Broken> {
-        if let Some(goodbye) = goodbye {
-            self.feed(goodbye).await?;
-        }
+    pub(super) async fn part(&mut self, end: &End) -> Result<(), Broken> {
         if *end == End::PeerClosed {
             // The agent closed first: what is left is to send the library's answer.
             return self.stream.flush().await.map_err(|_| Broken);
