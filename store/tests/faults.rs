@@ -23,7 +23,7 @@ const TRIES: usize = 100;
 fn tables(dir: &Path) -> Vec<PathBuf> {
     let keyspaces = std::fs::read_dir(dir.join("keyspaces")).unwrap();
     let tables: Vec<_> = keyspaces.map(|entry| entry.unwrap().path().join("tables")).collect();
-    assert_eq!(tables.len(), 4);
+    assert_eq!(tables.len(), 3);
     tables
 }
 
