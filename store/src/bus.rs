@@ -291,6 +291,17 @@ pub struct Filter {
     pub until: Option<Timestamp>,
 }
 
+impl Filter {
+    /// Whether an event of this kind and source that was received then is wanted.
+    #[must_use]
+    pub fn wants(&self, kind: Kind, source: &str, received: Timestamp) -> bool {
+        (self.kinds.is_empty() || self.kinds.contains(&kind))
+            && self.source.as_ref().is_none_or(|wanted| wanted == source)
+            && self.since.is_none_or(|since| received >= since)
+            && self.until.is_none_or(|until| received < until)
+    }
+}
+
 /// What to list: a page of events, newest first.
 #[derive(Debug, Clone, Default)]
 pub struct Page {

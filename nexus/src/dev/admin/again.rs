@@ -7,7 +7,7 @@ use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use nexus_core::id::{EventId, InboxId, TenantKey};
-use nexus_store::bus::{DeadLetter, Filter, Page, Seq};
+use nexus_store::bus::{BusError, DeadLetter, Filter, Page, Seq};
 use serde::Deserialize;
 
 use super::Failure;
@@ -16,6 +16,8 @@ use crate::dev::replay::{self, ReplayError};
 use crate::dev::roles::Roles;
 
 type TenantPath = Result<Path<(String, String)>, PathRejection>;
+
+type Body<T> = Result<Json<T>, JsonRejection>;
 
 /// The query of a page of parked events.
 #[derive(Debug, Deserialize)]
@@ -61,34 +63,33 @@ async fn line(roles: &Roles, tenant: &TenantKey, letter: DeadLetter) -> Result<D
 pub(super) async fn requeue(
     State(roles): State<Arc<Roles>>,
     tenant: TenantPath,
-    request: Result<Json<DeadRequest>, JsonRejection>,
+    request: Body<DeadRequest>,
 ) -> Result<Json<DeadAnswer>, Failure> {
-    let (tenant, Json(request)) = (super::tenant(tenant)?, request?);
-    bounded(&request.events)?;
-    let done = roles.bus.requeue(&tenant, request.inbox, request.events).await;
-    Ok(Json(DeadAnswer { done: done.map_err(Failure::internal)? }))
+    let (tenant, DeadRequest { inbox, events }) = asked(tenant, request, |request| &request.events)?;
+    settled(roles.bus.requeue(&tenant, inbox, events).await)
 }
 
 /// Gives parked events up.
 pub(super) async fn drop_dead(
     State(roles): State<Arc<Roles>>,
     tenant: TenantPath,
-    request: Result<Json<DeadRequest>, JsonRejection>,
+    request: Body<DeadRequest>,
 ) -> Result<Json<DeadAnswer>, Failure> {
-    let (tenant, Json(request)) = (super::tenant(tenant)?, request?);
-    bounded(&request.events)?;
-    let done = roles.bus.drop_dead(&tenant, request.inbox, request.events).await;
-    Ok(Json(DeadAnswer { done: done.map_err(Failure::internal)? }))
+    let (tenant, DeadRequest { inbox, events }) = asked(tenant, request, |request| &request.events)?;
+    settled(roles.bus.drop_dead(&tenant, inbox, events).await)
+}
+
+fn settled(done: Result<usize, BusError>) -> Result<Json<DeadAnswer>, Failure> {
+    done.map(|done| Json(DeadAnswer { done })).map_err(Failure::internal)
 }
 
 /// Delivers events once more.
 pub(super) async fn replay(
     State(roles): State<Arc<Roles>>,
     tenant: TenantPath,
-    request: Result<Json<ReplayRequest>, JsonRejection>,
+    request: Body<ReplayRequest>,
 ) -> Result<Json<ReplayAnswer>, Failure> {
-    let (tenant, Json(request)) = (super::tenant(tenant)?, request?);
-    bounded(&request.events)?;
+    let (tenant, request) = asked(tenant, request, |request| &request.events)?;
     let view = roles.control.view();
     let Some(compiled) = view.tenants.get(&tenant) else {
         let why = format!("the folder has no tenant {tenant}; nothing can be routed for it");
@@ -100,10 +101,17 @@ pub(super) async fn replay(
     })
 }
 
-fn bounded(events: &[EventId]) -> Result<(), Failure> {
-    if events.len() <= MAX_BATCH {
-        return Ok(());
+/// What is asked of which tenant, if it does not name too many `events` at once.
+fn asked<T>(
+    tenant: TenantPath,
+    request: Body<T>,
+    events: impl Fn(&T) -> &[EventId],
+) -> Result<(TenantKey, T), Failure> {
+    let (tenant, Json(request)) = (super::tenant(tenant)?, request?);
+    let count = events(&request).len();
+    if count <= MAX_BATCH {
+        return Ok((tenant, request));
     }
-    let why = format!("{} events at once are too many; send at most {MAX_BATCH} in a request", events.len());
+    let why = format!("{count} events at once are too many; send at most {MAX_BATCH} in a request");
     Err(Failure::new(StatusCode::BAD_REQUEST, why))
 }
