@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::args::{DlqVerb, WhichArgs, WhoseArgs};
 use super::client::Client;
-use super::output::{Output, age, clip, print, table};
+use super::output::{Output, age, clip, table};
 use super::pages::no_such;
 use super::{confirm, why};
 use crate::api::{DeadAnswer, DeadLine, DeadPage, DeadRequest, EventStory, MAX_BATCH, Status};
@@ -141,13 +141,8 @@ async fn one(client: &Client, event: EventId, output: Output) -> anyhow::Result<
     let story: EventStory = client.get(&format!("events/{event}")).await?;
     let is_parked = story.copies.iter().any(|copy| matches!(copy.copy, Copy::Dead { .. }));
     ensure!(is_parked, "event {event} is not parked anywhere; `nexus why {event}` tells what became of it");
-    match output {
-        Output::Json => print(&serde_json::to_string_pretty(&story)?),
-        Output::Table => {
-            why::run(client, &event.to_string(), output).await?;
-            print(&format!("\n{}", serde_json::to_string_pretty(&story.event)?))
-        }
-    }
+    let whole = serde_json::to_string_pretty(&story.event)?;
+    output.show(&story, |story| format!("{}\n{whole}", why::show(story)))
 }
 
 /// The parked copies that are meant; an event that is not parked is an error, so that a slip shows.
