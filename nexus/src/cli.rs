@@ -55,7 +55,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Status => status::run(&client, cli.output).await,
         Verb::Agents => status::agents(&client, cli.output).await,
         Verb::Get(get) => get::run(&client, &get).await,
-        Verb::Token(token) => token::run(&client, &token).await,
+        Verb::Token(token) => token::run(&client, &token, cli.output).await,
         Verb::Schema(args) => schema::run(&args),
         Verb::Completions(args) => {
             clap_complete::generate(args.shell, &mut Cli::command(), "nexus", &mut std::io::stdout());
