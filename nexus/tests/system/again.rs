@@ -4,8 +4,8 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::agent::{Socket, connect};
-use crate::harness::{PATIENCE, Site, until};
+use crate::agent::{Agents, Socket, connect};
+use crate::harness::{PATIENCE, Site, tenant_yaml, until};
 
 /// An agent that does what it is told.
 struct Hand(Socket);
@@ -124,4 +124,47 @@ async fn a_replay_is_marked_and_a_dry_run_changes_nothing() {
         let deliver = hand.frame("deliver").await;
         assert_eq!((&deliver["event"]["id"], &deliver["replay"]), (&json!(id), &json!(true)));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_by_filter_goes_through_many_pages() {
+    const OLD: u64 = 230;
+    let site = Site::new(&["coder"]);
+    site.write("other.yaml", &tenant_yaml("other"));
+    let _nexus = site.start().await;
+    let agents = Agents::start(&site, "coder", 1, 64);
+    let post = |tenant, numbers: std::ops::Range<u64>| {
+        let site = &site;
+        futures_util::stream::iter(numbers).for_each_concurrent(20, move |number| async move {
+            assert!(site.post_issue_to(tenant, number).await.unwrap().status().is_success());
+        })
+    };
+    post("acme/acme", 0..OLD).await;
+    // Of interest to nobody, and chosen all the same.
+    post("acme/other", 0..20).await;
+    let first_new = site.post_issue(OLD).await.unwrap();
+    post("acme/acme", OLD + 1..OLD + 10).await;
+    until("all are done", || async {
+        let status = site.status().await;
+        let tenants = status["tenants"].as_array().unwrap();
+        tenants.iter().all(|one| one["pendingBytes"] == 0 && one["unrouted"] == 0).then_some(())
+    })
+    .await;
+    let received = site.cli_json(&["get", &first_new]).await["receivedtime"].as_str().unwrap().to_owned();
+
+    let none = site.cli_json(&["replay", "--kind", "NewComment"]).await;
+    assert_eq!((&none["events"], &none["targets"]), (&json!(0), &json!({})));
+    for args in [&["--dry-run"], &["--yes"]] {
+        let replay = [&["replay", "--until", &received, "--source", "github"], &args[..]].concat();
+        let counted = site.cli_json(&replay).await;
+        assert_eq!(counted["targets"], json!({"acme/acme coder": OLD}), "{args:?}");
+        assert_eq!((&counted["events"], &counted["nobody"]), (&json!(OLD + 20), &json!(20)), "{args:?}");
+    }
+    until("the old ones came again", || async {
+        agents.read(|memory| {
+            (memory.delivered.values().filter(|times| **times == 2).count() as u64 == OLD).then_some(())
+        })
+    })
+    .await;
+    assert_eq!(agents.read(|memory| memory.delivered[&first_new]), 1);
 }
