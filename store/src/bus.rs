@@ -15,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod calls;
+mod dead;
 
 /// How many partitions a tenant has. Events of one thread are in one partition.
 pub const PARTITIONS: u16 = 8;

@@ -23,6 +23,7 @@ mod append;
 mod birth;
 mod command;
 mod copies;
+mod dead;
 mod deliver;
 mod give_back;
 mod keys;
