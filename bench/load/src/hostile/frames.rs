@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bytes::{Buf as _, BufMut as _, Bytes};
 use futures_util::{SinkExt as _, StreamExt as _};
+use nexus_wire::agent::v1::{ServerFrame, server_frame};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -51,7 +52,13 @@ pub fn all() -> Vec<Attack> {
     ]
 }
 
-async fn agent(target: &Target) -> anyhow::Result<Socket> {
+/// Bytes that mean nothing, the same each time.
+fn noise() -> impl Iterator<Item = u8> {
+    (0..4096_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
+}
+
+/// Connects and says Hello.
+pub(super) async fn agent(target: &Target) -> anyhow::Result<Socket> {
     let socket = connect(target.gateway, &target.token, Arc::new(Latest::default())).await;
     let mut socket = socket.context("the attacker cannot connect")?;
     socket.send(Message::text(r#"{"hello":{"credit":0}}"#)).await?;
@@ -91,8 +98,7 @@ async fn no_json(target: &Target) -> anyhow::Result<String> {
 async fn random_bytes(target: &Target) -> anyhow::Result<String> {
     let mut socket = agent(target).await?;
     // A reserved opcode with reserved bits: no WebSocket frame, whatever follows.
-    let noise: Vec<u8> =
-        (0..4096_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8 | 0x73).collect();
+    let noise: Vec<_> = noise().map(|byte| byte | 0x73).collect();
     let _ = socket.get_mut().write_all(&noise).await;
     last_words(&mut socket).await
 }
@@ -146,8 +152,6 @@ async fn grpc(target: &Target, message: Bytes) -> anyhow::Result<String> {
     }
 }
 
-use nexus_wire::agent::v1::{ServerFrame, server_frame};
-
 /// Bytes up as they are, frames down.
 #[derive(Debug, Clone, Copy, Default)]
 struct Raw;
@@ -191,8 +195,7 @@ impl Decoder for Raw {
 async fn random_http2(target: &Target) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(target.gateway).await?;
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
-    let noise: Vec<u8> = (0..4096_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    let _ = stream.write_all(&noise).await;
+    let _ = stream.write_all(&noise().collect::<Vec<_>>()).await;
     // What it says before it closes is HTTP/2 and of no interest.
     match outcome(&mut stream).await?.as_str() {
         "left open" => Ok("left open".to_owned()),
