@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 const TEN_MIB: usize = 10 << 20;
 
+/// Frames that are none: each is answered with an error, and one more than ten ends the session.
+const TOO_MANY: usize = 11;
+
 pub fn all() -> Vec<Attack> {
     let kind = |name, expected, accepts, attempt| Attack {
         name,
@@ -46,7 +49,7 @@ pub fn all() -> Vec<Attack> {
             &["GOODBYE_REASON_PROTOCOL_ERROR", "closed"],
             attempt!(large_frame),
         ),
-        kind("gRPC: no protobuf", ended, protocol_error, attempt!(no_protobuf)),
+        kind("gRPC: no protobuf, 11 times", ended, protocol_error, attempt!(no_protobuf)),
         kind("gRPC: a frame of 10 MiB", ended, protocol_error, attempt!(large_message)),
         kind("HTTP/2: random bytes", "closed", &["closed"], attempt!(random_http2)),
     ]
@@ -87,7 +90,7 @@ async fn last_words(socket: &mut Socket) -> anyhow::Result<String> {
 
 async fn no_json(target: &Target) -> anyhow::Result<String> {
     let mut socket = agent(target).await?;
-    for _ in 0..11 {
+    for _ in 0..TOO_MANY {
         if socket.send(Message::text("][ no frame")).await.is_err() {
             break;
         }
@@ -115,20 +118,21 @@ async fn large_frame(target: &Target) -> anyhow::Result<String> {
 
 /// Protobuf that is none: field 1 announces more bytes than there are.
 async fn no_protobuf(target: &Target) -> anyhow::Result<String> {
-    grpc(target, Bytes::from_static(&[0x0a, 0x7f, 0xff, 0xff])).await
+    grpc(target, [const { Bytes::from_static(&[0x0a, 0x7f, 0xff, 0xff]) }; TOO_MANY]).await
 }
 
 async fn large_message(target: &Target) -> anyhow::Result<String> {
-    grpc(target, Bytes::from(vec![0; TEN_MIB])).await
+    grpc(target, [Bytes::from(vec![0; TEN_MIB])]).await
 }
 
-/// Says Hello, sends these bytes as a message, and reads to the end.
-async fn grpc(target: &Target, message: Bytes) -> anyhow::Result<String> {
+/// Says Hello, sends each of these as a message, and reads to the end.
+async fn grpc<const N: usize>(target: &Target, messages: [Bytes; N]) -> anyhow::Result<String> {
     let endpoint = Endpoint::from_shared(format!("http://{}", target.gateway))?;
     let mut client = tonic::client::Grpc::new(endpoint.connect().await?);
     client.ready().await?;
     // Hello{credit: 0} is field 1 with nothing in it.
-    let frames = tokio_stream::iter([Bytes::from_static(&[0x0a, 0x00]), message]);
+    let hello = Bytes::from_static(&[0x0a, 0x00]);
+    let frames = tokio_stream::iter(std::iter::once(hello).chain(messages));
     let mut request = Request::new(frames.chain(futures_util::stream::pending()));
     request.metadata_mut().insert("authorization", format!("Bearer {}", target.token).parse()?);
     let path = PathAndQuery::from_static("/nexus.agent.v1.Agents/Connect");
