@@ -17,7 +17,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::again::{
-    DeadAnswer, DeadLine, DeadPage, DeadRequest, MAX_BATCH, ReplayAnswer, ReplayRequest, ReplayTarget,
+    DeadAnswer, DeadInbox, DeadInboxes, DeadLine, DeadPage, DeadRequest, MAX_BATCH, ReplayAnswer,
+    ReplayRequest, ReplayTarget,
 };
 pub use self::events::{EventLine, EventsPage, MAX_FULL_PAGE, MAX_PAGE, Routing, TenantLog};
 

@@ -22,6 +22,7 @@ mod why;
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
 
 use self::args::{Cli, Verb};
@@ -30,24 +31,20 @@ use crate::dev;
 
 pub use self::output::print;
 
-/// Exit status of a verb that failed.
-const FAILURE: u8 = 1;
-
 /// Runs the command line; errors are shown with their whole chain.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&anyhow::Error::new(error).context("cannot start the async runtime")),
+    let trouble = match cli.verb {
+        Verb::DiffRoutes(_) => ExitCode::from(diff_routes::TROUBLE),
+        _ => ExitCode::FAILURE,
     };
-    let trouble = if matches!(cli.verb, Verb::DiffRoutes(_)) { diff_routes::TROUBLE } else { FAILURE };
-    match runtime.block_on(run(cli)) {
-        Ok(code) => code,
-        Err(error) => {
-            fail(&error);
-            ExitCode::from(trouble)
-        }
-    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.context("cannot start the async runtime");
+    runtime.and_then(|runtime| runtime.block_on(run(cli))).unwrap_or_else(|error| {
+        // Standard error may be closed; there is nobody left to tell then.
+        let _ = writeln!(std::io::stderr(), "error: {error:#}");
+        trouble
+    })
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -58,7 +55,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Status => status::run(&client, cli.output).await,
         Verb::Agents => status::agents(&client, cli.output).await,
         Verb::Get(get) => get::run(&client, &get).await,
-        Verb::Token(token) => token::run(&client, &token).await,
+        Verb::Token(token) => token::run(&client, &token, cli.output).await,
         Verb::Schema(args) => schema::run(&args),
         Verb::Completions(args) => {
             clap_complete::generate(args.shell, &mut Cli::command(), "nexus", &mut std::io::stdout());
@@ -73,10 +70,4 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Release(release) => stop::release(&client, release, cli.output).await,
     };
     done.map(|()| ExitCode::SUCCESS)
-}
-
-fn fail(error: &anyhow::Error) -> ExitCode {
-    // Standard error may be closed; there is nobody left to tell then.
-    let _ = writeln!(std::io::stderr(), "error: {error:#}");
-    ExitCode::FAILURE
 }

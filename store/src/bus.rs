@@ -15,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod calls;
+mod dead;
 
 /// How many partitions a tenant has. Events of one thread are in one partition.
 pub const PARTITIONS: u16 = 8;
@@ -289,6 +290,17 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Received before this time.
     pub until: Option<Timestamp>,
+}
+
+impl Filter {
+    /// Whether an event of this kind and source that was received then is wanted.
+    #[must_use]
+    pub fn wants(&self, kind: Kind, source: &str, received: Timestamp) -> bool {
+        (self.kinds.is_empty() || self.kinds.contains(&kind))
+            && self.source.as_ref().is_none_or(|wanted| wanted == source)
+            && self.since.is_none_or(|since| received >= since)
+            && self.until.is_none_or(|until| received < until)
+    }
 }
 
 /// What to list: a page of events, newest first.

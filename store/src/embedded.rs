@@ -23,6 +23,7 @@ mod append;
 mod birth;
 mod command;
 mod copies;
+mod dead;
 mod deliver;
 mod expiring;
 mod give_back;

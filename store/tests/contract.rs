@@ -12,6 +12,7 @@ mod contract {
     mod append;
     mod crash;
     mod dead;
+    mod dead_inboxes;
     mod deliver;
     mod figures;
     mod model;

@@ -1,5 +1,7 @@
 //! Many sessions of agents: they connect, take what comes, acknowledge it and grant as much again.
 
+mod session;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,17 +14,17 @@ use nexus_wire::agent::v1::{self, server_frame};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tokio_tungstenite::tungstenite::{Error, Message};
-use tonic::Code;
+use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;
 
 use crate::args::Transport;
 use crate::body::FIRST_NUMBER;
-use crate::folder::IN_FLIGHT;
 use crate::frame::{Deliver, ServerFrame};
 use crate::grpc;
 use crate::ledger::Ledger;
-use crate::socket::{Latest, Socket, connect};
+use crate::socket::{Latest, Socket};
+
+use session::{Refused, Session};
 
 /// So many sessions connect at a time.
 const AT_ONCE: usize = 64;
@@ -77,11 +79,8 @@ impl Fleet {
             let (shared, token) = (Arc::clone(&shared), token.clone());
             // Each agent has sessions of both kinds.
             let turn = (at / tokens.len() + at % tokens.len()).is_multiple_of(2);
-            if transport == Transport::Grpc || (transport == Transport::Both && turn) {
-                tasks.spawn(async move { shared.run_grpc(&token).await });
-            } else {
-                tasks.spawn(async move { shared.run(&token).await });
-            }
+            let by_grpc = transport == Transport::Grpc || (transport == Transport::Both && turn);
+            tasks.spawn(async move { shared.run(&token, by_grpc).await });
         }
         let fleet = Self { shared, sessions, tasks };
         let deadline = Instant::now() + PATIENCE;
@@ -149,22 +148,10 @@ impl Fleet {
 }
 
 impl Shared {
-    async fn run(&self, token: &str) {
-        match Box::pin(self.open_one(token)).await {
-            Ok(socket) => {
-                let ended = self.session(socket).await;
-                self.ended(ended);
-            }
-            Err(error) => self.failed(error),
-        }
-    }
-
-    async fn run_grpc(&self, token: &str) {
-        match Box::pin(self.open_grpc(token)).await {
-            Ok(mut stream) => {
-                let ended = self.grpc_session(&mut stream).await;
-                // The end of a stream leaves its connection: it counts when that is closed, too.
-                stream.closed.notified().await;
+    async fn run(&self, token: &str, by_grpc: bool) {
+        match Box::pin(self.open_session(token, by_grpc)).await {
+            Ok(session) => {
+                let ended = self.work(session).await;
                 self.ended(ended);
             }
             Err(error) => self.failed(error),
@@ -183,24 +170,35 @@ impl Shared {
         lock(&self.failure).get_or_insert(error);
     }
 
-    async fn open_grpc(&self, token: &str) -> anyhow::Result<grpc::Stream> {
+    /// Opens a session. A server that is busy is asked again.
+    async fn open_session(&self, token: &str, by_grpc: bool) -> anyhow::Result<Session> {
         let _turn = self.gate.acquire().await?;
         let deadline = Instant::now() + PATIENCE;
-        let mut stream = loop {
-            match grpc::connect(self.gateway, token, Arc::clone(&self.last_byte)).await {
-                Ok(stream) => break stream,
-                Err(error) if error.code() == Some(Code::Unavailable) && Instant::now() < deadline => {
+        let mut session = loop {
+            match Session::connect(by_grpc, self.gateway, token, Arc::clone(&self.last_byte)).await {
+                Ok(session) => break session,
+                Err(Refused { busy: true, .. }) if Instant::now() < deadline => {
                     sleep(Duration::from_millis(100)).await;
                 }
-                Err(error) => return Err(error).context("cannot connect an agent by gRPC"),
+                Err(Refused { error, .. }) => return Err(error),
             }
         };
-        let answer = timeout(PATIENCE, stream.down.message()).await??;
-        match answer.and_then(|answer| answer.frame) {
-            Some(server_frame::Frame::Welcome(_)) => self.open.fetch_add(1, Ordering::Relaxed),
-            other => bail!("{other:?} instead of Welcome"),
-        };
-        Ok(stream)
+        timeout(PATIENCE, session.welcome()).await??;
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Ok(session)
+    }
+
+    /// Works until the server has ended the session.
+    async fn work(&self, session: Session) -> anyhow::Result<()> {
+        match session {
+            Session::WebSocket(socket) => self.websocket_session(*socket).await,
+            Session::Grpc(mut stream) => {
+                let ended = self.grpc_session(&mut stream).await;
+                // The end of a stream leaves its connection: it counts when that is closed, too.
+                stream.closed.notified().await;
+                ended
+            }
+        }
     }
 
     /// Works until the server ends the stream.
@@ -246,34 +244,8 @@ impl Shared {
         }
     }
 
-    /// Connects and says hello. A server that is busy is asked again.
-    async fn open_one(&self, token: &str) -> anyhow::Result<Socket> {
-        let _turn = self.gate.acquire().await?;
-        let deadline = Instant::now() + PATIENCE;
-        let mut socket = loop {
-            match connect(self.gateway, token, Arc::clone(&self.last_byte)).await {
-                Ok(socket) => break socket,
-                Err(Error::Http(answer)) if answer.status().as_u16() == 503 && Instant::now() < deadline => {
-                    sleep(Duration::from_millis(100)).await;
-                }
-                Err(Error::Http(answer)) => {
-                    let text = answer.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
-                    bail!("the gateway answers {}: {text}", answer.status())
-                }
-                Err(error) => return Err(error).context("cannot connect an agent"),
-            }
-        };
-        socket.send(Message::text(format!(r#"{{"hello":{{"credit":{IN_FLIGHT}}}}}"#))).await?;
-        let answer = timeout(PATIENCE, socket.next()).await?.context("closed before Welcome")??;
-        match serde_json::from_str(answer.to_text()?)? {
-            ServerFrame::Welcome {} => self.open.fetch_add(1, Ordering::Relaxed),
-            other => bail!("{other:?} instead of Welcome"),
-        };
-        Ok(socket)
-    }
-
     /// Works until the server closes the connection.
-    async fn session(&self, mut socket: Socket) -> anyhow::Result<()> {
+    async fn websocket_session(&self, mut socket: Socket) -> anyhow::Result<()> {
         let mut ping_at = Instant::now() + PING;
         loop {
             tokio::select! {
@@ -333,9 +305,7 @@ impl Shared {
         let ack = format!(r#"{{"ack":{{"eventId":"{}"}}}}"#, event.id);
         Ok(vec![Message::text(ack), Message::text(r#"{"grant":{"credit":1}}"#)])
     }
-}
 
-impl Shared {
     fn note(&self, id: &str, number: u64, attempt: u32) -> anyhow::Result<()> {
         let seq = number.checked_sub(FIRST_NUMBER).context("an issue that this tool never opened")?;
         self.ledger.deliver(Uuid::parse_str(id)?, seq, attempt, std::time::Instant::now());

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::Mutex;
 
 use hyper_util::rt::TokioIo;
 use nexus_wire::agent::v1::agents_client::AgentsClient;
@@ -64,16 +63,12 @@ pub async fn connect(
     token: &str,
     last_byte: Arc<Latest>,
 ) -> Result<Stream, ConnectError> {
-    let closed = Arc::new(Mutex::new(Arc::default()));
+    let closed = Arc::<Notify>::default();
     let connector = tower::service_fn({
         let closed = Arc::clone(&closed);
         move |_| {
-            let (closed, last_byte) = (Arc::clone(&closed), Arc::clone(&last_byte));
-            async move {
-                let watched = Watched::connect(gateway, last_byte).await?;
-                *closed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = watched.closed();
-                Ok::<_, std::io::Error>(TokioIo::new(watched))
-            }
+            let watched = Watched::connect(gateway, Arc::clone(&last_byte), Arc::clone(&closed));
+            async move { watched.await.map(TokioIo::new) }
         }
     });
     let endpoint = Endpoint::from_shared(format!("http://{gateway}")).map_err(ConnectError::Transport)?;
@@ -89,7 +84,6 @@ pub async fn connect(
         .metadata_mut()
         .insert("authorization", bearer.map_err(|_| status(Status::internal("a token that is no header")))?);
     let down = client.connect(request).await.map_err(status)?.into_inner();
-    let closed = closed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
     Ok(Stream { up, down, closed, _client: client })
 }
 

@@ -58,16 +58,15 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Opens a connection.
-    pub async fn connect(gateway: SocketAddr, last_byte: Arc<Latest>) -> io::Result<Self> {
+    /// Opens a connection; `closed` is notified when the other side has closed it.
+    pub async fn connect(
+        gateway: SocketAddr,
+        last_byte: Arc<Latest>,
+        closed: Arc<Notify>,
+    ) -> io::Result<Self> {
         let stream = TcpStream::connect(gateway).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, last_byte, closed: Arc::default() })
-    }
-
-    /// Notified when the other side has closed the connection.
-    pub fn closed(&self) -> Arc<Notify> {
-        Arc::clone(&self.closed)
+        Ok(Self { stream, last_byte, closed })
     }
 }
 
@@ -112,7 +111,7 @@ pub fn small_buffers() -> WebSocketConfig {
 
 /// Opens a connection.
 pub async fn connect(gateway: SocketAddr, token: &str, last_byte: Arc<Latest>) -> Result<Socket, Error> {
-    let stream = Watched::connect(gateway, last_byte).await?;
+    let stream = Watched::connect(gateway, last_byte, Arc::default()).await?;
     let mut request = format!("ws://{gateway}/v1/connect").into_client_request()?;
     let headers = request.headers_mut();
     headers.insert("authorization", HeaderValue::from_str(&format!("Bearer {token}"))?);

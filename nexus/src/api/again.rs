@@ -48,6 +48,31 @@ pub struct DeadLine {
     pub bytes: u64,
 }
 
+/// A page of `GET /api/v1/tenants/{namespace}/{tenant}/dead/inboxes`: the inboxes in which an event is parked.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadInboxes {
+    /// The inboxes, in the order of their ids.
+    pub inboxes: Vec<DeadInbox>,
+    /// What `after` must be for the next page; none behind the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<InboxId>,
+}
+
+/// An inbox in which an event is parked.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadInbox {
+    /// Its id.
+    pub inbox: InboxId,
+    /// Whose it is, or was when the first event that is parked there was routed: an agent's name or `@alias`; none if
+    /// that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Whether the rules in force know no such agent or alias, so that nobody takes what waits there.
+    pub gone: bool,
+}
+
 /// `POST /api/v1/tenants/{namespace}/{tenant}/dead/requeue` and `…/dead/drop`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -67,7 +67,7 @@ pub enum Verb {
     )]
     Get(GetArgs),
     /// Get an access token of an agent, to try the protocol by hand
-    #[command(after_help = "Example:\n  nexus token coder")]
+    #[command(after_help = "Examples:\n  nexus token coder\n  nexus token coder -o json | jq -r .expires")]
     Token(TokenArgs),
     /// Print the JSON Schema of events, or another description of what Nexus speaks
     #[command(

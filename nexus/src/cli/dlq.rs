@@ -1,24 +1,33 @@
 //! `nexus dlq`: events that were parked after their last attempt.
 
-use anyhow::{Context as _, bail, ensure};
-use nexus_core::id::{AgentId, EventId, InboxId, TenantKey};
+use std::collections::BTreeSet;
+
+use anyhow::{bail, ensure};
+use nexus_core::id::{EventId, InboxId, TenantKey};
 use nexus_store::bus::Copy;
 use serde::Serialize;
 
 use super::args::{DlqVerb, WhichArgs, WhoseArgs};
 use super::client::Client;
-use super::output::{Output, age, clip, print, table};
-use super::pages::no_such;
+use super::output::{Output, age, clip, note, table};
+use super::pages::{self, no_such};
 use super::{confirm, why};
-use crate::api::{DeadAnswer, DeadLine, DeadPage, DeadRequest, EventStory, MAX_BATCH, Status};
+use crate::api::{
+    DeadAnswer, DeadInbox, DeadInboxes, DeadLine, DeadPage, DeadRequest, EventStory, MAX_BATCH, Status,
+    TenantLog,
+};
 
-/// An inbox that can hold parked events.
+/// Names that are shown of those that are gone.
+const SHOWN: usize = 5;
+
+/// An inbox in which something is parked.
 #[derive(Debug, Clone)]
 struct Place {
     tenant: TenantKey,
-    /// The agent's name, or `@alias`.
+    /// The agent's name, or `@alias`, or the inbox's id if whose it was is not known.
     name: String,
     inbox: InboxId,
+    gone: bool,
 }
 
 /// A parked event and where it is.
@@ -26,9 +35,10 @@ struct Place {
 #[serde(rename_all = "camelCase")]
 struct Parked {
     tenant: TenantKey,
-    /// The agent's name, or `@alias`.
+    /// The agent's name, or `@alias`, or the inbox's id if whose it was is not known.
     target: String,
-    #[serde(skip)]
+    /// Whether there is no such agent or alias any more.
+    gone: bool,
     inbox: InboxId,
     #[serde(flatten)]
     line: DeadLine,
@@ -43,7 +53,7 @@ pub async fn run(client: &Client, verb: DlqVerb, output: Output) -> anyhow::Resu
         }
         DlqVerb::Show { event } => one(client, event, output).await,
         DlqVerb::Requeue(which) => {
-            let chosen = choose(client, which).await?;
+            let chosen = of_somebody(choose(client, which).await?)?;
             let done = settle(client, chosen, "requeue").await?;
             output.show(&DeadAnswer { done }, |_| format!("{done} wait again"))
         }
@@ -56,42 +66,48 @@ pub async fn run(client: &Client, verb: DlqVerb, output: Output) -> anyhow::Resu
     }
 }
 
-/// The inboxes that are meant.
+/// The inboxes that are meant and in which something is parked.
 async fn places(client: &Client, whose: &WhoseArgs) -> anyhow::Result<Vec<Place>> {
-    let status: Status = client.get("status").await?;
-    let tenants: Vec<_> = status.tenants.iter().map(|tenant| tenant.tenant.to_string()).collect();
-    if let Some(wanted) = whose.tenant.as_ref().map(ToString::to_string) {
-        ensure!(tenants.contains(&wanted), no_such("tenant", &wanted, &tenants));
-    }
     let mut places = Vec::new();
-    for tenant in
-        status.tenants.iter().filter(|one| whose.tenant.as_ref().is_none_or(|key| *key == one.tenant))
-    {
-        for agent in &tenant.agents {
-            let id: AgentId = agent.id.parse().context("the server names an agent by no id")?;
-            let place = Place { tenant: tenant.tenant.clone(), name: agent.name.clone(), inbox: id.inbox() };
-            places.push(place);
-        }
-        for alias in &tenant.aliases {
-            if let Some(shared) = &alias.shared {
-                let name = format!("@{}", alias.name);
-                places.push(Place { tenant: tenant.tenant.clone(), name, inbox: shared.inbox });
+    for TenantLog { tenant, .. } in pages::tenants(client, whose.tenant.as_ref()).await? {
+        let mut after = None;
+        loop {
+            let query: Vec<_> = after.iter().map(|inbox: &InboxId| ("after", inbox.to_string())).collect();
+            let page: DeadInboxes =
+                client.get_query(&format!("tenants/{tenant}/dead/inboxes"), &query).await?;
+            places.extend(page.inboxes.into_iter().map(|DeadInbox { inbox, target, gone }| {
+                let name = target.unwrap_or_else(|| inbox.to_string());
+                Place { tenant: tenant.clone(), name, inbox, gone }
+            }));
+            after = page.next;
+            if after.is_none() {
+                break;
             }
         }
     }
-    let wanted = match (&whose.agent, &whose.alias) {
-        (Some(agent), _) => Some(("agent", agent.clone())),
-        (_, Some(alias)) => {
-            Some(("alias with a shared inbox", format!("@{}", alias.trim_start_matches('@'))))
-        }
-        _ => None,
+    let (what, wanted) = match (&whose.agent, &whose.alias) {
+        (Some(agent), _) => ("agent", agent.clone()),
+        (_, Some(alias)) => ("alias with a shared inbox", format!("@{}", alias.trim_start_matches('@'))),
+        _ => return Ok(places),
     };
-    if let Some((what, wanted)) = wanted {
-        let names: Vec<_> = places.iter().map(|place| place.name.clone()).collect();
-        places.retain(|place| place.name == wanted);
-        ensure!(!places.is_empty(), no_such(what, &wanted, &names));
-    }
+    let mut known = owners(client, whose).await?;
+    known.extend(places.iter().map(|place| place.name.clone()));
+    ensure!(known.contains(&wanted), no_such(what, &wanted, &known.into_iter().collect::<Vec<_>>()));
+    places.retain(|place| place.name == wanted);
     Ok(places)
+}
+
+/// Who has an inbox by the rules in force.
+async fn owners(client: &Client, whose: &WhoseArgs) -> anyhow::Result<BTreeSet<String>> {
+    let status: Status = client.get("status").await?;
+    let tenants =
+        status.tenants.into_iter().filter(|one| whose.tenant.as_ref().is_none_or(|key| *key == one.tenant));
+    let names = tenants.flat_map(|tenant| {
+        let shared = tenant.aliases.into_iter().filter(|alias| alias.shared.is_some());
+        let agents = tenant.agents.into_iter().map(|agent| agent.name);
+        agents.chain(shared.map(|alias| format!("@{}", alias.name)))
+    });
+    Ok(names.collect())
 }
 
 async fn list(client: &Client, whose: &WhoseArgs) -> anyhow::Result<Vec<Parked>> {
@@ -105,6 +121,7 @@ async fn list(client: &Client, whose: &WhoseArgs) -> anyhow::Result<Vec<Parked>>
             parked.extend(page.events.into_iter().map(|line| Parked {
                 tenant: place.tenant.clone(),
                 target: place.name.clone(),
+                gone: place.gone,
                 inbox: place.inbox,
                 line,
             }));
@@ -121,12 +138,12 @@ fn show(parked: &[Parked]) -> String {
     let now = nexus_runtime::clock::system().now();
     let mut lines =
         table(&["event", "parked", "tenant", "for", "kind", "attempts", "bytes", "title", "reason"]);
-    for Parked { tenant, target, line, .. } in parked {
+    for Parked { tenant, target, gone, line, .. } in parked {
         lines.add_row([
             line.id.to_string(),
             age(line.parked, now),
             tenant.to_string(),
-            target.clone(),
+            if *gone { format!("{target} (gone)") } else { target.clone() },
             line.kind.map_or_else(|| "?".to_owned(), |kind| kind.to_string()),
             line.attempts.to_string(),
             line.bytes.to_string(),
@@ -141,13 +158,8 @@ async fn one(client: &Client, event: EventId, output: Output) -> anyhow::Result<
     let story: EventStory = client.get(&format!("events/{event}")).await?;
     let is_parked = story.copies.iter().any(|copy| matches!(copy.copy, Copy::Dead { .. }));
     ensure!(is_parked, "event {event} is not parked anywhere; `nexus why {event}` tells what became of it");
-    match output {
-        Output::Json => print(&serde_json::to_string_pretty(&story)?),
-        Output::Table => {
-            why::run(client, &event.to_string(), output).await?;
-            print(&format!("\n{}", serde_json::to_string_pretty(&story.event)?))
-        }
-    }
+    let whole = serde_json::to_string_pretty(&story.event)?;
+    output.show(&story, |story| format!("{}\n{whole}", why::show(story)))
 }
 
 /// The parked copies that are meant; an event that is not parked is an error, so that a slip shows.
@@ -163,6 +175,26 @@ async fn choose(client: &Client, which: WhichArgs) -> anyhow::Result<Vec<Parked>
     }
     parked.retain(|one| which.events.contains(&one.line.id));
     Ok(parked)
+}
+
+/// Leaves out what is parked for those that are gone; an error if that is all of it.
+fn of_somebody(chosen: Vec<Parked>) -> anyhow::Result<Vec<Parked>> {
+    let (gone, chosen): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|parked| parked.gone);
+    let Some(first) = gone.first() else {
+        return Ok(chosen);
+    };
+    let names: BTreeSet<_> = gone.iter().map(|parked| parked.target.as_str()).collect();
+    let names: Vec<_> = names.into_iter().take(SHOWN).collect();
+    let why = format!(
+        "{} of the parked copies would wait for nobody, as whom they are for is gone ({}): `nexus replay {} --agent NAME` \
+         delivers an event to another agent, `nexus dlq drop` gives it up",
+        gone.len(),
+        names.join(", "),
+        first.line.id
+    );
+    ensure!(!chosen.is_empty(), why);
+    note(&why);
+    Ok(chosen)
 }
 
 /// Requeues or drops, inbox by inbox, in requests of bounded size.

@@ -85,6 +85,11 @@ impl<'c> Pages<'c> {
         })
     }
 
+    /// What is asked of each tenant.
+    pub fn query(&self) -> &Query {
+        &self.query
+    }
+
     /// The next event.
     pub async fn next(&mut self) -> anyhow::Result<Option<EventLine>> {
         for reading in &mut self.tenants {

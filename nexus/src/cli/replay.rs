@@ -1,15 +1,18 @@
 //! `nexus replay`: events are delivered once more, marked as replay.
 
+mod chosen;
+
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail, ensure};
+use indicatif::ProgressBar;
 use nexus_core::id::{EventId, TenantKey};
 use serde::Serialize;
 
-use super::args::{ReplayArgs, SelectArgs};
+use self::chosen::{Chosen, Ids};
+use super::args::ReplayArgs;
 use super::client::Client;
 use super::output::{Output, note, table};
-use super::pages::{self, Pages};
 use super::{confirm, progress};
 use crate::api::{MAX_BATCH, ReplayAnswer, ReplayRequest, Status};
 
@@ -18,7 +21,7 @@ use crate::api::{MAX_BATCH, ReplayAnswer, ReplayRequest, Status};
 #[serde(rename_all = "camelCase")]
 struct Summary {
     dry_run: bool,
-    /// Events that were chosen.
+    /// Events that were chosen and gone through.
     events: usize,
     /// Who gets how many.
     targets: BTreeMap<String, usize>,
@@ -45,16 +48,17 @@ pub async fn run(client: &Client, args: ReplayArgs, output: Output) -> anyhow::R
         .clone()
         .or_else(|| args.alias.as_ref().map(|alias| format!("@{}", alias.trim_start_matches('@'))));
     let chosen = match args.events.is_empty() {
-        true => by_filter(client, &args.select).await?,
-        false => by_id(client, &args.events).await?,
+        true => Chosen::by_filter(client, &args.select).await?,
+        false => Chosen::by_id(client, &args.events).await?,
     };
-    let count: usize = chosen.iter().map(|(_, ids)| ids.len()).sum();
+    let count = chosen.count();
     if args.events.is_empty() && !args.dry_run {
         confirm::ask(&format!("Replay {count} events"), args.yes || count == 0)?;
     }
-    let work = drive(client, &chosen, target, args.dry_run);
+    let summary = Summary { dry_run: args.dry_run, ..Summary::default() };
+    let replay = Replay { client, target, bar: progress::bar(count as u64), summary };
     let summary = tokio::select! {
-        summary = work => summary?,
+        summary = replay.all(&chosen) => summary?,
         _ = tokio::signal::ctrl_c() => bail!(
             "interrupted; the bar shows how far it came. Run it again: copies that wait already are left alone"
         ),
@@ -65,56 +69,54 @@ pub async fn run(client: &Client, args: ReplayArgs, output: Output) -> anyhow::R
     output.show(&summary, show)
 }
 
-/// The events, oldest first, tenant by tenant.
-async fn by_filter(client: &Client, select: &SelectArgs) -> anyhow::Result<Vec<(TenantKey, Vec<EventId>)>> {
-    if let Some(why) = pages::unknown_source(client, select).await? {
-        bail!(why);
-    }
-    let mut chosen = BTreeMap::<TenantKey, Vec<EventId>>::new();
-    let mut pages = Pages::open(client, select, false, usize::MAX).await?;
-    while let Some(line) = pages.next().await? {
-        chosen.entry(line.tenant).or_default().push(line.id);
-    }
-    chosen.values_mut().for_each(|ids| ids.reverse());
-    Ok(chosen.into_iter().collect())
-}
-
-/// The events by their ids: each must be there.
-async fn by_id(client: &Client, ids: &[EventId]) -> anyhow::Result<Vec<(TenantKey, Vec<EventId>)>> {
-    let mut chosen = BTreeMap::<TenantKey, Vec<EventId>>::new();
-    for id in ids {
-        let story: crate::api::EventStory = client.get(&format!("events/{id}")).await?;
-        chosen.entry(story.event.tenant.clone()).or_default().push(*id);
-    }
-    Ok(chosen.into_iter().collect())
-}
-
-async fn drive(
-    client: &Client,
-    chosen: &[(TenantKey, Vec<EventId>)],
+/// What is replayed, and how far it came.
+struct Replay<'c> {
+    client: &'c Client,
     target: Option<String>,
-    dry_run: bool,
-) -> anyhow::Result<Summary> {
-    let count: usize = chosen.iter().map(|(_, ids)| ids.len()).sum();
-    let bar = progress::bar(count as u64);
-    let mut summary = Summary { dry_run, events: count, ..Summary::default() };
-    for (tenant, ids) in chosen {
-        for batch in ids.chunks(MAX_BATCH) {
-            let request = ReplayRequest { events: batch.to_vec(), target: target.clone(), dry_run };
-            let answer: ReplayAnswer = client
-                .post(&format!("tenants/{tenant}/replay"), &request)
-                .await
-                .with_context(|| format!("after {} of {count} events", bar.position()))?;
-            summary.add(tenant, answer);
-            bar.inc(batch.len() as u64);
+    bar: ProgressBar,
+    summary: Summary,
+}
+
+impl Replay<'_> {
+    /// Replays what was chosen, tenant by tenant, oldest first.
+    async fn all(mut self, chosen: &Chosen) -> anyhow::Result<Summary> {
+        match chosen {
+            Chosen::Named(tenants) => {
+                for (tenant, ids) in tenants {
+                    self.some(tenant, ids).await?;
+                }
+            }
+            Chosen::Found { query, spans, .. } => {
+                for (tenant, span) in spans {
+                    let mut ids = Ids::new(query, tenant, *span);
+                    while let Some(batch) = ids.next(self.client, MAX_BATCH).await? {
+                        self.some(tenant, &batch).await?;
+                    }
+                }
+            }
         }
+        self.bar.finish_and_clear();
+        Ok(self.summary)
     }
-    bar.finish_and_clear();
-    Ok(summary)
+
+    async fn some(&mut self, tenant: &TenantKey, ids: &[EventId]) -> anyhow::Result<()> {
+        for batch in ids.chunks(MAX_BATCH) {
+            let Summary { dry_run, events, .. } = self.summary;
+            let request = ReplayRequest { events: batch.to_vec(), target: self.target.clone(), dry_run };
+            let answer: ReplayAnswer =
+                self.client.post(&format!("tenants/{tenant}/replay"), &request).await.with_context(|| {
+                    format!("after {events} of {} events", self.bar.length().unwrap_or_default())
+                })?;
+            self.summary.add(tenant, batch.len(), answer);
+            self.bar.inc(batch.len() as u64);
+        }
+        Ok(())
+    }
 }
 
 impl Summary {
-    fn add(&mut self, tenant: &TenantKey, answer: ReplayAnswer) {
+    fn add(&mut self, tenant: &TenantKey, events: usize, answer: ReplayAnswer) {
+        self.events += events;
         for target in answer.targets {
             *self.targets.entry(format!("{tenant} {}", target.target)).or_default() += target.events;
         }

@@ -1,31 +1,49 @@
 //! `nexus token`: an access token by an agent's own credentials.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use nexus_core::id::TenantKey;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::args::TokenArgs;
 use super::client::Client;
-use super::print;
+use super::output::Output;
 use crate::api::Status;
 use crate::dev;
 use crate::folder::Folder;
 
 /// What the gateway answers.
 #[derive(Deserialize)]
-struct Token {
+struct Granted {
     access_token: String,
+    token_type: String,
+    expires_in: u64,
 }
 
-/// Prints a token.
-pub async fn run(client: &Client, args: &TokenArgs) -> anyhow::Result<()> {
+/// A token and whose it is. Not to be printed but as what was asked for.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Token<'a> {
+    tenant: &'a TenantKey,
+    agent: &'a str,
+    agent_id: &'a str,
+    access_token: String,
+    token_type: String,
+    /// When it ends, by the clock of this machine.
+    expires: Timestamp,
+}
+
+/// Prints a token: alone, or with whose it is and until when.
+pub async fn run(client: &Client, args: &TokenArgs, output: Output) -> anyhow::Result<()> {
     let status: Status = client.get("status").await?;
     let (tenant, id) = find(&status, args)?;
     let secret = secret(&status, tenant, &args.agent)?;
     let form = [("grant_type", "client_credentials"), ("client_id", id), ("client_secret", &secret)];
     let url = format!("{}/oauth/token", status.gateway);
+    let asked = nexus_runtime::clock::system().now();
     let answer =
         client.http().post(&url).form(&form).send().await.with_context(|| format!("cannot ask {url}"))?;
     let code = answer.status();
@@ -34,8 +52,11 @@ pub async fn run(client: &Client, args: &TokenArgs) -> anyhow::Result<()> {
         "{url} answered {code}: {}",
         answer.text().await.unwrap_or_default().trim()
     );
-    let token: Token = answer.json().await.with_context(|| format!("{url} gave no token"))?;
-    print(&token.access_token)
+    let granted: Granted = answer.json().await.with_context(|| format!("{url} gave no token"))?;
+    let Granted { access_token, token_type, expires_in } = granted;
+    let expires = asked.saturating_add(Duration::from_secs(expires_in)).context("a token without an end")?;
+    let token = Token { tenant, agent: &args.agent, agent_id: id, access_token, token_type, expires };
+    output.show(&token, |token| token.access_token.clone())
 }
 
 fn find<'s>(status: &'s Status, args: &TokenArgs) -> anyhow::Result<(&'s TenantKey, &'s str)> {

@@ -8,7 +8,7 @@ use nexus_core::route::{Chosen, Decision, Mismatch, PassedOver, Rule};
 use nexus_store::bus::Copy;
 
 use super::client::Client;
-use super::output::{Output, clip, print, span};
+use super::output::{Output, clip, span};
 use crate::api::{CopyStory, EventLine, EventStory};
 
 /// Agents that were passed over and are named on the screen.
@@ -18,10 +18,7 @@ const SHOWN: usize = 10;
 pub async fn run(client: &Client, event: &str, output: Output) -> anyhow::Result<()> {
     let id = resolve(client, event).await?;
     let story: EventStory = client.get(&format!("events/{id}")).await?;
-    match output {
-        Output::Json => output.show(&story, |_| String::new()),
-        Output::Table => print(&show(&story)),
-    }
+    output.show(&story, show)
 }
 
 /// The id that a person gave, `last` being the newest event.

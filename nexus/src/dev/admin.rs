@@ -81,6 +81,7 @@ pub fn router(roles: Arc<Roles>) -> Router {
         .route("/api/v1/tenants", get(events::tenants))
         .route("/api/v1/tenants/{namespace}/{tenant}/events", get(events::events))
         .route("/api/v1/tenants/{namespace}/{tenant}/dead", get(again::dead))
+        .route("/api/v1/tenants/{namespace}/{tenant}/dead/inboxes", get(again::dead_inboxes))
         .route("/api/v1/tenants/{namespace}/{tenant}/dead/requeue", post(again::requeue))
         .route("/api/v1/tenants/{namespace}/{tenant}/dead/drop", post(again::drop_dead))
         .route("/api/v1/tenants/{namespace}/{tenant}/replay", post(again::replay))

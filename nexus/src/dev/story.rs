@@ -48,15 +48,10 @@ impl Roles {
             };
             let decision = record.decision.as_deref().map(serde_json::from_slice).transpose();
             let decision: Option<Decision> = decision.map_err(StoryError::Read)?;
-            let view = self.control.view();
-            let rules = view.tenants.get(&tenant).map(|compiled| &compiled.gateway);
-            let decided = |inbox| {
-                let chosen = decision.iter().flat_map(|decision| &decision.chosen);
-                chosen.clone().find(|chosen| chosen.inbox == inbox).map(|chosen| chosen.target.clone())
-            };
+            let decided = |inbox| decision.as_ref().and_then(|decision| decided(decision, inbox));
             let copies = record.copies.into_iter().map(|(inbox, copy)| CopyStory {
                 inbox,
-                target: rules.and_then(|rules| owner(rules, inbox)).or_else(|| decided(inbox)),
+                target: self.owner(&tenant, inbox).or_else(|| decided(inbox)),
                 copy,
             });
             let copies = copies.collect();
@@ -64,6 +59,11 @@ impl Roles {
             return Ok(Some(EventStory { event, decision, copies }));
         }
         Ok(None)
+    }
+
+    /// Whose an inbox is by the rules in force: an agent's name or `@alias`.
+    pub fn owner(&self, tenant: &TenantKey, inbox: InboxId) -> Option<String> {
+        owner(&self.control.view().tenants.get(tenant)?.gateway, inbox)
     }
 
     async fn tenant_status(
@@ -182,6 +182,12 @@ fn owner(rules: &GatewaySnapshot, inbox: InboxId) -> Option<String> {
     let agent = rules.agents.iter().find(|(_, agent)| agent.id.inbox() == inbox);
     let alias = || rules.aliases.iter().find(|alias| InboxId::of_alias(&rules.tenant, &alias.name) == inbox);
     agent.map(|(name, _)| name.clone()).or_else(|| alias().map(|alias| format!("@{}", alias.name)))
+}
+
+/// Whose an inbox was when an event was routed there.
+pub fn decided(decision: &Decision, inbox: InboxId) -> Option<String> {
+    let chosen = decision.chosen.iter().find(|chosen| chosen.inbox == inbox);
+    chosen.map(|chosen| chosen.target.clone())
 }
 
 /// An event's body as the provider sent it, whichever tenant has it.

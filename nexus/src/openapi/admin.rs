@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::build::{Document, Operation, Server};
 use crate::api::{
-    ApiError, DeadAnswer, DeadPage, DeadRequest, EventLine, EventStory, EventsPage, ReleaseRequest,
-    ReplayAnswer, ReplayRequest, Routing, Status, StopAnswer, StopRequest, TenantLog,
+    ApiError, DeadAnswer, DeadInboxes, DeadPage, DeadRequest, EventLine, EventStory, EventsPage,
+    ReleaseRequest, ReplayAnswer, ReplayRequest, Routing, Status, StopAnswer, StopRequest, TenantLog,
 };
 
 pub fn describe(document: &mut Document) {
@@ -119,10 +119,28 @@ fn again(document: &mut Document, error: &Value) {
             ),
             error,
         )
-        .required_query("inbox", "The inbox, as `status` names those of agents and aliases.", inbox)
+        .required_query("inbox", "The inbox, as `listDeadInboxes` names it.", inbox)
         .query("after", "Only events behind this place.", place())
         .query("limit", "At most so many; no more than 100.", limit(100))
         .json(200, "The page, in the order of receipt.", page)
+        .json(400, "A parameter or the tenant's name cannot be read.", error.clone()),
+    );
+
+    let (inboxes, after) = (document.answer::<DeadInboxes>(), document.request::<InboxId>());
+    document.add(
+        guarded(
+            Operation::get(
+                Server::Admin,
+                "/api/v1/tenants/{namespace}/{tenant}/dead/inboxes",
+                "listDeadInboxes",
+                "Gives a page of the inboxes in which an event is parked",
+            ),
+            error,
+        )
+        .about("Those of agents and aliases that are gone, too.")
+        .query("after", "Only inboxes behind this one.", after)
+        .query("limit", "At most so many; no more than 100.", limit(100))
+        .json(200, "The page, in the order of the inboxes' ids.", inboxes)
         .json(400, "A parameter or the tenant's name cannot be read.", error.clone()),
     );
 

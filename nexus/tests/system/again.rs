@@ -4,15 +4,15 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::agent::{Socket, connect};
-use crate::harness::{PATIENCE, Site, until};
+use crate::agent::{Agents, Socket, connect};
+use crate::harness::{PATIENCE, Site, tenant_yaml, until};
 
 /// An agent that does what it is told.
 struct Hand(Socket);
 
 impl Hand {
-    async fn connect(site: &Site) -> Self {
-        let token = String::from_utf8(site.cli(&["token", "coder"]).await.stdout).unwrap();
+    async fn connect(site: &Site, agent: &str) -> Self {
+        let token = String::from_utf8(site.cli(&["token", agent]).await.stdout).unwrap();
         let mut hand = Self(connect(&site.gateway_url(), token.trim()).await.unwrap());
         hand.send(json!({"hello": {"credit": 32}})).await;
         hand.frame("welcome").await;
@@ -54,7 +54,7 @@ fn text(output: &std::process::Output) -> String {
 async fn a_poison_event_is_parked_requeued_and_given_up() {
     let site = Site::new(&["coder"]);
     let _nexus = site.start().await;
-    let mut hand = Hand::connect(&site).await;
+    let mut hand = Hand::connect(&site, "coder").await;
     let id = site.post_issue(1).await.unwrap();
     hand.refuse(&id).await;
     let parked = until("it is parked", || async {
@@ -92,7 +92,7 @@ async fn a_poison_event_is_parked_requeued_and_given_up() {
 async fn a_replay_is_marked_and_a_dry_run_changes_nothing() {
     let site = Site::new(&["coder"]);
     let _nexus = site.start().await;
-    let mut hand = Hand::connect(&site).await;
+    let mut hand = Hand::connect(&site, "coder").await;
     let mut ids = Vec::new();
     for number in 1..=3 {
         let id = site.post_issue(number).await.unwrap();
@@ -124,4 +124,109 @@ async fn a_replay_is_marked_and_a_dry_run_changes_nothing() {
         let deliver = hand.frame("deliver").await;
         assert_eq!((&deliver["event"]["id"], &deliver["replay"]), (&json!(id), &json!(true)));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_by_filter_goes_through_many_pages() {
+    const OLD: u64 = 230;
+    let site = Site::new(&["coder"]);
+    site.write("other.yaml", &tenant_yaml("other"));
+    let _nexus = site.start().await;
+    let agents = Agents::start(&site, "coder", 1, 64);
+    let post = |tenant, numbers: std::ops::Range<u64>| {
+        let site = &site;
+        futures_util::stream::iter(numbers).for_each_concurrent(20, move |number| async move {
+            assert!(site.post_issue_to(tenant, number).await.unwrap().status().is_success());
+        })
+    };
+    post("acme/acme", 0..OLD).await;
+    // Of interest to nobody, and chosen all the same.
+    post("acme/other", 0..20).await;
+    let first_new = site.post_issue(OLD).await.unwrap();
+    post("acme/acme", OLD + 1..OLD + 10).await;
+    until("all are done", || async {
+        let status = site.status().await;
+        let tenants = status["tenants"].as_array().unwrap();
+        tenants.iter().all(|one| one["pendingBytes"] == 0 && one["unrouted"] == 0).then_some(())
+    })
+    .await;
+    let received = site.cli_json(&["get", &first_new]).await["receivedtime"].as_str().unwrap().to_owned();
+
+    let none = site.cli_json(&["replay", "--kind", "NewComment"]).await;
+    assert_eq!((&none["events"], &none["targets"]), (&json!(0), &json!({})));
+    for args in [&["--dry-run"], &["--yes"]] {
+        let replay = [&["replay", "--until", &received, "--source", "github"], &args[..]].concat();
+        let counted = site.cli_json(&replay).await;
+        assert_eq!(counted["targets"], json!({"acme/acme coder": OLD}), "{args:?}");
+        assert_eq!((&counted["events"], &counted["nobody"]), (&json!(OLD + 20), &json!(20)), "{args:?}");
+    }
+    until("the old ones came again", || async {
+        agents.read(|memory| {
+            (memory.delivered.values().filter(|times| **times == 2).count() as u64 == OLD).then_some(())
+        })
+    })
+    .await;
+    assert_eq!(agents.read(|memory| memory.delivered[&first_new]), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_parked_for_an_agent_that_is_gone_is_shown_and_can_be_given_up() {
+    let site = Site::new(&["coder", "tester"]);
+    let _nexus = site.start().await;
+    let (mut coder, mut tester) = (Hand::connect(&site, "coder").await, Hand::connect(&site, "tester").await);
+    let id = site.post_issue(1).await.unwrap();
+    coder.refuse(&id).await;
+    tester.refuse(&id).await;
+    let targets = |args: &'static [&'static str]| {
+        let site = &site;
+        async move {
+            let parked = site.cli_json(&[&["dlq", "ls"], args].concat()).await;
+            let parked = parked.as_array().unwrap().iter();
+            let mut targets: Vec<_> = parked
+                .map(|one| (one["target"].as_str().unwrap().to_owned(), one["gone"].as_bool().unwrap()))
+                .collect();
+            targets.sort_unstable();
+            targets
+        }
+    };
+    let (gone, there) = (("coder".to_owned(), true), ("tester".to_owned(), false));
+    until("both are parked", || async { (targets(&[]).await.len() == 2).then_some(()) }).await;
+    site.remove("coder.yaml");
+    until("the one agent is gone", || async { targets(&[]).await.contains(&gone).then_some(()) }).await;
+    assert_eq!(targets(&["--tenant", "acme/acme"]).await, [gone.clone(), there.clone()]);
+    assert_eq!(targets(&["--agent", "coder"]).await, std::slice::from_ref(&gone));
+    assert_eq!(targets(&["--agent", "tester"]).await, [there]);
+    assert!(text(&site.cli(&["dlq", "ls"]).await).contains("coder (gone)"));
+    assert!(text(&site.cli(&["dlq", "show", &id]).await).contains("parked after 5 attempts"));
+    inboxes_come_in_pages(&site).await;
+
+    // Nobody would take what waits for the one that is gone.
+    let requeued = site.cli(&["dlq", "requeue", "--all"]).await;
+    assert!(requeued.status.success() && text(&requeued).contains("1 wait again"), "{requeued:?}");
+    assert!(text(&requeued).contains("coder"), "{requeued:?}");
+    assert_eq!(tester.frame("deliver").await["event"]["id"], json!(id));
+    for args in [&[id.as_str()][..], &["--all"]] {
+        let refused = site.cli(&[&["dlq", "requeue"], args].concat()).await;
+        assert!(!refused.status.success(), "{args:?}");
+        assert!(text(&refused).contains(&format!("nexus replay {id} --agent")), "{args:?}: {refused:?}");
+    }
+    assert_eq!(targets(&[]).await, [gone]);
+    assert_eq!(site.cli_json(&["dlq", "drop", &id, "--yes"]).await["done"], 1);
+    assert_eq!(targets(&[]).await, []);
+    assert_eq!(site.status().await["tenants"][0]["parked"], 0);
+}
+
+async fn inboxes_come_in_pages(site: &Site) {
+    let page = |after: String| async move {
+        let url =
+            format!("http://127.0.0.1:{}/api/v1/tenants/acme/acme/dead/inboxes?limit=1{after}", site.admin);
+        let page: Value = site.http.get(url).send().await.unwrap().json().await.unwrap();
+        assert_eq!(page["inboxes"].as_array().unwrap().len(), 1, "{page}");
+        page
+    };
+    let first = page(String::new()).await;
+    assert_eq!(first["next"], first["inboxes"][0]["inbox"]);
+    let second = page(format!("&after={}", first["next"].as_str().unwrap())).await;
+    assert_eq!(second["next"], Value::Null);
+    assert_ne!(second["inboxes"][0]["inbox"], first["inboxes"][0]["inbox"]);
 }

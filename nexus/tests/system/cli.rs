@@ -21,6 +21,16 @@ async fn the_verbs_speak_to_people_and_to_machines() {
     assert_eq!(site.cli_json(&["get", "last"]).await["data"]["title"], "issue 7");
     let token = String::from_utf8(site.cli(&["token", "coder"]).await.stdout).unwrap();
     assert!(crate::agent::connect(&site.gateway_url(), token.trim()).await.is_ok());
+    let token = site.cli_json(&["token", "coder"]).await;
+    assert_eq!(
+        (&token["tenant"], &token["agent"], &token["tokenType"]),
+        (&"acme/acme".into(), &"coder".into(), &"Bearer".into())
+    );
+    assert_eq!(token["agentId"], site.status().await["tenants"][0]["agents"][0]["id"]);
+    let expires: jiff::Timestamp = token["expires"].as_str().unwrap().parse().unwrap();
+    assert!(expires > nexus_runtime::clock::system().now(), "{expires}");
+    let token = token["accessToken"].as_str().unwrap();
+    assert!(crate::agent::connect(&site.gateway_url(), token).await.is_ok());
     assert_eq!(
         site.cli_json(&["schema", "NewWorkItem"]).await["properties"]["type"]["const"],
         "dev.nexus.NewWorkItem.v1"

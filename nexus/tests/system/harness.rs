@@ -34,7 +34,7 @@ impl Site {
     /// A tenant `acme/acme` with a GitHub source and these agents, each of which hears of new work items.
     pub fn new(agents: &[&str]) -> Self {
         let site = Self::empty();
-        site.write("tenant.yaml", &tenant_yaml());
+        site.write("tenant.yaml", &tenant_yaml("acme"));
         site.write(
             "policy.yaml",
             "apiVersion: nexus.dev/v1alpha1\nkind: NexusPolicy\nmetadata: {name: stop-all}\nspec: {}\n",
@@ -96,11 +96,16 @@ impl Site {
         .await;
     }
 
+    /// A verb of the command line against this site.
+    pub fn verb(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nexus"));
+        command.args(args).args(["--admin", &format!("127.0.0.1:{}", self.admin)]);
+        command
+    }
+
     /// Runs a verb of the command line against this site.
     pub async fn cli(&self, args: &[&str]) -> std::process::Output {
-        let admin = format!("127.0.0.1:{}", self.admin);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nexus"));
-        command.args(args).args(["--admin", &admin]).output().await.unwrap()
+        self.verb(args).output().await.unwrap()
     }
 
     /// Runs a verb that must succeed and print JSON.
@@ -120,6 +125,16 @@ impl Site {
 
     /// Posts a new GitHub issue; the event's id if it was accepted.
     pub async fn post_issue(&self, number: u64) -> Option<String> {
+        let answer = self.post_issue_to("acme/acme", number).await.ok()?;
+        if !answer.status().is_success() {
+            return None;
+        }
+        let answer: Value = answer.json().await.ok()?;
+        Some(answer["event"].as_str().unwrap().to_owned())
+    }
+
+    /// Posts a new GitHub issue to a tenant.
+    pub async fn post_issue_to(&self, tenant: &str, number: u64) -> reqwest::Result<reqwest::Response> {
         let body = json!({
             "action": "opened",
             "issue": {"id": number, "number": number, "title": format!("issue {number}"), "state": "open"},
@@ -127,9 +142,8 @@ impl Site {
             "sender": {"id": 2, "login": "ann", "type": "User"},
         })
         .to_string();
-        let answer = self
-            .http
-            .post(format!("http://127.0.0.1:{}/hooks/acme/acme/github", self.ingest))
+        self.http
+            .post(format!("http://127.0.0.1:{}/hooks/{tenant}/github", self.ingest))
             .header("content-type", "application/json")
             .header("x-github-event", "issues")
             .header("x-github-delivery", format!("delivery-{number}"))
@@ -137,12 +151,6 @@ impl Site {
             .body(body)
             .send()
             .await
-            .ok()?;
-        if !answer.status().is_success() {
-            return None;
-        }
-        let answer: Value = answer.json().await.ok()?;
-        Some(answer["event"].as_str().unwrap().to_owned())
     }
 
     pub async fn status(&self) -> Value {
@@ -177,11 +185,12 @@ pub fn signed(secret: &str, body: &str) -> String {
     format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
 }
 
-pub fn tenant_yaml() -> String {
+/// A tenant of the namespace `acme` with a GitHub source; more of its spec can be added behind.
+pub fn tenant_yaml(name: &str) -> String {
     format!(
-        "apiVersion: v1\nkind: Secret\nmetadata: {{name: webhooks, namespace: acme}}\nstringData: {{key: {SECRET}}}\n---\n\
-         apiVersion: nexus.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: acme, namespace: acme}}\nspec:\n  \
-         sources:\n    - {{name: github, provider: github, secretRef: {{name: webhooks, key: key}}}}\n"
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: webhooks-{name}, namespace: acme}}\nstringData: {{key: {SECRET}}}\n---\n\
+         apiVersion: nexus.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: {name}, namespace: acme}}\nspec:\n  \
+         sources:\n    - {{name: github, provider: github, secretRef: {{name: webhooks-{name}, key: key}}}}\n"
     )
 }
 

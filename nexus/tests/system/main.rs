@@ -10,12 +10,14 @@ mod collector;
 mod contract;
 mod crash;
 mod diff_routes;
+mod events;
 mod examples;
 mod harness;
 mod openapi;
 #[path = "puppets/puppet.rs"]
 mod puppet;
 mod quickstart;
+mod quota;
 mod reload;
 mod rust_agents;
 mod stop;

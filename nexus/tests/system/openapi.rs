@@ -271,6 +271,10 @@ async fn again(api: &mut Described, site: &Site, id: &str) {
     let none = "?inbox=00000000-0000-0000-0000-000000000000&after=0&limit=1";
     assert_eq!(api.check(site, parked(200).query(none)).await["events"], json!([]));
     api.check(site, parked(400)).await;
+    let inboxes = |status| call("listDeadInboxes", status).named(&["acme", "acme"]);
+    let none = "?after=00000000-0000-0000-0000-000000000000&limit=1";
+    assert_eq!(api.check(site, inboxes(200).query(none)).await["inboxes"], json!([]));
+    api.check(site, inboxes(400).query("?after=coder")).await;
     for operation in ["requeueDead", "dropDead"] {
         let to = |status| call(operation, status).named(&["acme", "acme"]);
         let done = api.check(site, to(200).json(&json!({"inbox": NOBODY, "events": [id]}))).await;

@@ -9,7 +9,7 @@ use super::keys;
 use super::records::{Entry, Head, Open};
 use super::shared::TenantFile;
 use super::store::{Space, Store, cannot, unreadable};
-use crate::bus::{BusError, DeadLetter, EventPage, Filter, Page, Seq, Summary};
+use crate::bus::{BusError, DeadLetter, EventPage, Page, Seq, Summary};
 
 /// How many records one call looks at.
 pub(super) const RECORDS_PER_CALL: usize = 2000;
@@ -45,22 +45,13 @@ pub(super) fn events(store: &Store, tenant: &TenantFile, page: &Page) -> Result<
         if ends.is_some_and(|ends| head.received < ends) {
             break;
         }
-        if page.filter.wants(&head) {
+        if page.filter.wants(head.kind, &head.source, head.received) {
             let queue = keys::queue(tenant.number, head.partition, seq);
             let routed = store.get(Space::Queue, &queue)?.is_none();
             found.events.push(summary(seq, head, routed));
         }
     }
     Ok(found)
-}
-
-impl Filter {
-    fn wants(&self, head: &Head) -> bool {
-        (self.kinds.is_empty() || self.kinds.contains(&head.kind))
-            && self.source.as_ref().is_none_or(|source| *source == head.source)
-            && self.since.is_none_or(|since| head.received >= since)
-            && self.until.is_none_or(|until| head.received < until)
-    }
 }
 
 pub(super) fn summary(seq: Seq, head: Head, routed: bool) -> Summary {

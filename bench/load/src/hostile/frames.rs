@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bytes::{Buf as _, BufMut as _, Bytes};
 use futures_util::{SinkExt as _, StreamExt as _};
+use nexus_wire::agent::v1::{ServerFrame, server_frame};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -23,6 +24,9 @@ use crate::socket::{Latest, Socket, connect};
 const PATIENCE: Duration = Duration::from_secs(15);
 
 const TEN_MIB: usize = 10 << 20;
+
+/// Frames that are none: each is answered with an error, and one more than ten ends the session.
+const TOO_MANY: usize = 11;
 
 pub fn all() -> Vec<Attack> {
     let kind = |name, expected, accepts, attempt| Attack {
@@ -45,13 +49,19 @@ pub fn all() -> Vec<Attack> {
             &["GOODBYE_REASON_PROTOCOL_ERROR", "closed"],
             attempt!(large_frame),
         ),
-        kind("gRPC: no protobuf", ended, protocol_error, attempt!(no_protobuf)),
+        kind("gRPC: no protobuf, 11 times", ended, protocol_error, attempt!(no_protobuf)),
         kind("gRPC: a frame of 10 MiB", ended, protocol_error, attempt!(large_message)),
         kind("HTTP/2: random bytes", "closed", &["closed"], attempt!(random_http2)),
     ]
 }
 
-async fn agent(target: &Target) -> anyhow::Result<Socket> {
+/// Bytes that mean nothing, the same each time.
+fn noise() -> impl Iterator<Item = u8> {
+    (0..4096_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
+}
+
+/// Connects and says Hello.
+pub(super) async fn agent(target: &Target) -> anyhow::Result<Socket> {
     let socket = connect(target.gateway, &target.token, Arc::new(Latest::default())).await;
     let mut socket = socket.context("the attacker cannot connect")?;
     socket.send(Message::text(r#"{"hello":{"credit":0}}"#)).await?;
@@ -80,7 +90,7 @@ async fn last_words(socket: &mut Socket) -> anyhow::Result<String> {
 
 async fn no_json(target: &Target) -> anyhow::Result<String> {
     let mut socket = agent(target).await?;
-    for _ in 0..11 {
+    for _ in 0..TOO_MANY {
         if socket.send(Message::text("][ no frame")).await.is_err() {
             break;
         }
@@ -91,8 +101,7 @@ async fn no_json(target: &Target) -> anyhow::Result<String> {
 async fn random_bytes(target: &Target) -> anyhow::Result<String> {
     let mut socket = agent(target).await?;
     // A reserved opcode with reserved bits: no WebSocket frame, whatever follows.
-    let noise: Vec<u8> =
-        (0..4096_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8 | 0x73).collect();
+    let noise: Vec<_> = noise().map(|byte| byte | 0x73).collect();
     let _ = socket.get_mut().write_all(&noise).await;
     last_words(&mut socket).await
 }
@@ -109,20 +118,21 @@ async fn large_frame(target: &Target) -> anyhow::Result<String> {
 
 /// Protobuf that is none: field 1 announces more bytes than there are.
 async fn no_protobuf(target: &Target) -> anyhow::Result<String> {
-    grpc(target, Bytes::from_static(&[0x0a, 0x7f, 0xff, 0xff])).await
+    grpc(target, [const { Bytes::from_static(&[0x0a, 0x7f, 0xff, 0xff]) }; TOO_MANY]).await
 }
 
 async fn large_message(target: &Target) -> anyhow::Result<String> {
-    grpc(target, Bytes::from(vec![0; TEN_MIB])).await
+    grpc(target, [Bytes::from(vec![0; TEN_MIB])]).await
 }
 
-/// Says Hello, sends these bytes as a message, and reads to the end.
-async fn grpc(target: &Target, message: Bytes) -> anyhow::Result<String> {
+/// Says Hello, sends each of these as a message, and reads to the end.
+async fn grpc<const N: usize>(target: &Target, messages: [Bytes; N]) -> anyhow::Result<String> {
     let endpoint = Endpoint::from_shared(format!("http://{}", target.gateway))?;
     let mut client = tonic::client::Grpc::new(endpoint.connect().await?);
     client.ready().await?;
     // Hello{credit: 0} is field 1 with nothing in it.
-    let frames = tokio_stream::iter([Bytes::from_static(&[0x0a, 0x00]), message]);
+    let hello = Bytes::from_static(&[0x0a, 0x00]);
+    let frames = tokio_stream::iter(std::iter::once(hello).chain(messages));
     let mut request = Request::new(frames.chain(futures_util::stream::pending()));
     request.metadata_mut().insert("authorization", format!("Bearer {}", target.token).parse()?);
     let path = PathAndQuery::from_static("/nexus.agent.v1.Agents/Connect");
@@ -145,8 +155,6 @@ async fn grpc(target: &Target, message: Bytes) -> anyhow::Result<String> {
         }
     }
 }
-
-use nexus_wire::agent::v1::{ServerFrame, server_frame};
 
 /// Bytes up as they are, frames down.
 #[derive(Debug, Clone, Copy, Default)]
@@ -191,8 +199,7 @@ impl Decoder for Raw {
 async fn random_http2(target: &Target) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect(target.gateway).await?;
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
-    let noise: Vec<u8> = (0..4096_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    let _ = stream.write_all(&noise).await;
+    let _ = stream.write_all(&noise().collect::<Vec<_>>()).await;
     // What it says before it closes is HTTP/2 and of no interest.
     match outcome(&mut stream).await?.as_str() {
         "left open" => Ok("left open".to_owned()),

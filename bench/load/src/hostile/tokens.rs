@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::attack::{Attack, Target, attempt};
+use super::frames;
 use crate::socket::{Latest, connect};
 
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -123,9 +124,7 @@ async fn huge(target: &Target) -> anyhow::Result<String> {
 
 /// A good token, but another tenant's, put into a session that is open.
 async fn strangers(target: &Target) -> anyhow::Result<String> {
-    let socket = connect(target.gateway, &target.token, Arc::new(Latest::default())).await;
-    let mut socket = socket.context("the attacker cannot connect")?;
-    socket.send(Message::text(r#"{"hello":{"credit":0}}"#)).await?;
+    let mut socket = frames::agent(target).await?;
     socket.send(Message::text(json!({"reauth": {"token": target.stranger}}).to_string())).await?;
     while let Some(message) = timeout(PATIENCE, socket.next()).await? {
         if let Message::Text(text) = message? {

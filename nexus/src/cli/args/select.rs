@@ -4,6 +4,7 @@ use clap::Args;
 use jiff::Timestamp;
 use nexus_core::id::TenantKey;
 use nexus_core::kind::Kind;
+use nexus_store::bus::Filter;
 
 use super::values::{Moment, parse_kind, parse_moment};
 
@@ -34,15 +35,26 @@ impl SelectArgs {
         tenant.is_none() && kinds.is_empty() && source.is_none() && since.is_none() && until.is_none()
     }
 
+    /// What is chosen, but for the tenant.
+    pub fn filter(&self, now: Timestamp) -> Filter {
+        let time = |moment: Option<Moment>| moment.map(|moment| moment.at(now));
+        Filter {
+            kinds: self.kinds.clone(),
+            source: self.source.clone(),
+            since: time(self.since),
+            until: time(self.until),
+        }
+    }
+
     /// The query of a page of events, but for the tenant: pairs of name and value.
     pub fn query(&self, now: Timestamp) -> Vec<(&'static str, String)> {
-        let list = |names: Vec<String>| Some(names.join(",")).filter(|list| !list.is_empty());
-        let time = |moment: Option<Moment>| moment.map(|moment| moment.at(now).to_string());
+        let Filter { kinds, source, since, until } = self.filter(now);
+        let kinds: Vec<_> = kinds.iter().map(ToString::to_string).collect();
         let pairs = [
-            ("kinds", list(self.kinds.iter().map(ToString::to_string).collect())),
-            ("source", self.source.clone()),
-            ("since", time(self.since)),
-            ("until", time(self.until)),
+            ("kinds", Some(kinds.join(",")).filter(|list| !list.is_empty())),
+            ("source", source),
+            ("since", since.map(|time| time.to_string())),
+            ("until", until.map(|time| time.to_string())),
         ];
         pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }

@@ -42,6 +42,11 @@ fn read(
     limit: usize,
     now: Timestamp,
 ) -> Result<Vec<StandardEvent>, (u64, anyhow::Error)> {
+    let filter = select.filter(now);
+    let chosen = |event: &StandardEvent| {
+        select.tenant.as_ref().is_none_or(|tenant| *tenant == event.tenant)
+            && filter.wants(event.kind, event.source_name(), event.receivedtime)
+    };
     let mut kept = VecDeque::new();
     let mut text = String::new();
     for number in 1.. {
@@ -56,7 +61,7 @@ fn read(
         let event: StandardEvent = serde_json::from_str(&text)
             .context("no event; write the file with `nexus events --full`")
             .map_err(|error| (number, error))?;
-        if !chosen(&event, select, now) {
+        if !chosen(&event) {
             continue;
         }
         // Files may be written in any order.
@@ -65,16 +70,6 @@ fn read(
         kept.truncate(limit);
     }
     Ok(kept.into())
-}
-
-/// Whether the arguments choose an event.
-fn chosen(event: &StandardEvent, select: &SelectArgs, now: Timestamp) -> bool {
-    let SelectArgs { tenant, kinds, source, since, until } = select;
-    tenant.as_ref().is_none_or(|tenant| *tenant == event.tenant)
-        && (kinds.is_empty() || kinds.contains(&event.kind))
-        && source.as_ref().is_none_or(|source| source == event.source_name())
-        && since.is_none_or(|since| event.receivedtime >= since.at(now))
-        && until.is_none_or(|until| event.receivedtime < until.at(now))
 }
 
 #[cfg(test)]

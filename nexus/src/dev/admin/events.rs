@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use nexus_core::id::TenantKey;
 use nexus_core::kind::Kind;
 use nexus_core::snapshot::{Agent, GatewaySnapshot};
-use nexus_store::bus::{Filter, Page, Seq, Summary};
+use nexus_store::bus::{Filter, Page, Seq};
 use serde::Deserialize;
 
 use super::Failure;
@@ -119,19 +119,15 @@ async fn in_order(
         let found = Page { before: Some(end), filter: Filter::default(), limit };
         let found = roles.bus.events(tenant, found).await.map_err(Failure::internal)?;
         page.unreadable.extend(found.unreadable.into_iter().filter(|seq| *seq > after));
-        let wanted = found.events.into_iter().filter(|one| one.seq > after && chosen(&filter, one));
+        let wanted = found
+            .events
+            .into_iter()
+            .filter(|one| one.seq > after && filter.wants(one.kind, &one.source, one.received));
         page.events.extend(wanted.map(|summary| line(tenant, summary)));
         before = found.next;
     }
     page.events.reverse();
     Ok(page)
-}
-
-fn chosen(filter: &Filter, event: &Summary) -> bool {
-    (filter.kinds.is_empty() || filter.kinds.contains(&event.kind))
-        && filter.source.as_ref().is_none_or(|source| *source == event.source)
-        && filter.since.is_none_or(|since| event.received >= since)
-        && filter.until.is_none_or(|until| event.received < until)
 }
 
 /// Adds the events themselves; ends the page early if they are large.
