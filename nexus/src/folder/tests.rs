@@ -648,3 +648,15 @@ fn a_broken_definition_before_a_good_one_of_the_same_file_makes_it_no_duplicate_
     assert_eq!(twice.objects.profiles[0].spec.max_in_flight, Some(5));
     assert_eq!(twice.problems.last().unwrap().kind, ProblemKind::DuplicateObject);
 }
+
+#[test]
+fn a_carriage_return_alone_ends_a_line_in_every_document() {
+    let text = all().replace("\n", "\r");
+    assert_eq!(read(&[("x.yaml", &text)]).problems, []);
+    let text =
+        format!("{}---\n{}", TENANT.replace('\n', "\r"), AGENT.replace("subscriptions", "subscription"));
+    let found = problems(&text);
+    assert_eq!(found.len(), 1, "{found:?}");
+    // The Tenant has nine lines, `---` is the tenth.
+    assert!(found[0].starts_with("x.yaml:19:3: spec.subscription"), "{found:?}");
+}
