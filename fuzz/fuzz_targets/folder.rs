@@ -79,6 +79,21 @@ fn path(name: &str) -> Option<PathBuf> {
 /// What each file held when it was last read.
 type Known = BTreeMap<PathBuf, Vec<u8>>;
 
+/// Lines as YAML counts them, with their ends: a carriage return alone ends one too.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let ends = text.char_indices().filter(|(at, c)| match c {
+        '\n' => true,
+        '\r' => !text[*at..].starts_with("\r\n"),
+        _ => false,
+    });
+    let mut start = 0;
+    ends.map(|(at, _)| at + 1).chain([text.len()]).map(move |end| {
+        let line = &text[start..end];
+        start = end;
+        line
+    })
+}
+
 /// Every fault names a file that was listed and a place within it.
 fn places(reading: &Reading, step: &Step, known: &Known) {
     for problem in &reading.problems {
@@ -88,13 +103,13 @@ fn places(reading: &Reading, step: &Step, known: &Known) {
         let Some(at) = problem.at else { continue };
         let text = String::from_utf8_lossy(&known[&problem.file]);
         let line = usize::try_from(at.line).expect("a line of a short file");
-        let lines: Vec<_> = text.split('\n').collect();
-        assert!((1..=lines.len()).contains(&line), "line {line} of {}: {problem}", lines.len());
+        let lines = lines(&text).count();
+        assert!((1..=lines).contains(&line), "line {line} of {lines}: {problem}");
         assert!(at.column >= 1, "{problem}");
     }
     for notice in &reading.notices {
         let text = String::from_utf8_lossy(&known[&notice.file]);
-        let lines = u64::try_from(text.split('\n').count()).expect("a short file");
+        let lines = u64::try_from(lines(&text).count()).expect("a short file");
         assert!(notice.line.is_none_or(|line| (1..=lines).contains(&line)), "{notice} of {lines}");
     }
 }
@@ -126,7 +141,7 @@ fn silence(reading: &Reading, known: &Known) {
 /// A file's documents, each by itself.
 fn split(text: &str) -> Vec<String> {
     let mut documents = vec![String::new()];
-    for line in text.split_inclusive('\n') {
+    for line in lines(text) {
         let rest = line.strip_prefix("---");
         if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\n', '\r'])) {
             documents.push(String::new());

@@ -153,10 +153,10 @@ fuzz_target!(|input: Input<'_>| {
     }
 
     let mut body = input.body.to_vec();
-    if let Some((at, flip)) = input.alter {
-        if let Some(byte) = body.get_mut(usize::from(at)) {
-            *byte ^= flip;
-        }
+    if let Some((at, flip)) = input.alter
+        && let Some(byte) = body.get_mut(usize::from(at))
+    {
+        *byte ^= flip;
     }
 
     let expected = is_right(provider, &headers, &input.secrets, &body);
