@@ -47,7 +47,9 @@ impl Site {
             "apiVersion: nexus.dev/v1alpha1\nkind: NexusPolicy\nmetadata: {name: stop-all}\nspec: {}\n";
         std::fs::write(folder.join("policy.yaml"), policy)?;
         let [ingest, gateway, admin] = free_ports()?;
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build()?;
+        // A connection that rests is closed by the server after a while, perhaps just as a request goes out on it.
+        let http = reqwest::Client::builder();
+        let http = http.timeout(Duration::from_secs(20)).pool_max_idle_per_host(0).build()?;
         let log = work.join("nexus.log");
         Ok(Self { nexus: nexus.to_owned(), data, folder, log, ingest, gateway, admin, http })
     }

@@ -2,17 +2,24 @@
 //!
 //! Everything is JSON under `/api/v1` of the admin address.
 
+mod again;
+mod events;
+
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use nexus_core::event::StandardEvent;
-use nexus_core::id::{EventId, InboxId, TenantKey};
-use nexus_core::kind::Kind;
+use nexus_core::id::{InboxId, TenantKey};
 use nexus_core::route::Decision;
 use nexus_core::stop::{Alarm, EngagementName};
 use nexus_store::bus;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use self::again::{
+    DeadAnswer, DeadLine, DeadPage, DeadRequest, MAX_BATCH, ReplayAnswer, ReplayRequest, ReplayTarget,
+};
+pub use self::events::{EventLine, EventsPage, MAX_FULL_PAGE, MAX_PAGE, Routing, TenantLog};
 
 /// The policy that the stop switch turns unless another is named.
 pub const STOP_ALL: &str = "stop-all";
@@ -83,8 +90,16 @@ pub struct TenantStatus {
     pub events: u64,
     /// Events that wait to be routed.
     pub unrouted: u64,
-    /// Bytes that wait.
+    /// What counts against the quota: bytes of events that wait or are parked.
     pub pending_bytes: u64,
+    /// Bytes of events that are parked, a part of `pendingBytes`.
+    pub parked_bytes: u64,
+    /// How many bytes may wait or be parked; beyond them webhooks of this tenant are answered 503.
+    pub quota_bytes: u64,
+    /// Parked copies of events, in inboxes of agents that are gone, too.
+    pub parked: u64,
+    /// The aliases.
+    pub aliases: Vec<AliasStatus>,
     /// What is wrong with its objects: conditions that are not True.
     pub conditions: Vec<String>,
 }
@@ -99,6 +114,35 @@ pub struct SourceStatus {
     pub provider: String,
     /// Where to.
     pub url: String,
+}
+
+/// One alias.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AliasStatus {
+    /// Its name, without `@`.
+    pub name: String,
+    /// Names of the agents that it stands for.
+    pub members: Vec<String>,
+    /// The inbox that its members share; none where each of them gets what names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<SharedStatus>,
+}
+
+/// A shared inbox.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SharedStatus {
+    /// Its id.
+    pub inbox: InboxId,
+    /// Events that wait in it.
+    pub waiting: u64,
+    /// Events that sessions hold.
+    pub held: u64,
+    /// Events that were parked.
+    pub dead: u64,
+    /// Receipt of the oldest event that waits.
+    pub oldest: Option<Timestamp>,
 }
 
 /// One agent.
@@ -121,26 +165,6 @@ pub struct AgentStatus {
     pub oldest: Option<Timestamp>,
     /// Whether a stop holds it.
     pub stopped: bool,
-}
-
-/// One line of `GET /api/v1/events`.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct EventLine {
-    /// Its tenant.
-    pub tenant: TenantKey,
-    /// Its id.
-    pub id: EventId,
-    /// Its kind.
-    pub kind: Kind,
-    /// Its source.
-    pub source: String,
-    /// A line for people.
-    pub title: Option<String>,
-    /// When it was received.
-    pub received: Timestamp,
-    /// Whether it was routed.
-    pub routed: bool,
 }
 
 /// Everything about one event: `GET /api/v1/events/{id}`.
@@ -170,6 +194,9 @@ impl EventStory {
 pub struct CopyStory {
     /// The inbox.
     pub inbox: InboxId,
+    /// Whose it is: an agent's name or `@alias`; none if neither the rules in force nor the decision know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// What became of it.
     #[serde(flatten)]
     pub copy: bus::Copy,

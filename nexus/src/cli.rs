@@ -2,9 +2,15 @@
 
 mod args;
 mod client;
+mod confirm;
+mod diff_routes;
+mod dlq;
 mod events;
 mod get;
 mod output;
+mod pages;
+mod progress;
+mod replay;
 mod schema;
 mod send;
 mod sign;
@@ -24,6 +30,9 @@ use crate::dev;
 
 pub use self::output::print;
 
+/// Exit status of a verb that failed.
+const FAILURE: u8 = 1;
+
 /// Runs the command line; errors are shown with their whole chain.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -31,15 +40,20 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error).context("cannot start the async runtime")),
     };
+    let trouble = if matches!(cli.verb, Verb::DiffRoutes(_)) { diff_routes::TROUBLE } else { FAILURE };
     match runtime.block_on(run(cli)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+        Ok(code) => code,
+        Err(error) => {
+            fail(&error);
+            ExitCode::from(trouble)
+        }
     }
 }
 
-async fn run(cli: Cli) -> anyhow::Result<()> {
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let client = Client::new(&cli.admin)?;
-    match cli.verb {
+    let done = match cli.verb {
+        Verb::DiffRoutes(diff) => return diff_routes::run(&client, diff, cli.output).await,
         Verb::Dev(dev) => dev::run(dev.into_settings(&cli.admin)?).await,
         Verb::Status => status::run(&client, cli.output).await,
         Verb::Agents => status::agents(&client, cli.output).await,
@@ -51,11 +65,14 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
         Verb::Events(events) => events::run(&client, events, cli.output).await,
+        Verb::Dlq(verb) => dlq::run(&client, verb, cli.output).await,
+        Verb::Replay(replay) => replay::run(&client, replay, cli.output).await,
         Verb::Why(why) => why::run(&client, &why.event, cli.output).await,
         Verb::Send(send) => send::run(&client, send, cli.output).await,
         Verb::Stop(stop) => stop::stop(&client, stop, cli.output).await,
         Verb::Release(release) => stop::release(&client, release, cli.output).await,
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {

@@ -10,6 +10,7 @@ mod credentials;
 mod data;
 mod gauges;
 mod reload;
+mod replay;
 mod roles;
 mod story;
 mod supervise;
@@ -29,6 +30,7 @@ use nexus_runtime::{Drain, clock};
 use nexus_store::bus::Bus;
 
 use self::control::Control;
+pub use self::control::complaints;
 use self::data::DataDir;
 use self::roles::{Roles, RolesDeps};
 

@@ -165,14 +165,14 @@ pub struct Record {
 
 /// What became of an event in one inbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", tag = "state")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "state")]
 pub enum Copy {
     /// It waits, or waits again.
     Waiting {
         /// How often it was handed out.
         attempts: u32,
         /// When it is handed out again after a Nack.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none", alias = "not_before")]
         not_before: Option<Timestamp>,
     },
     /// A session holds it.

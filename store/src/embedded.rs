@@ -15,7 +15,8 @@
 //! `…_unreadable_total{records}` (each time that one is met), and the histograms `nexus_bus_commit_seconds` and
 //! `nexus_bus_commit_group_size`. They tell of what is written.
 //!
-//! In memory are counters, cursors, and the copies that are held or delayed; a backlog is on disk alone.
+//! In memory are counters, cursors, the copies that are held or delayed, and what came a moment ago ([`recent`],
+//! [`unrouted`]); a backlog is on disk alone.
 
 mod again;
 mod append;
@@ -27,6 +28,7 @@ mod give_back;
 mod keys;
 mod list;
 mod read;
+mod recent;
 mod records;
 mod recover;
 mod repair;
@@ -37,6 +39,7 @@ mod store;
 mod sweep;
 mod tally;
 mod turn;
+mod unrouted;
 mod watches;
 mod writer;
 
@@ -45,6 +48,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bytes::Bytes;
 use nexus_core::clock::Clock;
 use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -154,11 +158,15 @@ impl EmbeddedLog {
         after: Seq,
         limit: usize,
     ) -> Result<Vec<Unrouted>, BusError> {
-        // Most wake-ups find that the work is done: that costs no thread and no read.
+        // Most wake-ups find that the work is done: that costs no thread and no read. And most events came a moment
+        // ago.
         self.shared.check()?;
         let file = self.shared.tenant(tenant);
-        if !file.is_some_and(|file| file.may_have_unrouted(partition, after)) {
+        let Some(file) = file.filter(|file| file.may_have_unrouted(partition, after)) else {
             return Ok(Vec::new());
+        };
+        if let Some(events) = read::unrouted_in_memory(&self.shared, &file, partition, after, limit) {
+            return Ok(events);
         }
         self.read_of(tenant, move |store, file| read::unrouted(store, file, partition, after, limit)).await
     }
@@ -190,6 +198,10 @@ impl EmbeddedLog {
         let Some(file) = self.shared.tenant(tenant) else {
             return Ok(Vec::new());
         };
+        if let Some(held) = held_in_memory(&self.shared, &file, inbox, handed.copies()) {
+            handed.claim();
+            return Ok(held);
+        }
         let shared = Arc::clone(&self.shared);
         let (handed, held) =
             self.read(move |store| read_handed(&shared, store, &file, inbox, handed)).await?;
@@ -407,6 +419,15 @@ fn prepare(append: Append) -> Result<Box<Prepared>, BusError> {
         raw: raw.into(),
         quota_bytes: append.quota_bytes,
     }))
+}
+
+/// The events of copies that were handed out, if all of them came a moment ago.
+fn held_in_memory(shared: &Shared, file: &TenantFile, inbox: InboxId, copies: &[Taken]) -> Option<Vec<Held>> {
+    let held = copies.iter().map(|taken| {
+        let event = Bytes::from_owner(shared.recent.get(file.number, taken.seq)?.json);
+        Some(Held { id: taken.id, inbox, attempt: taken.attempt, replay: taken.replay, event })
+    });
+    held.collect()
 }
 
 /// Reads the events of copies that were handed out. Those that cannot be read go back; if it is all of them, that

@@ -126,6 +126,12 @@ impl State {
         self.delivered.values().sum::<u32>().saturating_add(queued)
     }
 
+    /// Events that were pulled and not delivered, no copy of them.
+    pub(crate) fn undelivered(&self) -> Vec<EventId> {
+        let ids = self.queue.iter().map(|held| held.id);
+        ids.filter(|id| !self.delivered.contains_key(id)).collect()
+    }
+
     /// How many more events may be pulled: credit that nothing waits for, within what may be held.
     pub(crate) fn wanted(&self) -> u32 {
         let queued = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);

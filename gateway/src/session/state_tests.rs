@@ -271,3 +271,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_pulled_and_never_sent_is_undelivered() {
+    let mut state = opened(2);
+    state.pulled(vec![event(1), event(2), event(3)]);
+    assert!(state.deliver().is_some());
+    assert_eq!(state.undelivered(), [id(2), id(3)]);
+    // A copy that came by another inbox was sent: the attempt was made.
+    state.pulled(vec![event(1)]);
+    assert_eq!(state.undelivered(), [id(2), id(3)]);
+}

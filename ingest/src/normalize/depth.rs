@@ -7,23 +7,35 @@ pub(super) const MAX_DEPTH: usize = 128;
 /// Whether a body opens more brackets than [`MAX_DEPTH`] at once. One pass that allocates nothing; a body that is no
 /// JSON gets some answer.
 pub(super) fn is_too_deep(json: &str) -> bool {
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in json.bytes() {
+    let mut rest = json.as_bytes();
+    let mut depth = 0_usize;
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
         match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
+            b'"' => rest = after_string(rest),
+            b'{' | b'[' => {
                 depth += 1;
                 if depth > MAX_DEPTH {
                     return true;
                 }
             }
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }
     }
     false
+}
+
+/// What follows a string that has begun. Bodies are mostly strings, so these are not looked at byte by byte.
+fn after_string(mut rest: &[u8]) -> &[u8] {
+    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+        let skipped = if rest[at] == b'"' { 1 } else { 2 };
+        rest = rest.get(at + skipped..).unwrap_or_default();
+        if skipped == 1 {
+            return rest;
+        }
+    }
+    &[]
 }
 
 #[cfg(test)]

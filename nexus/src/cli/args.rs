@@ -1,11 +1,23 @@
 //! Arguments: every verb with an example.
 
+mod again;
+mod diff_routes;
+mod select;
+mod values;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use nexus_core::id::TenantKey;
 use nexus_core::kind::Kind;
+
+pub use self::again::{DlqVerb, ReplayArgs, WhichArgs, WhoseArgs};
+pub use self::diff_routes::DiffRoutesArgs;
+pub use self::select::SelectArgs;
+use self::values::parse_kind;
+#[cfg(test)]
+pub use self::values::parse_moment;
 
 use super::output::Output;
 use crate::dev::DevSettings;
@@ -42,8 +54,9 @@ pub enum Verb {
     /// Show tenants, agents, queues and whether a stop holds
     #[command(after_help = "Example:\n  nexus status -o json")]
     Status,
-    /// List events, newest first
-    #[command(after_help = "Example:\n  nexus events --kind NewWorkItem --limit 50")]
+    /// List events, newest first, or as they come
+    #[command(after_help = "Examples:\n  nexus events --kind NewWorkItem --source github --since 2h\n  \
+                            nexus events --follow -o json\n  nexus events --full --limit 5000 > events.ndjson")]
     Events(EventsArgs),
     /// List agents: who is online and what waits for them
     #[command(after_help = "Example:\n  nexus agents")]
@@ -66,6 +79,20 @@ pub enum Verb {
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  nexus completions bash > /etc/bash_completion.d/nexus")]
     Completions(CompletionsArgs),
+    /// Show which events would go elsewhere by the rules of an edited folder
+    #[command(after_help = "Exit status: 0 nothing moves, 1 something does, 2 trouble\n\nExamples:\n  \
+                      nexus diff-routes edited\n  nexus diff-routes edited --last 1000 --tenant acme/acme\n  \
+                      nexus diff-routes edited --against main --events events.ndjson")]
+    DiffRoutes(DiffRoutesArgs),
+    /// List, requeue or give up events that were parked after their last attempt
+    #[command(subcommand, after_help = "Examples:\n  nexus dlq ls\n  nexus dlq requeue --all --agent coder")]
+    Dlq(DlqVerb),
+    /// Deliver events once more, marked as replay
+    #[command(
+        after_help = "Examples:\n  nexus replay 0190163d-8694-739b-aea5-966c26f8ad91 --agent coder\n  \
+                            nexus replay --since 2h --kind NewWorkItem --dry-run"
+    )]
+    Replay(ReplayArgs),
     /// Explain why an event went where it went
     #[command(after_help = "Examples:\n  nexus why last\n  nexus why 0190163d-8694-739b-aea5-966c26f8ad91")]
     Why(WhyArgs),
@@ -123,15 +150,18 @@ impl DevArgs {
 /// Arguments of `events`.
 #[derive(Debug, Args)]
 pub struct EventsArgs {
-    /// Only this tenant
-    #[arg(long, value_name = "NAMESPACE/NAME")]
-    pub tenant: Option<TenantKey>,
-    /// Only this kind, such as NewWorkItem
-    #[arg(long, value_parser = parse_kind)]
-    pub kind: Option<Kind>,
-    /// At most so many of each tenant
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub limit: u16,
+    /// Which events
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// At most so many; with --follow, so many old ones first
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..))]
+    pub limit: u32,
+    /// Keep printing events as they come, until Ctrl-C; with `-o json` one a line
+    #[arg(short, long, conflicts_with = "until")]
+    pub follow: bool,
+    /// Whole events as agents get them, one JSON object a line
+    #[arg(long)]
+    pub full: bool,
 }
 
 /// Arguments of `get`.
@@ -244,16 +274,6 @@ fn parse_policy(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn parse_kind(text: &str) -> Result<Kind, String> {
-    text.parse().map_err(|_| {
-        let names = Kind::ALL.iter().map(|kind| kind.name());
-        match nexus_compile::nearest(text, names) {
-            Some(near) => format!("no such kind; did you mean {near}?"),
-            None => "no such kind; `nexus events` shows kinds that there are".to_owned(),
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -267,10 +287,5 @@ mod tests {
             let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("nexus "), "`{}` has no example", verb.get_name());
         }
-    }
-
-    #[test]
-    fn a_wrong_kind_names_the_right_one() {
-        assert_eq!(parse_kind("newworkitems").unwrap_err(), "no such kind; did you mean NewWorkItem?");
     }
 }

@@ -39,6 +39,15 @@ impl Client {
         self.answer(self.http.get(self.url(path))).await
     }
 
+    /// `GET /api/v1/{path}?{query}`.
+    pub async fn get_query<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> anyhow::Result<T> {
+        self.answer(self.http.get(self.url(path)).query(query)).await
+    }
+
     /// `GET /api/v1/{path}`, whatever bytes it gives.
     pub async fn get_bytes(&self, path: &str) -> anyhow::Result<Vec<u8>> {
         let (status, body) = self.send(self.http.get(self.url(path))).await?;
@@ -73,9 +82,24 @@ impl Client {
     }
 
     fn refusal(&self, status: StatusCode, body: &[u8]) -> anyhow::Error {
-        match serde_json::from_slice::<ApiError>(body) {
-            Ok(error) => anyhow::anyhow!("{}", error.message),
-            Err(_) => anyhow::anyhow!("{} answered {status}", self.base),
-        }
+        let message = match serde_json::from_slice::<ApiError>(body) {
+            Ok(error) => error.message,
+            Err(_) => format!("{} answered {status}", self.base),
+        };
+        Refusal { status, message }.into()
     }
+}
+
+/// The server answered, but not what was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+struct Refusal {
+    status: StatusCode,
+    message: String,
+}
+
+/// Whether the server is not there, or not itself, as while it starts or stops; asking later may help.
+pub fn is_away(error: &anyhow::Error) -> bool {
+    let refused = error.downcast_ref::<Refusal>().is_some_and(|refusal| refusal.status.is_server_error());
+    refused || error.downcast_ref::<reqwest::Error>().is_some()
 }

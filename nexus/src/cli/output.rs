@@ -35,6 +35,12 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Writes a remark to standard error, apart from what the verb prints.
+pub fn note(text: &str) {
+    // Standard error may be closed; there is nobody left to tell then.
+    let _ = writeln!(std::io::stderr(), "note: {text}");
+}
+
 /// A table without lines, like kubectl's.
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();

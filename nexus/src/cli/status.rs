@@ -20,8 +20,13 @@ fn show(status: &Status) -> String {
     for tenant in &status.tenants {
         let _ = writeln!(
             text,
-            "\nTENANT {}   {} events, {} to be routed, {} bytes waiting",
-            tenant.tenant, tenant.events, tenant.unrouted, tenant.pending_bytes
+            "\nTENANT {}   {} events, {} to be routed, {} parked, {} of {} bytes waiting or parked",
+            tenant.tenant,
+            tenant.events,
+            tenant.unrouted,
+            tenant.parked,
+            tenant.pending_bytes,
+            tenant.quota_bytes
         );
         let _ = writeln!(text, "{}", agent_table([tenant]));
         let mut sources = table(&["source", "provider", "webhook"]);

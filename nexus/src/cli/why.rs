@@ -7,10 +7,9 @@ use nexus_core::id::EventId;
 use nexus_core::route::{Chosen, Decision, Mismatch, PassedOver, Rule};
 use nexus_store::bus::Copy;
 
-use super::args::EventsArgs;
 use super::client::Client;
 use super::output::{Output, clip, print, span};
-use crate::api::EventStory;
+use crate::api::{CopyStory, EventLine, EventStory};
 
 /// Agents that were passed over and are named on the screen.
 const SHOWN: usize = 10;
@@ -30,8 +29,7 @@ pub async fn resolve(client: &Client, event: &str) -> anyhow::Result<EventId> {
     if event != "last" {
         return event.parse().with_context(|| "give an id as `nexus events` lists them, or `last`");
     }
-    let newest = EventsArgs { tenant: None, kind: None, limit: 1 };
-    let events = super::events::list(client, &newest).await?;
+    let events: Vec<EventLine> = client.get_query("events", &[("limit", 1.to_string())]).await?;
     let newest = events.iter().max_by_key(|event| event.received).context("there is no event yet")?;
     Ok(newest.id)
 }
@@ -61,6 +59,7 @@ pub fn show(story: &EventStory) -> String {
         }
         Some(decision) => show_decision(&mut text, story, decision),
     }
+    show_others(&mut text, story);
     text
 }
 
@@ -70,8 +69,7 @@ fn show_decision(text: &mut String, story: &EventStory, decision: &Decision) {
         let _ = writeln!(text, "  nobody; the event is kept and can be replayed");
     }
     for chosen in &decision.chosen {
-        let reasons: Vec<_> = chosen.rules.iter().map(rule).collect();
-        let _ = writeln!(text, "  {:<16} {}", chosen.target, reasons.join("; "));
+        let _ = writeln!(text, "  {:<16} {}", chosen.target, rules(&chosen.rules));
         let _ = writeln!(text, "  {:<16} {}", "", fate(story, chosen));
     }
     if decision.passed_over_count > 0 {
@@ -89,6 +87,26 @@ fn show_decision(text: &mut String, story: &EventStory, decision: &Decision) {
     }
 }
 
+/// Copies that the decision does not name: an event can be replayed to anybody.
+fn show_others(text: &mut String, story: &EventStory) {
+    let chosen = |copy: &CopyStory| {
+        story.decision.iter().flat_map(|decision| &decision.chosen).any(|chosen| chosen.inbox == copy.inbox)
+    };
+    let others: Vec<_> = story.copies.iter().filter(|copy| !chosen(copy)).collect();
+    if !others.is_empty() {
+        let _ = writeln!(text, "\nREPLAYED TO");
+    }
+    for copy in others {
+        let inbox = copy.inbox.to_string();
+        let _ = writeln!(text, "  {:<16} {}", copy.target.as_deref().unwrap_or(&inbox), became(story, copy));
+    }
+}
+
+/// The rules that chose somebody, for people.
+pub fn rules(rules: &[Rule]) -> String {
+    rules.iter().map(rule).collect::<Vec<_>>().join("; ")
+}
+
 fn rule(rule: &Rule) -> String {
     match rule {
         Rule::Mention { mention } => format!("the text names @{mention}"),
@@ -100,7 +118,8 @@ fn rule(rule: &Rule) -> String {
     }
 }
 
-fn why_not(passed: &PassedOver) -> String {
+/// Why an agent was passed over, for people.
+pub fn why_not(passed: &PassedOver) -> String {
     if passed.mismatches.is_empty() {
         return "not named, and has no subscription".to_owned();
     }
@@ -122,9 +141,11 @@ fn mismatch_text(mismatch: Mismatch) -> &'static str {
 }
 
 fn fate(story: &EventStory, chosen: &Chosen) -> String {
-    let Some(copy) = story.copies.iter().find(|copy| copy.inbox == chosen.inbox) else {
-        return "no longer kept".to_owned();
-    };
+    let copy = story.copies.iter().find(|copy| copy.inbox == chosen.inbox);
+    copy.map_or_else(|| "no longer kept".to_owned(), |copy| became(story, copy))
+}
+
+fn became(story: &EventStory, copy: &CopyStory) -> String {
     let received = story.event.receivedtime;
     match &copy.copy {
         Copy::Waiting { attempts: 0, .. } => "waits to be delivered".to_owned(),

@@ -1,5 +1,8 @@
 //! The admin API's routes.
 
+mod again;
+mod events;
+
 use std::sync::Arc;
 
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
@@ -58,6 +61,10 @@ impl From<SwitchError> for Failure {
 }
 
 impl Failure {
+    fn new(status: StatusCode, message: String) -> Self {
+        Self(status, message)
+    }
+
     fn internal(error: impl Into<anyhow::Error>) -> Self {
         Self(StatusCode::INTERNAL_SERVER_ERROR, format!("{:#}", error.into()))
     }
@@ -67,9 +74,16 @@ impl Failure {
 pub fn router(roles: Arc<Roles>) -> Router {
     Router::new()
         .route("/api/v1/status", get(status))
-        .route("/api/v1/events", get(events))
+        .route("/api/v1/events", get(list))
         .route("/api/v1/events/{id}", get(event))
         .route("/api/v1/events/{id}/raw", get(raw))
+        .route("/api/v1/routing", get(events::routing))
+        .route("/api/v1/tenants", get(events::tenants))
+        .route("/api/v1/tenants/{namespace}/{tenant}/events", get(events::events))
+        .route("/api/v1/tenants/{namespace}/{tenant}/dead", get(again::dead))
+        .route("/api/v1/tenants/{namespace}/{tenant}/dead/requeue", post(again::requeue))
+        .route("/api/v1/tenants/{namespace}/{tenant}/dead/drop", post(again::drop_dead))
+        .route("/api/v1/tenants/{namespace}/{tenant}/replay", post(again::replay))
         .route("/api/v1/policies/{name}/stop", post(stop))
         .route("/api/v1/policies/{name}/release", post(release))
         .with_state(roles)
@@ -87,7 +101,7 @@ struct EventsQuery {
     limit: Option<usize>,
 }
 
-async fn events(
+async fn list(
     State(roles): State<Arc<Roles>>,
     query: Result<Query<EventsQuery>, QueryRejection>,
 ) -> Result<Json<Vec<EventLine>>, Failure> {
@@ -106,7 +120,7 @@ async fn event(
     id: Result<Path<EventId>, PathRejection>,
 ) -> Result<Json<EventStory>, Failure> {
     let Path(id) = id?;
-    match story::event(&roles.bus, id).await.map_err(Failure::internal)? {
+    match roles.event(id).await.map_err(Failure::internal)? {
         Some(story) => Ok(Json(story)),
         None => Err(unknown_event(id)),
     }
@@ -122,6 +136,12 @@ async fn raw(
         Some(body) => Ok(([(CONTENT_TYPE, "application/octet-stream")], body).into_response()),
         None => Err(unknown_event(id)),
     }
+}
+
+/// The tenant of a path.
+fn tenant(path: Result<Path<(String, String)>, PathRejection>) -> Result<TenantKey, Failure> {
+    let Path((namespace, name)) = path?;
+    TenantKey::new(&namespace, &name).map_err(|error| Failure(StatusCode::BAD_REQUEST, error.to_string()))
 }
 
 fn unknown_event(id: EventId) -> Failure {

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 
-/// Every folder under `examples/` compiles to its `snapshot.json.golden`, without a complaint.
+/// Every folder of objects under `examples/` compiles to its `snapshot.json.golden`, without a complaint.
 #[test]
 fn examples_compile_to_their_snapshots() {
     let examples = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples");
@@ -14,10 +14,14 @@ fn examples_compile_to_their_snapshots() {
         if !folder.is_dir() {
             continue;
         }
-        folders += 1;
         let reading = Folder::new(folder.as_path()).read();
         assert!(reading.problems.is_empty(), "{:?}", reading.problems);
         let (groups, orphans) = reading.objects.by_tenant();
+        if groups.is_empty() && orphans.is_empty() && folder.ends_with("agents") {
+            // Programs, which run beside any of the others.
+            continue;
+        }
+        folders += 1;
         assert!(orphans.is_empty() && !groups.is_empty());
         let mut tenants = serde_json::Map::new();
         for objects in &groups {

@@ -3,14 +3,18 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use nexus_compile::Compiled;
-use nexus_core::id::{EventId, TenantKey};
-use nexus_core::snapshot::Agent;
+use nexus_core::id::{EventId, InboxId, TenantKey};
+use nexus_core::route::Decision;
+use nexus_core::snapshot::{Agent, Alias, Delivery, GatewaySnapshot};
 use nexus_core::stop::{Engagement, Latch, Subject, Targets};
-use nexus_store::bus::{Bus, BusError, Page};
+use nexus_store::bus::{Bus, BusError, InboxDepth, Page, Summary};
 
 use super::control::complaints;
 use super::roles::Roles;
-use crate::api::{AgentStatus, CopyStory, EventLine, EventStory, SourceStatus, Status, Stop, TenantStatus};
+use crate::api::{
+    AgentStatus, AliasStatus, CopyStory, EventLine, EventStory, SharedStatus, SourceStatus, Status, Stop,
+    TenantStatus,
+};
 
 impl Roles {
     /// How things are.
@@ -36,6 +40,32 @@ impl Roles {
         })
     }
 
+    /// Everything about one event, whichever tenant has it.
+    pub async fn event(&self, id: EventId) -> Result<Option<EventStory>, StoryError> {
+        for tenant in self.bus.tenants().await? {
+            let Some(record) = self.bus.event(&tenant, id).await? else {
+                continue;
+            };
+            let decision = record.decision.as_deref().map(serde_json::from_slice).transpose();
+            let decision: Option<Decision> = decision.map_err(StoryError::Read)?;
+            let view = self.control.view();
+            let rules = view.tenants.get(&tenant).map(|compiled| &compiled.gateway);
+            let decided = |inbox| {
+                let chosen = decision.iter().flat_map(|decision| &decision.chosen);
+                chosen.clone().find(|chosen| chosen.inbox == inbox).map(|chosen| chosen.target.clone())
+            };
+            let copies = record.copies.into_iter().map(|(inbox, copy)| CopyStory {
+                inbox,
+                target: rules.and_then(|rules| owner(rules, inbox)).or_else(|| decided(inbox)),
+                copy,
+            });
+            let copies = copies.collect();
+            let event = serde_json::from_slice(&record.event).map_err(StoryError::Read)?;
+            return Ok(Some(EventStory { event, decision, copies }));
+        }
+        Ok(None)
+    }
+
     async fn tenant_status(
         &self,
         tenant: &TenantKey,
@@ -47,6 +77,10 @@ impl Roles {
         let mut agents = Vec::new();
         for (name, agent) in &compiled.gateway.agents {
             agents.push(self.agent_status(tenant, name, agent, latch).await?);
+        }
+        let mut aliases = Vec::new();
+        for alias in &compiled.gateway.aliases {
+            aliases.push(self.alias_status(tenant, alias).await?);
         }
         let sources = compiled.ingest.sources.iter().map(|(name, source)| SourceStatus {
             name: name.clone(),
@@ -60,8 +94,24 @@ impl Roles {
             events: depth.appended,
             unrouted: depth.unrouted,
             pending_bytes: depth.pending_bytes,
+            parked_bytes: depth.dead_bytes,
+            quota_bytes: compiled.ingest.storage.quota_bytes,
+            parked: depth.dead,
+            aliases,
             conditions: compiled.conditions.iter().flat_map(complaints).collect(),
         })
+    }
+
+    async fn alias_status(&self, tenant: &TenantKey, alias: &Alias) -> Result<AliasStatus, BusError> {
+        let shared = match alias.delivery {
+            Delivery::All => None,
+            Delivery::Any => {
+                let inbox = InboxId::of_alias(tenant, &alias.name);
+                let InboxDepth { waiting, held, dead, oldest } = self.bus.inbox_depth(tenant, inbox).await?;
+                Some(SharedStatus { inbox, waiting, held, dead, oldest })
+            }
+        };
+        Ok(AliasStatus { name: alias.name.clone(), members: alias.members.clone(), shared })
     }
 
     async fn agent_status(
@@ -110,15 +160,7 @@ pub async fn events(bus: &Bus, tenant: Option<&TenantKey>, page: Page) -> Result
         while page.limit > 0 {
             let found = bus.events(&tenant, page.clone()).await?;
             page.limit = page.limit.saturating_sub(found.events.len());
-            lines.extend(found.events.into_iter().map(|summary| EventLine {
-                tenant: tenant.clone(),
-                id: summary.id,
-                kind: summary.kind,
-                source: summary.source,
-                title: summary.title,
-                received: summary.received,
-                routed: summary.routed,
-            }));
+            lines.extend(found.events.into_iter().map(|summary| line(&tenant, summary)));
             page.before = found.next;
             if page.before.is_none() {
                 break;
@@ -129,21 +171,17 @@ pub async fn events(bus: &Bus, tenant: Option<&TenantKey>, page: Page) -> Result
     Ok(lines)
 }
 
-/// Everything about one event, whichever tenant has it.
-pub async fn event(bus: &Bus, id: EventId) -> Result<Option<EventStory>, StoryError> {
-    for tenant in bus.tenants().await? {
-        let Some(record) = bus.event(&tenant, id).await? else {
-            continue;
-        };
-        let decision = record.decision.as_deref().map(serde_json::from_slice).transpose();
-        let copies = record.copies.into_iter().map(|(inbox, copy)| CopyStory { inbox, copy });
-        return Ok(Some(EventStory {
-            event: serde_json::from_slice(&record.event).map_err(StoryError::Read)?,
-            decision: decision.map_err(StoryError::Read)?,
-            copies: copies.collect(),
-        }));
-    }
-    Ok(None)
+/// The line of an event in lists.
+pub fn line(tenant: &TenantKey, summary: Summary) -> EventLine {
+    let Summary { seq, id, kind, source, title, received, routed, bytes: _ } = summary;
+    EventLine { tenant: tenant.clone(), seq, id, kind, source, title, received, routed, event: None }
+}
+
+/// Whose an inbox is by these rules.
+fn owner(rules: &GatewaySnapshot, inbox: InboxId) -> Option<String> {
+    let agent = rules.agents.iter().find(|(_, agent)| agent.id.inbox() == inbox);
+    let alias = || rules.aliases.iter().find(|alias| InboxId::of_alias(&rules.tenant, &alias.name) == inbox);
+    agent.map(|(name, _)| name.clone()).or_else(|| alias().map(|alias| format!("@{}", alias.name)))
 }
 
 /// An event's body as the provider sent it, whichever tenant has it.

@@ -1,10 +1,14 @@
 //! What the admin server shows and does. A new route is one entry in [`describe`].
 
+use nexus_core::id::InboxId;
 use nexus_core::kind::Kind;
 use serde_json::{Value, json};
 
 use super::build::{Document, Operation, Server};
-use crate::api::{ApiError, EventLine, EventStory, ReleaseRequest, Status, StopAnswer, StopRequest};
+use crate::api::{
+    ApiError, DeadAnswer, DeadPage, DeadRequest, EventLine, EventStory, EventsPage, ReleaseRequest,
+    ReplayAnswer, ReplayRequest, Routing, Status, StopAnswer, StopRequest, TenantLog,
+};
 
 pub fn describe(document: &mut Document) {
     health(document);
@@ -43,6 +47,9 @@ pub fn describe(document: &mut Document) {
             .json(404, "There is no such event.", error.clone()),
     );
 
+    tenants(document, &error);
+    again(document, &error);
+
     let (answer, stop, release) = (
         document.answer::<StopAnswer>(),
         document.request::<StopRequest>(),
@@ -66,6 +73,90 @@ pub fn describe(document: &mut Document) {
             )
             .json(503, "The release could not be kept on disk, so the stop holds.", error.clone()),
     );
+}
+
+fn tenants(document: &mut Document, error: &Value) {
+    let get = |path, id, summary| guarded(Operation::get(Server::Admin, path, id, summary), error);
+    let (routing, logs) = (document.answer::<Routing>(), document.answer::<Vec<TenantLog>>());
+    document.add(
+        get("/api/v1/routing", "routing", "Gives the rules by which events are routed now")
+            .about("Without credentials of agents.")
+            .json(200, "The rules of each tenant.", routing),
+    );
+    document.add(
+        get("/api/v1/tenants", "listTenants", "Lists the tenants of the folder and those that have events")
+            .json(200, "The tenants, by name.", logs),
+    );
+
+    let page = document.answer::<EventsPage>();
+    let time = || json!({ "type": "string", "format": "date-time" });
+    document.add(
+        get("/api/v1/tenants/{namespace}/{tenant}/events", "pageEvents", "Gives a page of a tenant's events")
+            .about("Newest first, or in the order of receipt where `after` is given.")
+            .query("kinds", "Only these kinds, separated by commas.", json!({ "type": "string" }))
+            .query("source", "Only this source.", json!({ "type": "string" }))
+            .query("since", "Only what was received then or later.", time())
+            .query("until", "Only what was received before then.", time())
+            .query("before", "Only events before this place; not together with `after`.", place())
+            .query("after", "Only events behind this place.", place())
+            .query("limit", "At most so many; no more than 1000, and 100 with `full`.", limit(20))
+            .query("full", "Give the events themselves, too.", json!({ "type": "boolean", "default": false }))
+            .json(200, "The page.", page)
+            .json(400, "A parameter or the tenant's name cannot be read.", error.clone()),
+    );
+}
+
+/// Parked events, and events that are delivered once more.
+fn again(document: &mut Document, error: &Value) {
+    let (page, inbox) = (document.answer::<DeadPage>(), document.request::<InboxId>());
+    document.add(
+        guarded(
+            Operation::get(
+                Server::Admin,
+                "/api/v1/tenants/{namespace}/{tenant}/dead",
+                "listDead",
+                "Gives a page of the events that are parked in an inbox",
+            ),
+            error,
+        )
+        .required_query("inbox", "The inbox, as `status` names those of agents and aliases.", inbox)
+        .query("after", "Only events behind this place.", place())
+        .query("limit", "At most so many; no more than 100.", limit(100))
+        .json(200, "The page, in the order of receipt.", page)
+        .json(400, "A parameter or the tenant's name cannot be read.", error.clone()),
+    );
+
+    let (answer, request) = (document.answer::<DeadAnswer>(), document.request::<DeadRequest>());
+    for (path, id, summary) in [
+        ("/api/v1/tenants/{namespace}/{tenant}/dead/requeue", "requeueDead", "Lets parked events wait again"),
+        ("/api/v1/tenants/{namespace}/{tenant}/dead/drop", "dropDead", "Gives parked events up"),
+    ] {
+        document.add(
+            changing(Operation::post(Server::Admin, path, id, summary), error)
+                .json_body(request.clone())
+                .json(200, "Done. Events that are not parked there are left alone.", answer.clone()),
+        );
+    }
+
+    let (answer, request) = (document.answer::<ReplayAnswer>(), document.request::<ReplayRequest>());
+    let path = "/api/v1/tenants/{namespace}/{tenant}/replay";
+    document.add(
+        changing(
+            Operation::post(Server::Admin, path, "replay", "Delivers events once more, or says to whom"),
+            error,
+        )
+        .json_body(request)
+        .json(200, "What was done, or would be.", answer)
+        .json(404, "The folder has no such tenant, or the tenant has no such target.", error.clone()),
+    );
+}
+
+fn place() -> Value {
+    json!({ "type": "integer", "minimum": 0 })
+}
+
+fn limit(default: u64) -> Value {
+    json!({ "type": "integer", "minimum": 1, "default": default })
 }
 
 fn health(document: &mut Document) {
@@ -109,7 +200,7 @@ fn changing(operation: Operation, error: &Value) -> Operation {
     guarded(operation, error)
         .json(
             400,
-            "The body is no JSON, or the policy's name is none that an object can have.",
+            "The body is no JSON or asks for too much, or a name in the path is none that an object can have.",
             error.clone(),
         )
         .json(413, "The body is too long.", error.clone())

@@ -143,8 +143,18 @@ impl Operation {
     }
 
     /// A parameter that may be left out.
-    pub fn query(mut self, name: &str, description: &str, schema: Value) -> Self {
-        let parameter = json!({ "name": name, "in": "query", "description": description, "schema": schema });
+    pub fn query(self, name: &str, description: &str, schema: Value) -> Self {
+        self.parameter(json!({ "name": name, "in": "query", "description": description, "schema": schema }))
+    }
+
+    /// A parameter that must be there.
+    pub fn required_query(self, name: &str, description: &str, schema: Value) -> Self {
+        self.parameter(json!({
+            "name": name, "in": "query", "description": description, "required": true, "schema": schema,
+        }))
+    }
+
+    fn parameter(mut self, parameter: Value) -> Self {
         match self.value.get_mut("parameters").and_then(Value::as_array_mut) {
             Some(parameters) => parameters.push(parameter),
             None => self.value["parameters"] = json!([parameter]),

@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed step is the test's report")]
 #![expect(unreachable_pub, reason = "modules of one test program")]
 
+mod again;
 mod agent;
 mod cli;
 mod collector;
 mod contract;
 mod crash;
+mod diff_routes;
 mod examples;
 mod harness;
 mod openapi;

@@ -148,6 +148,8 @@ async fn every_operation_answers_as_it_is_described() {
     until("it is routed", || async { (site.cli_json(&["events"]).await[0]["routed"] == true).then_some(()) })
         .await;
     admin(&mut api, &site, &id).await;
+    tenants(&mut api, &site, &id).await;
+    again(&mut api, &site, &id).await;
     sessions(&mut api, &site, &token).await;
     stops(&mut api, &site, &token).await;
 
@@ -243,6 +245,47 @@ async fn admin(api: &mut Described, site: &Site, id: &str) {
         api.check(site, call(operation, 404).named(&[unknown])).await;
         api.check(site, call(operation, 400).named(&["last"])).await;
     }
+}
+
+async fn tenants(api: &mut Described, site: &Site, id: &str) {
+    for operation in ["routing", "listTenants"] {
+        api.check(site, call(operation, 200)).await;
+        api.check(site, call(operation, 403).header("host", "evil.example")).await;
+    }
+    let page = |status| call("pageEvents", status).named(&["acme", "acme"]);
+    let all = "?kinds=NewWorkItem,NewComment&source=github&since=2020-01-01T00:00:00Z&limit=5&full=true";
+    let found = api.check(site, page(200).query(all)).await;
+    assert_eq!(found["events"][0]["event"]["id"], id);
+    assert_eq!(api.check(site, page(200).query("?after=0&limit=1")).await["events"][0]["id"], id);
+    let before = api.check(site, page(200).query("?before=1")).await;
+    assert_eq!(before["events"], json!([]));
+    for wrong in ["?kinds=Nothing", "?since=yesterday", "?limit=many"] {
+        api.check(site, page(400).query(wrong)).await;
+    }
+    api.check(site, call("pageEvents", 400).named(&["acme", &"x".repeat(300)])).await;
+}
+
+async fn again(api: &mut Described, site: &Site, id: &str) {
+    const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
+    let parked = |status| call("listDead", status).named(&["acme", "acme"]);
+    let none = "?inbox=00000000-0000-0000-0000-000000000000&after=0&limit=1";
+    assert_eq!(api.check(site, parked(200).query(none)).await["events"], json!([]));
+    api.check(site, parked(400)).await;
+    for operation in ["requeueDead", "dropDead"] {
+        let to = |status| call(operation, status).named(&["acme", "acme"]);
+        let done = api.check(site, to(200).json(&json!({"inbox": NOBODY, "events": [id]}))).await;
+        assert_eq!(done["done"], 0);
+        api.check(site, to(400).json(&json!({"inbox": NOBODY, "events": vec![id; 101]}))).await;
+        api.check(site, to(415).body("text/plain", "{}")).await;
+        api.check(site, to(422).json(&json!({"events": []}))).await;
+    }
+    let to = |status| call("replay", status).named(&["acme", "acme"]);
+    let would = json!({"events": [id, NOBODY], "dryRun": true});
+    assert_eq!(api.check(site, to(200).json(&would)).await["unknown"], json!([NOBODY]));
+    let error = api.check(site, to(404).json(&json!({"events": [id], "target": "coderr"}))).await;
+    assert!(error["message"].as_str().unwrap().contains("`coder`"), "{error}");
+    api.check(site, to(400).json(&json!({"events": vec![id; 101]}))).await;
+    api.check(site, call("replay", 404).named(&["acme", "other"]).json(&would)).await;
 }
 
 async fn stops(api: &mut Described, site: &Site, token: &str) {

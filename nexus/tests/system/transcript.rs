@@ -7,9 +7,11 @@
 //! - A field of an event that is `false` is left out, as protobuf and its JSON do; the WebSocket writes it.
 //! - Ids of events and engagements have names; the session's id and times are left out; the pause after a drain, which
 //!   is drawn by lot, is only checked for its range.
+//! - Of a trace context the trace is checked to be the event's, and its span, which the session has a part in, left out.
 
 use std::fmt;
 
+use nexus_core::trace::{Remote, TraceId};
 use serde_json::{Value, json};
 
 #[derive(Default)]
@@ -69,6 +71,7 @@ fn frame(verb: &str, mut frame: Value) -> Value {
             blank(&mut frame["event"]["receivedtime"]);
             blank(&mut frame["event"]["time"]);
             without_false(&mut frame["event"]);
+            context(&mut frame);
         }
         _ if frame["reason"] == "GOODBYE_REASON_DRAINING" => {
             let after = frame["reconnectAfter"].as_str().and_then(|after| after.strip_suffix('s'));
@@ -79,6 +82,14 @@ fn frame(verb: &str, mut frame: Value) -> Value {
         _ => {}
     }
     frame
+}
+
+/// The trace context of a delivery is in the trace of its event.
+fn context(deliver: &mut Value) {
+    let event = deliver["event"]["id"].as_str().unwrap().parse().unwrap();
+    let context = Remote::parse(deliver["traceparent"].as_str().unwrap()).expect("a W3C trace context");
+    assert_eq!(context.trace, TraceId::of(event));
+    deliver["traceparent"] = json!("…");
 }
 
 /// Leaves out a text that must be there.

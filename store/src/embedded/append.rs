@@ -6,12 +6,12 @@ use metrics::counter;
 use nexus_core::id::TenantKey;
 
 use super::command::Prepared;
-use super::keys;
 use super::records::{Waiting, decode_seen, encode_seen};
 use super::store::{Space, cannot};
 use super::sweep::DELIVERY;
 use super::turn::Turn;
 use super::watches::Topic;
+use super::{keys, recent};
 use crate::bus::{Appended, BusError, Epoch};
 
 impl Turn<'_> {
@@ -56,13 +56,13 @@ impl Turn<'_> {
         );
         self.txn.put(Space::Ids, keys::id(number, id), seq.to_be_bytes());
         self.txn.put(Space::Heads, at, head);
-        self.txn.put(Space::Events, at, event.event);
+        self.txn.put(Space::Events, at, event.event.clone());
         self.txn.put(Space::Raws, at, event.raw);
         let queue = keys::queue(number, event.head.partition, seq);
         self.txn.put(Space::Queue, queue, Waiting { bytes, id }.encode());
         self.must_last();
-        self.will_have(&file, event.head.partition, seq);
         self.wake(number, Topic::Unrouted(event.head.partition));
+        self.will_have(file, seq, recent::Appended { head: Arc::new(event.head), json: event.event });
         self.tally.stored += 1;
         Ok(Appended::Stored(seq))
     }

@@ -30,6 +30,7 @@ struct Picks {
     /// Places that stand in `ready` and no longer on disk.
     gone: Vec<Seq>,
     scan_from: Option<Seq>,
+    caught_up: bool,
     bytes: usize,
 }
 
@@ -86,7 +87,10 @@ impl Turn<'_> {
         }
 
         if let Some(state) = self.state.inboxes.get_mut(&(tenant, inbox)) {
-            state.scan_from = picks.scan_from.unwrap_or(state.scan_from);
+            if let Some(scan_from) = picks.scan_from {
+                state.scan_from = scan_from;
+                state.caught_up = picks.caught_up;
+            }
             state.ready.retain(|seq| !picks.gone.contains(seq));
         }
         for (seq, entry) in picks.park {
@@ -116,18 +120,22 @@ impl Turn<'_> {
             return Ok(picks);
         };
         for seq in inbox.ready.iter().copied() {
-            let place = Place { inbox: pull.inbox, seq };
-            let Some(entry) = self.entry(tenant, place)? else {
+            let Some(value) = self.txn.get(Space::Inbox, &keys::copy(tenant, pull.inbox, seq))? else {
                 picks.gone.push(seq);
+                continue;
+            };
+            // One that cannot be read stays, and what is behind it is handed out.
+            let Ok(entry) = Entry::decode(&value).inspect_err(|_| unreadable("copies")) else {
                 continue;
             };
             if !picks.take(seq, entry, pull) {
                 return Ok(picks);
             }
         }
-        if picks.hand.len() >= pull.max {
+        if picks.hand.len() >= pull.max || inbox.caught_up {
             return Ok(picks);
         }
+        picks.caught_up = true;
         let mut next = inbox.scan_from;
         let start = keys::copy(tenant, pull.inbox, next);
         for item in self.txn.store().from(Space::Inbox, &start, 20) {
@@ -136,17 +144,18 @@ impl Turn<'_> {
                 continue;
             };
             if !inbox.is_busy(seq) {
-                // One that cannot be read stays, and what is behind it is handed out.
                 let entry = Entry::decode(&value).inspect_err(|_| unreadable("copies"));
                 if let Ok(entry) = entry
                     && !picks.take(seq, entry, pull)
                 {
                     next = seq;
+                    picks.caught_up = false;
                     break;
                 }
             }
             next = seq + 1;
             if picks.hand.len() >= pull.max {
+                picks.caught_up = false;
                 break;
             }
         }

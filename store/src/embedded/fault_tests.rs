@@ -70,7 +70,18 @@ async fn fail_and_lose_unsynced(rig: &Rig) {
     .await;
 }
 
+/// What came a moment ago is read from the engine from now on, as after a while.
+fn forget(rig: &Rig) {
+    let shared = &log(rig).shared;
+    shared.recent.clear();
+    let file = shared.tenant(&tenant()).unwrap();
+    for partition in 0..crate::bus::PARTITIONS {
+        file.unrouted(partition).unwrap().begin(file.committed());
+    }
+}
+
 fn lose_event(rig: &Rig, seq: Seq) {
+    forget(rig);
     let mut txn = Txn::new(&log(rig).shared.store().unwrap());
     let number = log(rig).shared.tenant(&tenant()).unwrap().number;
     txn.remove(Space::Events, keys::event(number, seq));
@@ -302,6 +313,7 @@ async fn while_the_engine_is_broken_nobody_queues_and_the_writer_mends_it_by_its
 
 /// Writes a record past the writer.
 fn write(rig: &Rig, space: Space, key: &[u8], value: &[u8]) {
+    forget(rig);
     let mut txn = Txn::new(&log(rig).shared.store().unwrap());
     txn.put(space, key, value);
     txn.commit(true).unwrap();

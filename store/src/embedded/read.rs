@@ -6,7 +6,7 @@ use nexus_core::id::{EventId, InboxId};
 use super::keys;
 use super::list::summary;
 use super::records::{Entry, Head, Routed, Waiting, decode_raw};
-use super::shared::TenantFile;
+use super::shared::{Shared, TenantFile};
 use super::state::Hold;
 use super::store::{Space, Store, cannot, unreadable};
 use crate::bus::{BusError, Copy, MAX_UNROUTED_BYTES, Record, Seq, Unrouted};
@@ -42,7 +42,7 @@ pub(super) fn unrouted(
             }
         };
         first.get_or_insert(seq);
-        // It is missing only if it was routed and swept meanwhile.
+        // The scan sees whole batches, so it is missing only if it was routed and swept meanwhile.
         if let Some(event) = json(store, tenant, seq)? {
             bytes += event.len();
             if bytes > MAX_UNROUTED_BYTES && !found.is_empty() {
@@ -60,6 +60,30 @@ pub(super) fn unrouted(
         tenant.raise_floor(partition, first.unwrap_or(next).min(next));
     }
     Ok(found)
+}
+
+/// The same without a read, if what waits after a place came a moment ago.
+pub(super) fn unrouted_in_memory(
+    shared: &Shared,
+    tenant: &TenantFile,
+    partition: u16,
+    after: Seq,
+    limit: usize,
+) -> Option<Vec<Unrouted>> {
+    let from = after.saturating_add(1).max(tenant.floor(partition));
+    let waiting = tenant.unrouted(partition)?.list(from, limit)?;
+    let (mut found, mut bytes) = (Vec::with_capacity(waiting.len()), 0);
+    for (seq, id) in waiting {
+        let event = Bytes::from_owner(shared.recent.get(tenant.number, seq)?.json);
+        bytes += event.len();
+        if bytes > MAX_UNROUTED_BYTES && !found.is_empty() {
+            break;
+        }
+        if !tenant.is_unreadable(seq) {
+            found.push(Unrouted { seq, id, event });
+        }
+    }
+    Some(found)
 }
 
 /// The StandardEvent of a place.

@@ -107,7 +107,7 @@ impl State {
             let (Some((tenant, inbox)), Some(seq)) = (owner(&key), keys::seq_of(&key)) else {
                 return Err(cannot("read the inboxes")(Malformed("inbox")));
             };
-            self.inboxes.entry((tenant, inbox)).or_default().add(seq);
+            self.inboxes.entry((tenant, inbox)).or_default().found(seq);
             if entry.not_before > now && entry.not_before <= latest {
                 self.delay(tenant, Place { inbox, seq }, entry.not_before);
             }

@@ -1,6 +1,7 @@
 //! Route: fencing, coalescing and the entries of all inboxes are one step.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_core::id::{InboxId, TenantKey};
@@ -23,7 +24,7 @@ type NewClaims = HashMap<(InboxId, String), Claim>;
 /// What will be written of one route.
 struct Plan {
     seq: Seq,
-    head: Head,
+    head: Arc<Head>,
     bytes: u64,
     routed: Routed,
     claimed: Claimed,
@@ -69,21 +70,8 @@ impl Turn<'_> {
         route: Route,
         claims: &mut NewClaims,
     ) -> Result<Option<Plan>, BusError> {
-        let queue = keys::queue(number, partition, route.seq);
-        if self.txn.get(Space::Queue, &queue)?.is_none() {
+        let Some(head) = self.unrouted_head(number, partition, route.seq)? else {
             return Ok(None);
-        }
-        let head = match self.txn.get(Space::Heads, &keys::event(number, route.seq))? {
-            Some(head) => Head::decode(&head),
-            None => return Ok(None),
-        };
-        let head = match head {
-            Ok(head) => head,
-            Err(error) => {
-                // A later version may have written it: it waits for one that can read it, and holds up no other.
-                self.leave_unreadable(number, route.seq, &error);
-                return Ok(None);
-            }
         };
         let mut copies: Vec<(InboxId, bool)> = Vec::with_capacity(route.inboxes.len());
         for inbox in route.inboxes {
@@ -104,6 +92,39 @@ impl Turn<'_> {
             routed: Routed { copies, decision: route.decision },
             claimed,
         }))
+    }
+
+    /// What is kept of an event that waits to be routed in a partition; nothing if it does not, or cannot be read.
+    fn unrouted_head(
+        &self,
+        number: TenantNo,
+        partition: u16,
+        seq: Seq,
+    ) -> Result<Option<Arc<Head>>, BusError> {
+        let queue = keys::queue(number, partition, seq);
+        let file = self.state.tenants.get(&number).map(|tenant| &tenant.file);
+        let waits = file.and_then(|file| file.unrouted(partition)).is_some_and(|notes| notes.waits(seq));
+        // What this batch has routed already is noted as waiting until the batch is written.
+        if waits
+            && !self.txn.has_written(Space::Queue, &queue)
+            && let Some(event) = self.shared.recent.get(number, seq)
+        {
+            return Ok(Some(event.head));
+        }
+        if self.txn.get(Space::Queue, &queue)?.is_none() {
+            return Ok(None);
+        }
+        let Some(head) = self.txn.get(Space::Heads, &keys::event(number, seq))? else {
+            return Ok(None);
+        };
+        match Head::decode(&head) {
+            Ok(head) => Ok(Some(Arc::new(head))),
+            Err(error) => {
+                // A later version may have written it: it waits for one that can read it, and holds up no other.
+                self.leave_unreadable(number, seq, &error);
+                Ok(None)
+            }
+        }
     }
 
     /// Claims the event's changes for an inbox; true if all of them were known there.
@@ -158,6 +179,8 @@ impl Turn<'_> {
             if open == 0 {
                 tenant.pending = tenant.pending.saturating_sub(plan.bytes);
             }
+            let file = Arc::clone(&tenant.file);
+            self.will_have_routed(file, partition, seq);
         }
         if open > 0 {
             let open = Open { open, dead: 0, bytes: plan.bytes };

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
 use tokio::sync::{mpsc, watch};
 
 use super::command::Command;
 use super::keys::TenantNo;
+use super::recent::Recent;
 use super::store::Store;
+use super::unrouted::UnroutedNotes;
 use super::watches::Watches;
 use crate::bus::{BusError, PARTITIONS, Seq};
 
@@ -19,6 +21,7 @@ pub(super) struct Shared {
     slot: RwLock<Slot>,
     tenants: RwLock<BTreeMap<TenantKey, Arc<TenantFile>>>,
     unclaimed: Mutex<Vec<Unclaimed>>,
+    pub(super) recent: Recent,
     pub(super) watches: Watches,
     /// Whether the writer died.
     died: watch::Sender<bool>,
@@ -41,6 +44,8 @@ pub(super) struct TenantFile {
     committed: AtomicU64,
     /// By partition: the last place that is committed.
     appended: [AtomicU64; PARTITIONS as usize],
+    /// By partition: what waits to be routed.
+    unrouted: [Mutex<UnroutedNotes>; PARTITIONS as usize],
     /// By partition: nothing unrouted is below.
     floors: [AtomicU64; PARTITIONS as usize],
     /// Where the next sweep begins, and where it begins after it has come to the end.
@@ -61,6 +66,7 @@ impl TenantFile {
             number,
             committed: AtomicU64::new(0),
             appended: [const { AtomicU64::new(0) }; PARTITIONS as usize],
+            unrouted: Default::default(),
             floors: [const { AtomicU64::new(0) }; PARTITIONS as usize],
             swept: AtomicU64::new(0),
             lap: AtomicU64::new(0),
@@ -73,12 +79,26 @@ impl TenantFile {
         self.committed.load(Ordering::Acquire)
     }
 
-    pub(super) fn set_committed(&self, last: Seq) {
+    fn set_committed(&self, last: Seq) {
         self.committed.store(last, Ordering::Release);
     }
 
-    /// An event of this place came into the partition.
-    pub(super) fn set_appended(&self, partition: u16, last: Seq) {
+    /// What is noted of the unrouted events of a partition.
+    pub(super) fn unrouted(&self, partition: u16) -> Option<MutexGuard<'_, UnroutedNotes>> {
+        let notes = self.unrouted.get(usize::from(partition))?;
+        Some(notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// An event came into the partition and is committed.
+    pub(super) fn appended(&self, partition: u16, seq: Seq, id: EventId) {
+        if let Some(mut notes) = self.unrouted(partition) {
+            notes.came(seq, id);
+        }
+        self.set_appended(partition, seq);
+        self.set_committed(seq);
+    }
+
+    fn set_appended(&self, partition: u16, last: Seq) {
         if let Some(appended) = self.appended.get(usize::from(partition)) {
             appended.store(last, Ordering::Release);
         }
@@ -86,7 +106,12 @@ impl TenantFile {
 
     /// The log was just opened: events may be in any partition, up to this place.
     pub(super) fn set_found(&self, last: Seq) {
-        (0..PARTITIONS).for_each(|partition| self.set_appended(partition, last));
+        for partition in 0..PARTITIONS {
+            if let Some(mut notes) = self.unrouted(partition) {
+                notes.begin(last);
+            }
+            self.set_appended(partition, last);
+        }
         self.set_committed(last);
     }
 
@@ -145,6 +170,7 @@ impl Shared {
             slot: RwLock::new(Slot::Open(store)),
             tenants: RwLock::default(),
             unclaimed: Mutex::default(),
+            recent: Recent::default(),
             watches: Watches::default(),
             died: watch::Sender::new(false),
         }
@@ -219,6 +245,7 @@ impl Shared {
     /// The tenants of an engine that was just opened. Files of before are left to whoever reads by them still: what
     /// they remember of the engine that failed, such as that nothing is unrouted below a place, may be lost there.
     pub(super) fn set_tenants(&self, files: BTreeMap<TenantKey, Arc<TenantFile>>) {
+        self.recent.clear();
         *self.tenants.write().unwrap_or_else(PoisonError::into_inner) = files;
     }
 

@@ -3,7 +3,7 @@
 //!
 //! Of each inbox holds: every copy whose place is below `scan_from` is held, delayed or in `ready`. A pull
 //! takes from `ready` and then reads on from `scan_from`, so it neither reads acknowledged places again nor
-//! needs the backlog in memory.
+//! needs the backlog in memory. An inbox that has been read to its end is caught up: what comes is `ready` at once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -61,11 +61,16 @@ pub(super) struct Inbox {
     pub(super) delayed: BTreeMap<Seq, i64>,
     pub(super) ready: BTreeSet<Seq>,
     pub(super) scan_from: Seq,
+    /// Whether there is nothing from `scan_from` on, so that a pull need not look.
+    pub(super) caught_up: bool,
 }
 
 impl Inbox {
     /// A copy can be handed out (again).
     pub(super) fn make_ready(&mut self, seq: Seq) {
+        if self.caught_up {
+            self.scan_from = self.scan_from.max(seq.saturating_add(1));
+        }
         if seq < self.scan_from {
             self.ready.insert(seq);
         }
@@ -73,6 +78,7 @@ impl Inbox {
             && let Some(first) = self.ready.first()
         {
             self.scan_from = *first;
+            self.caught_up = false;
             self.ready.clear();
         }
     }
@@ -82,10 +88,19 @@ impl Inbox {
         if self.copies == 0 {
             // Nothing is left below or above: the cursor can stand anywhere.
             self.scan_from = seq;
+            self.caught_up = true;
             self.ready.clear();
         }
         self.copies += 1;
         self.make_ready(seq);
+    }
+
+    /// A copy stands in the inbox of a log that is being opened; those of lower places were told before.
+    pub(super) fn found(&mut self, seq: Seq) {
+        if self.copies == 0 {
+            self.scan_from = seq;
+        }
+        self.copies += 1;
     }
 
     /// A copy left the inbox.

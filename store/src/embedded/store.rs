@@ -2,7 +2,8 @@
 //! `docs/adr/0001-embedded-log.md`.
 //!
 //! fjall appends a batch to one journal and only then shows it to readers, so what can be read has reached
-//! the file. A failed write or sync poisons the database for good, a failed flush in the background does too;
+//! the file. It shows it record by record, in no order, to whoever reads without a snapshot: to read one record is
+//! safe, while a scan, or records that belong together, need one. A failed write or sync poisons the database for good, a failed flush in the background does too;
 //! [`super::writer`] then opens it anew.
 
 use std::collections::HashMap;
@@ -194,24 +195,24 @@ impl Store {
         Sight { store: self, snapshot: self.db.snapshot() }
     }
 
-    /// All records of a kind, in order of their keys.
+    /// All records of a kind, in order of their keys, as they stand now: of each batch all or nothing.
     pub(super) fn all(&self, space: Space, prefix: &[u8]) -> impl Iterator<Item = Found> {
-        self.keyspace(space).prefix(space.key(prefix)).map(found)
+        self.db.snapshot().prefix(self.keyspace(space), space.key(prefix)).map(found)
     }
 
-    /// The records from `start` on whose keys share its first `shared` bytes.
+    /// The records from `start` on whose keys share its first `shared` bytes, as they stand now.
     pub(super) fn from(&self, space: Space, start: &[u8], shared: usize) -> impl Iterator<Item = Found> {
         let mut end = space.key(start);
         if let Some(rest) = end.get_mut(1 + shared..) {
             rest.fill(0xff);
         }
-        self.keyspace(space).range(space.key(start)..=end).map(found)
+        self.db.snapshot().range(self.keyspace(space), space.key(start)..=end).map(found)
     }
 
-    /// The records from `first` to before `before`, the last one first.
+    /// The records from `first` to before `before`, the last one first, as they stand now.
     pub(super) fn back(&self, space: Space, first: &[u8], before: &[u8]) -> impl Iterator<Item = Found> {
         let range = space.key(first)..space.key(before);
-        self.keyspace(space).range(range).rev().map(found)
+        self.db.snapshot().range(self.keyspace(space), range).rev().map(found)
     }
 
     /// Waits while the engine is behind with its flushes, and notices when it never will catch up.
@@ -323,6 +324,11 @@ impl Txn {
         }
     }
 
+    /// Whether it has written or removed this record.
+    pub(super) fn has_written(&self, space: Space, key: &[u8]) -> bool {
+        self.written[space.keyspace()].contains_key(&space.key(key))
+    }
+
     pub(super) fn put(&mut self, space: Space, key: impl AsRef<[u8]>, value: impl Into<Slice>) {
         self.written[space.keyspace()].insert(space.key(key.as_ref()), Some(value.into()));
     }
@@ -365,5 +371,39 @@ mod tests {
         let error = wait_while(Duration::from_millis(20), || Ok(true)).unwrap_err();
         assert!(matches!(error, fjall::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut));
         wait_while(Duration::ZERO, || Ok(false)).unwrap();
+    }
+
+    #[test]
+    fn a_scan_sees_all_of_a_batch_or_nothing() {
+        const BATCH: u64 = 500;
+        const BATCHES: u64 = 200;
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(dir.path()).unwrap());
+        let writer = std::thread::spawn({
+            let store = Arc::clone(&store);
+            move || {
+                for batch in 0..BATCHES {
+                    let mut txn = Txn::new(&store);
+                    for n in 0..BATCH {
+                        txn.put(Space::Queue, (batch * BATCH + n).to_be_bytes(), [1]);
+                    }
+                    txn.commit(false).unwrap();
+                }
+            }
+        });
+        let mut seen = 0;
+        while seen < BATCHES * BATCH {
+            // From the last that was seen on, as a router reads.
+            let start = seen.to_be_bytes();
+            let forwards = store.from(Space::Queue, &start, 0).count() as u64;
+            assert_eq!(forwards % BATCH, 0, "after {seen}");
+            let backwards = store.back(Space::Queue, &start, &u64::MAX.to_be_bytes()).count() as u64;
+            assert_eq!(backwards % BATCH, 0, "backwards to {seen}");
+            seen += forwards;
+            assert!(
+                forwards > 0 || !writer.is_finished() || store.all(Space::Queue, &[]).count() as u64 > seen
+            );
+        }
+        writer.join().unwrap();
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::command::{Command, Reply};
 use super::keys::{self, TenantNo};
+use super::recent::Appended;
 use super::records::Counters;
 use super::shared::{Shared, TenantFile};
 use super::state::{Inbox, State, Tenant};
@@ -35,7 +36,8 @@ pub(super) struct Turn<'a> {
     durable: bool,
     answers: Vec<Answer>,
     wakes: HashSet<(TenantNo, Topic)>,
-    committed: Vec<(Arc<TenantFile>, u16, Seq)>,
+    appended: Vec<(Arc<TenantFile>, Seq, Appended)>,
+    routed: Vec<(Arc<TenantFile>, u16, Seq)>,
 }
 
 impl<'a> Turn<'a> {
@@ -56,7 +58,8 @@ impl<'a> Turn<'a> {
             durable: false,
             answers: Vec::new(),
             wakes: HashSet::new(),
-            committed: Vec::new(),
+            appended: Vec::new(),
+            routed: Vec::new(),
         }
     }
 
@@ -75,9 +78,14 @@ impl<'a> Turn<'a> {
         self.wakes.insert((tenant, topic));
     }
 
-    /// Once written, readers may know that events up to here are there, the last one in this partition.
-    pub(super) fn will_have(&mut self, file: &Arc<TenantFile>, partition: u16, last: Seq) {
-        self.committed.push((Arc::clone(file), partition, last));
+    /// Once written, readers may know that the event is there.
+    pub(super) fn will_have(&mut self, file: Arc<TenantFile>, seq: Seq, event: Appended) {
+        self.appended.push((file, seq, event));
+    }
+
+    /// Once written, the event waits no more to be routed.
+    pub(super) fn will_have_routed(&mut self, file: Arc<TenantFile>, partition: u16, seq: Seq) {
+        self.routed.push((file, partition, seq));
     }
 
     pub(super) fn apply(&mut self, command: Command) {
@@ -164,9 +172,15 @@ impl<'a> Turn<'a> {
         if written.is_ok() {
             self.state.keep_changes();
             self.tally.tell();
-            for (file, partition, last) in self.committed {
-                file.set_appended(partition, last);
-                file.set_committed(last);
+            for (file, seq, event) in self.appended {
+                let (partition, id) = (event.head.partition, event.head.id);
+                self.shared.recent.keep(file.number, seq, event);
+                file.appended(partition, seq, id);
+            }
+            for (file, partition, seq) in self.routed {
+                if let Some(mut notes) = file.unrouted(partition) {
+                    notes.routed(seq);
+                }
             }
         }
         for answer in self.answers {
