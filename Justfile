@@ -35,3 +35,7 @@ bench-load *ARGS:
 # Kill the built program, lose the power and fill the disk under load: nothing accepted may be lost.
 durability *ARGS:
     cargo run --release -p nexus-e2e -- durability {{ARGS}}
+
+# Fuzz what reads untrusted bytes: every target for a minute, or `just fuzz TARGET SECONDS`.
+fuzz *ARGS:
+    scripts/fuzz {{ARGS}}

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// At most this many mentions are taken from one event, so that a hostile text costs no more.
 pub const MAX_MENTIONS: usize = 100;
 
-/// The longest name that a plain mention may have, in bytes.
+/// The longest name that a plain mention may have, in bytes; a longer one names nobody.
 const MAX_NAME: usize = 100;
 
 /// What a mention names.
@@ -92,18 +92,19 @@ fn name_at(text: &str) -> Option<&str> {
     let mut end = 0;
     for (at, c) in text.char_indices() {
         let allowed = match c {
-            '/' => !std::mem::replace(&mut slash, true),
+            '/' => at > 0 && !std::mem::replace(&mut slash, true),
             '.' | '-' => at > 0,
             _ => c.is_alphanumeric() || c == '_',
         };
-        if !allowed || at >= MAX_NAME {
+        if !allowed {
             break;
         }
         end = at + c.len_utf8();
     }
     // A sentence may end right behind a name; a trailing sign is never part of it.
     let name = text[..end].trim_end_matches(['.', '-', '/']);
-    (!name.is_empty()).then_some(name)
+    // The beginning of a longer one may be somebody else's.
+    (1..=MAX_NAME).contains(&name.len()).then_some(name)
 }
 
 /// Byte ranges of code spans and fences: a run of backticks up to the next run of the same length.
@@ -157,6 +158,18 @@ mod tests {
         assert_eq!(names("Frage an @Jürgen."), ["Jürgen"]);
         assert_eq!(names("@v1.2 and @end."), ["v1.2", "end"]);
         assert_eq!(names("**@bold** \"@quoted\" >@cited"), ["bold", "quoted", "cited"]);
+    }
+
+    #[test]
+    fn a_slash_stands_inside_of_a_name() {
+        assert_eq!(names("@/team @/ @acme/ @a/b/c"), ["acme", "a/b"]);
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_names_nobody() {
+        let name = "n".repeat(MAX_NAME);
+        assert_eq!(names(&format!("@{name}...")), [name.as_str()]);
+        assert_eq!(names(&format!("@{name}n and @{}é", &name[1..])), Vec::<&str>::new());
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(super) fn split(text: &str) -> impl Iterator<Item = Document<'_>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut starts = vec![(0, 0)];
     let mut offset = 0;
-    for (line, content) in (0..).zip(text.split_inclusive('\n')) {
+    for (line, content) in (0..).zip(lines_of(text)) {
         if line > 0 && begins_document(content) {
             starts.push((line, offset));
         }
@@ -25,11 +25,25 @@ pub(super) fn split(text: &str) -> impl Iterator<Item = Document<'_>> {
     for (at, &(lines, start)) in starts.iter().enumerate() {
         let end = starts.get(at + 1).map_or(text.len(), |&(_, next)| next);
         let text = &text[start..end];
-        if text.lines().any(has_content) {
+        if lines_of(text).any(has_content) {
             documents.push(Document { lines, text });
         }
     }
     documents.into_iter()
+}
+
+/// The lines of a text with their ends, as YAML counts them: a carriage return alone ends one too.
+pub(super) fn lines_of(mut text: &str) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        let end = match text.find(['\n', '\r']) {
+            Some(at) if text[at..].starts_with("\r\n") => at + 2,
+            Some(at) => at + 1,
+            None => text.len(),
+        };
+        let (line, rest) = text.split_at(end);
+        text = rest;
+        (!line.is_empty()).then_some(line)
+    })
 }
 
 fn begins_document(line: &str) -> bool {
@@ -55,6 +69,7 @@ mod tests {
         assert_eq!(documents("a: 1\n---\nb: 2\n"), [(0, "a: 1\n"), (1, "---\nb: 2\n")]);
         assert_eq!(documents("---\na: 1\n--- # two\nb: 2"), [(0, "---\na: 1\n"), (2, "--- # two\nb: 2")]);
         assert_eq!(documents("a: 1\r\n---\r\nb: 2"), [(0, "a: 1\r\n"), (1, "---\r\nb: 2")]);
+        assert_eq!(documents("a: 1\r\r---\rb: 2"), [(0, "a: 1\r\r"), (2, "---\rb: 2")]);
         assert_eq!(documents("--- {a: 1}"), [(0, "--- {a: 1}")]);
         assert_eq!(documents("\u{feff}a: 1"), [(0, "a: 1")]);
     }
@@ -63,6 +78,7 @@ mod tests {
     fn nothing_but_comments_is_no_document() {
         assert!(documents("").is_empty());
         assert!(documents("---\n# a comment\n\n---\n").is_empty());
+        assert_eq!(documents("# a comment\ra: 1"), [(0, "# a comment\ra: 1")]);
         assert_eq!(documents("%YAML 1.2\n---\na: 1"), [(1, "---\na: 1")]);
     }
 

@@ -66,6 +66,8 @@ pub(super) struct Pass<'a> {
     broken: BTreeSet<PathBuf>,
     /// Objects whose document is broken, wherever they were defined before.
     unreadable: BTreeSet<ObjectId>,
+    /// Objects of which the last good value stands for a document of the same file that is broken.
+    kept: BTreeSet<ObjectId>,
     /// Good definitions that are not in force, as another one has their name.
     duplicates: BTreeSet<(ObjectId, PathBuf)>,
     documents: usize,
@@ -84,6 +86,7 @@ impl<'a> Pass<'a> {
             now: BTreeMap::new(),
             broken: BTreeSet::new(),
             unreadable: BTreeSet::new(),
+            kept: BTreeSet::new(),
             duplicates: BTreeSet::new(),
             documents: 0,
             problems,
@@ -160,6 +163,13 @@ impl<'a> Pass<'a> {
             self.now.insert(id.clone(), held);
             return;
         };
+        // The last good value that was kept for a broken document may be what this one gave.
+        let is_it = first.file == file && (first.line == line || first.object == *object);
+        if is_it && self.kept.remove(id) {
+            first.line = line;
+            first.object = Arc::clone(object);
+            return;
+        }
         let ObjectId { kind, namespace, name } = id;
         let slash = if namespace.is_empty() { "" } else { "/" };
         let what = format!(
@@ -191,6 +201,7 @@ impl<'a> Pass<'a> {
         match self.before.get(id).filter(|held| held.file == file) {
             Some(held) if !self.now.contains_key(id) => {
                 self.now.insert(id.clone(), held.kept(false));
+                self.kept.insert(id.clone());
             }
             _ => drop(self.unreadable.insert(id.clone())),
         }

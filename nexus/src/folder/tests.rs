@@ -626,3 +626,37 @@ proptest! {
         read(&[("a.yaml", &format!("{TENANT}---\n{AGENT}{line}\n"))]);
     }
 }
+
+#[test]
+fn a_broken_definition_before_a_good_one_of_the_same_file_makes_it_no_duplicate_of_itself() {
+    let broken = AGENT.replace("subscriptions:", "subscription:");
+    let file = |good: &str| format!("{broken}---\n{good}");
+    let mut folder = Folder::new("unused");
+    let first = folder.take(listing(&[("a.yaml", &file(AGENT))]));
+    assert_eq!(first.problems.len(), 1);
+    let second = folder.take(listing(&[("a.yaml", &file(AGENT))]));
+    assert_eq!(Reading { changed: true, ..second.clone() }, first);
+    assert!(!second.changed);
+    // Nor does it keep what the good one gives from being changed or moved.
+    let edited = AGENT.replace("maxInFlight: 4", "maxInFlight: 5");
+    let third = folder.take(listing(&[("a.yaml", &file(&edited))]));
+    assert_eq!(third.objects.profiles[0].spec.max_in_flight, Some(5));
+    let moved = folder.take(listing(&[("a.yaml", &format!("# moved\n{}", file(&edited)))]));
+    assert_eq!((moved.objects.profiles.len(), moved.problems.len()), (1, 1));
+    // A further one is a duplicate all the same.
+    let twice = folder.take(listing(&[("a.yaml", &format!("# moved\n{}---\n{AGENT}", file(&edited)))]));
+    assert_eq!(twice.objects.profiles[0].spec.max_in_flight, Some(5));
+    assert_eq!(twice.problems.last().unwrap().kind, ProblemKind::DuplicateObject);
+}
+
+#[test]
+fn a_carriage_return_alone_ends_a_line_in_every_document() {
+    let text = all().replace("\n", "\r");
+    assert_eq!(read(&[("x.yaml", &text)]).problems, []);
+    let text =
+        format!("{}---\n{}", TENANT.replace('\n', "\r"), AGENT.replace("subscriptions", "subscription"));
+    let found = problems(&text);
+    assert_eq!(found.len(), 1, "{found:?}");
+    // The Tenant has nine lines, `---` is the tenth.
+    assert!(found[0].starts_with("x.yaml:19:3: spec.subscription"), "{found:?}");
+}

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Error, Location, MessageFormatter as _, Spanned, UserMessageFormatter};
 
+use super::document;
 use super::problem::{Fault, Position, ProblemKind};
 
 /// A value and where it stands.
@@ -99,7 +100,7 @@ fn options() -> serde_saphyr::Options {
 fn may_be_quoted(text: &str) -> bool {
     let ours = ["Tenant", "AgentProfile", "NexusPolicy"];
     let kind = |line: &str| line.strip_prefix("kind:").map(|kind| kind.trim().to_owned());
-    let mut kinds = text.lines().filter_map(kind).peekable();
+    let mut kinds = document::lines_of(text).filter_map(kind).peekable();
     kinds.peek().is_some() && kinds.all(|kind| ours.contains(&kind.as_str()))
 }
 
@@ -272,6 +273,7 @@ mod tests {
             "kind: Secret\nstringData:\n  hunter2: a\n  hunter2: b\n",
             "stringData: {k: *hunter2}\n",
             "kind: Tenant\nx: *hunter2\n---\nkind: Secret",
+            "kind: Tenant\nx: 1\rkind: Secret\nx: *hunter2\n",
             "kind: \"Secret\"\nstringData: {k: \"\\hunter2\"}\n",
         ] {
             let (_, _, what) = broken(text);
