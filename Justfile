@@ -29,8 +29,8 @@ bench-log:
 
 # Measure Nexus beside the floor: the same durable steps and hops with no logic.
 bench-load *ARGS:
-    cargo build --profile dist -p nexus
-    cd bench/load && cargo run --release -- compare --nexus "${CARGO_TARGET_DIR:-../../target}/dist/nexus" {{ARGS}}
+    cargo build --release -p nexus
+    cd bench/load && cargo run --release -- compare --nexus "${CARGO_TARGET_DIR:-../../target}/release/nexus" {{ARGS}}
 
 # Kill the built program, lose the power and fill the disk under load: nothing accepted may be lost.
 durability *ARGS:

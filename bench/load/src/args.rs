@@ -44,7 +44,7 @@ pub enum Transport {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Compare Nexus with the floor: throughput, latency, CPU, memory
-    #[command(after_help = "Example:\n  nexus-load compare --rounds 5 --nexus target/dist/nexus")]
+    #[command(after_help = "Example:\n  nexus-load compare --rounds 5 --nexus target/release/nexus")]
     Compare(CompareArgs),
     /// Measure how fast a stop takes hold of connected agents
     #[command(after_help = "Example:\n  nexus-load stop --sessions 5000 --runs 5")]
@@ -62,8 +62,8 @@ pub enum Verb {
 /// What both measuring verbs take.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
-    /// The nexus binary; measure the build that ships: --profile dist
-    #[arg(long, env = "NEXUS_BIN", default_value = "target/dist/nexus", value_name = "PATH")]
+    /// The nexus binary; measure a release build
+    #[arg(long, env = "NEXUS_BIN", default_value = "target/release/nexus", value_name = "PATH")]
     pub nexus: PathBuf,
     /// Where data folders are made and removed; on a disk. Default: beside this binary
     #[arg(long, value_name = "PATH")]

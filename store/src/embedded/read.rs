@@ -87,7 +87,7 @@ pub(super) fn unrouted_in_memory(
 /// The StandardEvent of a place.
 pub(super) fn json(store: &Store, tenant: &TenantFile, seq: Seq) -> Result<Option<Bytes>, BusError> {
     let value = store.get(Space::Events, &keys::event(tenant.number, seq))?;
-    let json = value.map(|value| decode_json(Bytes::from_owner(value)));
+    let json = value.map(|value| decode_json(&value));
     json.transpose().map_err(cannot("read an event"))
 }
 
@@ -157,7 +157,7 @@ pub(super) fn record(
     Ok(Some(Record {
         summary: summary(seq, head, routed.is_some()),
         raw: decode_raw(&kept).map_err(cannot("unpack a delivery"))?,
-        event: decode_json(Bytes::from_owner(kept)).map_err(cannot("read an event"))?,
+        event: decode_json(&kept).map_err(cannot("read an event"))?,
         decision: routed.map(|routed| routed.decision),
         copies,
     }))
