@@ -24,6 +24,7 @@ use tower::ServiceExt as _;
 
 pub use self::connection::{Connection, Hold, take_socket};
 use self::connection::{Order, Socket};
+pub use self::streams::Stream;
 use self::streams::{Spawn, Streams};
 
 /// The most bytes of headers, and of what is read ahead of a body.
@@ -185,7 +186,14 @@ async fn either(
         of_requests.requested(request.version());
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(of_requests.clone());
-        router.clone().oneshot(request)
+        let router = router.clone();
+        async move {
+            // Known within its task only.
+            if let Some(stream) = Stream::current() {
+                request.extensions_mut().insert(stream);
+            }
+            router.oneshot(request).await
+        }
     });
     // Dropped last, and with it all streams.
     let streams = Streams::default();

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use nexus_runtime::Drain;
-use nexus_runtime::server::Connection;
+use nexus_runtime::server::{Connection, Stream};
 use nexus_wire::DESCRIPTORS;
 use nexus_wire::agent::v1::agents_server::SERVICE_NAME;
 use tonic::Status;
@@ -92,9 +92,11 @@ fn call(http: &Http, request: Request) -> Result<Response, Status> {
     compression(&head.headers)?;
     let connection = head.extensions.get::<Connection>();
     let connection = connection.ok_or_else(|| Status::internal("the server gave no connection"))?;
+    let stream = head.extensions.get::<Stream>();
+    let stream = stream.ok_or_else(|| Status::internal("the server gave no stream"))?;
     let mut outgoing = None;
     let open = || {
-        let (call, body) = Call::new(body, connection);
+        let (call, body) = Call::new(body, connection, stream);
         outgoing = Some(body);
         Opening::Grpc(Box::new(call))
     };

@@ -7,8 +7,10 @@ use nexus_core::id::{AgentId, TenantKey};
 use nexus_gateway::GatewaySettings;
 use nexus_gateway::token::Claims;
 use nexus_wire::agent::v1::server_frame::Frame;
-use nexus_wire::agent::v1::{Ack, ClientFrame, GoodbyeReason, ServerFrame};
+use nexus_wire::agent::v1::{Ack, ClientFrame, GoodbyeReason, Hello, ServerFrame, client_frame};
+use prost::Message as _;
 use serde_json::json;
+use tokio::time::timeout;
 use tonic::{Code, Status};
 
 use crate::client::{Client, Connection, Speaks};
@@ -169,13 +171,44 @@ async fn an_agent_that_does_not_read_in_time_is_reset_and_slows_nobody_on_its_co
     let view = async || world.presence.agent(agent_id("coder"));
     until(async || view().await.filter(|view| !view.online)).await;
     assert_eq!(coder.try_next().await, None);
-    // Which gRPC's mapping of HTTP/2 errors makes RESOURCE_EXHAUSTED.
     let status = format!("{:?}", coder.status());
-    assert!(status.contains("ENHANCE_YOUR_CALM"), "{status}");
+    assert!(status.contains("CANCEL"), "{status}");
     world.inbox_until("coder", |depth| depth.held == 0 && depth.waiting == 1).await;
     // What was not read is gone, and the connection with its other call goes on.
     let id = world.append("@brisk go").await;
     assert_eq!(brisk.delivered().await, (id, 1));
+}
+
+#[tokio::test]
+async fn an_agent_that_never_reads_again_is_told_of_its_reset() {
+    let slow = |settings: &mut GatewaySettings| settings.write_deadline = Duration::from_millis(500);
+    let world = World::with(snapshot(&["coder"]), slow).await;
+    let (client, connection) = h2::client::handshake(world.socket(None).await).await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(connection);
+    let request = http::Request::post("http://gateway/nexus.agent.v1.Agents/Connect")
+        .header("content-type", "application/grpc")
+        .header("authorization", format!("Bearer {}", world.token("coder").await))
+        .body(())
+        .unwrap();
+    let (answer, mut frames) = client.ready().await.unwrap().send_request(request, false).unwrap();
+    let hello = ClientFrame { frame: Some(client_frame::Frame::Hello(Hello { credit: 1 })) }.encode_to_vec();
+    let prefix = [&[0][..], &u32::try_from(hello.len()).unwrap().to_be_bytes()].concat();
+    frames.send_data([prefix, hello].concat().into(), false).unwrap();
+    let mut answers = answer.await.unwrap().into_body();
+    world.append(&format!("@coder {}", "x".repeat(500_000))).await;
+    // It takes what its window has room for and, unlike libraries, never asks for more.
+    let end = timeout(PATIENCE, async {
+        loop {
+            match answers.data().await {
+                Some(Ok(_)) => {}
+                end => break end,
+            }
+        }
+    });
+    let end = end.await.expect("it is told").unwrap().unwrap_err();
+    assert_eq!(end.reason(), Some(h2::Reason::CANCEL));
+    world.inbox_until("coder", |depth| depth.held == 0 && depth.waiting == 1).await;
 }
 
 #[tokio::test]

@@ -28,6 +28,8 @@ struct Server {
     tasks: JoinSet<io::Result<()>>,
     /// What `/hold` took.
     holds: Arc<Mutex<Vec<Hold>>>,
+    /// What `/pieces` took.
+    streams: mpsc::Receiver<Stream>,
     /// Closed when the body of `/endless` was dropped.
     endless: mpsc::Receiver<()>,
 }
@@ -47,6 +49,21 @@ impl http_body::Body for Endless {
     }
 }
 
+/// A body that always has more.
+struct Pieces;
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        std::task::Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 16 * 1024])))))
+    }
+}
+
 async fn start(limits: ServerLimits) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -55,12 +72,20 @@ async fn start(limits: ServerLimits) -> Server {
     let taken = Arc::clone(&holds);
     let (guard, endless) = mpsc::channel(1);
     let guard = Arc::new(Mutex::new(Some(guard)));
+    let (stream, streams) = mpsc::channel(1);
     let router = Router::new()
         .route("/", get(|| async { "hello" }))
         .route(
             "/hold",
             get(move |Extension(connection): Extension<Connection>| async move {
                 taken.lock().unwrap().push(connection.hold());
+            }),
+        )
+        .route(
+            "/pieces",
+            get(move |Extension(found): Extension<Stream>| async move {
+                stream.send(found).await.unwrap();
+                Body::new(Pieces)
             }),
         )
         .route(
@@ -72,7 +97,7 @@ async fn start(limits: ServerLimits) -> Server {
         );
     let mut tasks = JoinSet::new();
     tasks.spawn(serve(listener, router, limits, drain.clone()));
-    Server { address, drain, tasks, holds, endless }
+    Server { address, drain, tasks, holds, streams, endless }
 }
 
 /// Limits under which idle connections end at once.
@@ -82,7 +107,8 @@ fn brief() -> ServerLimits {
 
 /// Limits under which no deadline passes.
 fn lasting() -> ServerLimits {
-    ServerLimits { header_deadline: Duration::from_secs(3600), http2: true, ..ServerLimits::default() }
+    let hour = Duration::from_secs(3600);
+    ServerLimits { header_deadline: hour, drain: hour, http2: true, ..ServerLimits::default() }
 }
 
 /// An HTTP/2 client; the task ends with its connection.
@@ -229,6 +255,26 @@ async fn a_drain_lets_http2_requests_end_and_cuts_off_the_rest() {
     timeout(PATIENCE, cut.join_next()).await.expect("cut off").unwrap().unwrap().ok();
     drop(body);
     timeout(PATIENCE, server.tasks.join_next()).await.unwrap().unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_can_be_cut_whose_client_takes_nothing() {
+    let mut server = start(lasting()).await;
+    let (client, mut tasks) = client(server.address).await;
+    let mut body = ask(&client, "/pieces").await.unwrap();
+    let mut read = 0;
+    // What is not given back shuts the window.
+    while read < 65_535 {
+        read += body.data().await.unwrap().unwrap().len();
+    }
+    server.streams.recv().await.unwrap().cut();
+    let end = timeout(PATIENCE, body.data()).await.expect("the client is told").unwrap().unwrap_err();
+    assert_eq!(end.reason(), Some(h2::Reason::CANCEL));
+    // Nor does it hold up a drain, which no deadline ends here.
+    drop((client, body));
+    server.drain.cancel();
+    timeout(PATIENCE, server.tasks.join_next()).await.expect("drained").unwrap().unwrap().unwrap();
+    timeout(PATIENCE, tasks.join_next()).await.expect("told to go").unwrap().unwrap().unwrap();
 }
 
 #[tokio::test]

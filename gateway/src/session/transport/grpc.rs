@@ -4,9 +4,8 @@ use std::error::Error as _;
 
 use bytes::Buf as _;
 use futures_util::{FutureExt as _, StreamExt as _};
-use h2::Reason;
 use http_body_util::BodyExt as _;
-use nexus_runtime::server::{Connection, Hold};
+use nexus_runtime::server::{Connection, Hold, Stream};
 use nexus_wire::agent::v1::{client_frame, server_frame};
 use nexus_wire::frame::{Delivery, FrameError, MAX_CLIENT_FRAME};
 use nexus_wire::protobuf;
@@ -41,8 +40,8 @@ pub(crate) struct Grpc(Call);
 
 impl Call {
     /// A call with this body, and the body of its response. The session holds the connection as long as it lasts.
-    pub(crate) fn new(body: axum::body::Body, connection: &Connection) -> (Self, Outgoing) {
-        let (sender, outgoing) = pipe();
+    pub(crate) fn new(body: axum::body::Body, connection: &Connection, stream: &Stream) -> (Self, Outgoing) {
+        let (sender, outgoing) = pipe(stream.clone());
         let incoming = Streaming::new_request(Frames, body.map_err(|_| Lost), None, Some(MAX_CLIENT_FRAME));
         (Self { incoming, outgoing: sender, hold: connection.hold() }, outgoing)
     }
@@ -92,9 +91,7 @@ impl Grpc {
     }
 
     pub(super) fn reset(&mut self, end: &End) {
-        // What the library says to agents: RESOURCE_EXHAUSTED for one that is too slow.
-        let too_slow = *end == End::TooSlow;
-        self.0.outgoing.reset(if too_slow { Reason::ENHANCE_YOUR_CALM } else { Reason::CANCEL });
+        self.0.outgoing.reset();
         if matches!(end, End::Stopped { .. }) {
             // The kernel keeps no calls apart.
             self.0.hold.reset();

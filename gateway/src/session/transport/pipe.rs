@@ -13,6 +13,7 @@ use h2::Reason;
 use http_body::{Body, Frame};
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
+use nexus_runtime::server::Stream;
 
 use super::Broken;
 
@@ -24,7 +25,11 @@ const PIECE: usize = 16 * 1024;
 
 /// The session's end. Dropping it without [`Sender::finish`] breaks the call off.
 #[derive(Debug)]
-pub(super) struct Sender(Arc<Mutex<Pipe>>);
+pub(super) struct Sender {
+    pipe: Arc<Mutex<Pipe>>,
+    /// To break the call off while the agent takes nothing: the connection does not ask for more then.
+    stream: Stream,
+}
 
 /// The connection's end: the body of the response.
 #[derive(Debug)]
@@ -54,9 +59,9 @@ enum Ending {
 }
 
 /// A new way and its two ends.
-pub(super) fn pipe() -> (Sender, Outgoing) {
+pub(super) fn pipe(stream: Stream) -> (Sender, Outgoing) {
     let pipe = Arc::new(Mutex::new(Pipe::default()));
-    (Sender(Arc::clone(&pipe)), Outgoing(pipe))
+    (Sender { pipe: Arc::clone(&pipe), stream }, Outgoing(pipe))
 }
 
 impl Sender {
@@ -83,7 +88,7 @@ impl Sender {
     }
 
     pub(super) fn is_unsent(&self) -> bool {
-        lock(&self.0).unsent
+        lock(&self.pipe).unsent
     }
 
     /// Ends the call with the status OK, after all that was handed over.
@@ -94,7 +99,7 @@ impl Sender {
     /// Waits until the connection has taken all and the status, after [`Sender::finish`].
     pub(super) async fn finished(&self) -> Result<(), Broken> {
         poll_fn(|cx| {
-            let mut pipe = lock(&self.0);
+            let mut pipe = lock(&self.pipe);
             match pipe.end {
                 Some(Ending::Told) => Poll::Ready(Ok(())),
                 _ if pipe.gone => Poll::Ready(Err(Broken)),
@@ -107,13 +112,14 @@ impl Sender {
         .await
     }
 
-    /// Breaks the call off. What was handed over and not taken is dropped.
-    pub(super) fn reset(&self, reason: Reason) {
-        self.end(Ending::Reset(reason));
+    /// Breaks the call off. What was handed over and the agent has not taken is dropped.
+    pub(super) fn reset(&self) {
+        self.end(Ending::Reset(Reason::CANCEL));
+        self.stream.cut();
     }
 
     fn end(&self, end: Ending) {
-        let mut pipe = lock(&self.0);
+        let mut pipe = lock(&self.pipe);
         match end {
             Ending::Reset(_) => pipe.waiting = BytesMut::new(),
             Ending::Ok | Ending::Told => pipe.unsent = true,
@@ -128,7 +134,7 @@ impl Sender {
         cx: &mut Context<'_>,
         is_ready: impl Fn(&Pipe) -> bool,
     ) -> Poll<Result<MutexGuard<'_, Pipe>, Broken>> {
-        let mut pipe = lock(&self.0);
+        let mut pipe = lock(&self.pipe);
         if pipe.gone || pipe.end.is_some() {
             return Poll::Ready(Err(Broken));
         }
@@ -142,10 +148,12 @@ impl Sender {
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        let mut pipe = lock(&self.0);
+        let mut pipe = lock(&self.pipe);
         if pipe.end.is_none() {
             pipe.end = Some(Ending::Reset(Reason::INTERNAL_ERROR));
             wake(&mut pipe.outgoing);
+            drop(pipe);
+            self.stream.cut();
         }
     }
 }

@@ -9,7 +9,7 @@ async fn data(outgoing: &mut Outgoing) -> Bytes {
 
 #[tokio::test]
 async fn a_message_has_its_prefix_and_the_end_a_status() {
-    let (sender, mut outgoing) = pipe();
+    let (sender, mut outgoing) = pipe(Stream::default());
     sender.feed(b"one").await.unwrap();
     sender.feed(b"").await.unwrap();
     sender.finish();
@@ -25,7 +25,7 @@ async fn a_message_has_its_prefix_and_the_end_a_status() {
 
 #[tokio::test]
 async fn what_waits_is_bounded_and_given_in_pieces() {
-    let (sender, mut outgoing) = pipe();
+    let (sender, mut outgoing) = pipe(Stream::default());
     let large = vec![7; 3 * PIECE];
     sender.feed(&large).await.unwrap();
     assert!(sender.feed(b"x").now_or_never().is_none(), "there is no room");
@@ -39,17 +39,17 @@ async fn what_waits_is_bounded_and_given_in_pieces() {
     assert!(sender.flush().now_or_never().is_none(), "the connection has not asked for more");
     assert!(outgoing.frame().now_or_never().is_none());
     sender.flush().await.unwrap();
-    assert_eq!(lock(&sender.0).waiting.capacity(), 0, "at rest there is no buffer");
+    assert_eq!(lock(&sender.pipe).waiting.capacity(), 0, "at rest there is no buffer");
 }
 
 #[tokio::test]
 async fn a_reset_drops_what_waits() {
-    let (sender, mut outgoing) = pipe();
+    let (sender, mut outgoing) = pipe(Stream::default());
     sender.feed(b"one").await.unwrap();
-    sender.reset(Reason::CANCEL);
+    sender.reset();
     let error = outgoing.frame().await.unwrap().unwrap_err();
     assert_eq!(error.reason(), Some(Reason::CANCEL));
-    let (sender, mut outgoing) = pipe();
+    let (sender, mut outgoing) = pipe(Stream::default());
     sender.feed(b"one").await.unwrap();
     // As a session does that breaks off.
     drop(sender);
@@ -58,7 +58,7 @@ async fn a_reset_drops_what_waits() {
 
 #[tokio::test]
 async fn whoever_waits_learns_that_the_connection_is_gone() {
-    let (sender, outgoing) = pipe();
+    let (sender, outgoing) = pipe(Stream::default());
     sender.feed(&vec![0; MANY]).await.unwrap();
     let waits = async { (sender.feed(b"x").await.is_err(), sender.flush().await.is_err()) };
     let ((feed, flush), ()) = tokio::join!(waits, async { drop(outgoing) });
