@@ -232,21 +232,13 @@ impl EmbeddedLog {
         self.ask(|reply| Command::Nack(tenant.clone(), nack, reply)).await
     }
 
-    pub(crate) async fn release(
-        &self,
-        tenant: &TenantKey,
-        session: SessionId,
-        ids: Vec<EventId>,
-    ) -> Result<usize, BusError> {
-        self.ask(|reply| Command::Release(tenant.clone(), session, ids, reply)).await
-    }
-
     pub(crate) async fn end_session(
         &self,
         tenant: &TenantKey,
         session: SessionId,
+        unsent: Vec<EventId>,
     ) -> Result<usize, BusError> {
-        self.ask(|reply| Command::EndSession(tenant.clone(), session, reply)).await
+        self.ask(|reply| Command::EndSession(tenant.clone(), session, unsent, reply)).await
     }
 
     pub(crate) async fn replay(

@@ -114,12 +114,8 @@ impl<'a> Turn<'a> {
                 let outcome = self.nack(&tenant, *nack);
                 self.answer(reply, outcome);
             }
-            Command::Release(tenant, session, ids, reply) => {
-                let outcome = self.release(&tenant, session, &ids);
-                self.answer(reply, outcome);
-            }
-            Command::EndSession(tenant, session, reply) => {
-                let outcome = self.end_session(&tenant, session);
+            Command::EndSession(tenant, session, unsent, reply) => {
+                let outcome = self.end_session(&tenant, session, &unsent);
                 self.answer(reply, outcome);
             }
             Command::Replay(tenant, ids, inboxes, reply) => {
