@@ -328,15 +328,12 @@ impl EmbeddedLog {
             .await?;
         let mut swept = Swept { more: events.more || keys.more, ..Swept::default() };
         let found = events.found.len() as u64;
-        let (mut victims, mut expired) = (events.found, keys.found);
-        while !victims.is_empty() || !expired.is_empty() {
-            let victims: Vec<_> = victims.drain(..victims.len().min(sweep::PER_BATCH)).collect();
-            let expired: Vec<_> = expired.drain(..expired.len().min(sweep::PER_BATCH)).collect();
-            let until = expired.last().map(sweep::Expired::at);
-            let removed = self.ask(|reply| Command::Sweep(tenant.clone(), victims, expired, reply)).await?;
+        for batch in sweep::batches(events.found, keys.found) {
+            let expired = batch.expired;
+            let removed = self.ask(|reply| Command::Sweep(tenant.clone(), batch, reply)).await?;
             swept.events += removed.events;
             swept.keys += removed.keys;
-            if let Some(until) = until {
+            if let Some(until) = expired {
                 file.set_expired(until);
             }
         }

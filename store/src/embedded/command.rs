@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::records::Head;
 use super::shared::Handed;
 use super::state::Hold;
-use super::sweep::{Expired, Victim};
+use super::sweep::Batch;
 use crate::bus::{Appended, BusError, Depth, Epoch, InboxDepth, Route, Seq, Swept};
 
 /// Where an answer goes.
@@ -45,7 +45,7 @@ pub(super) enum Command {
     InboxDepth(TenantKey, InboxId, Reply<InboxDepth>),
     /// Who holds copies of an event in these inboxes.
     Holds(TenantKey, Seq, Vec<InboxId>, Reply<Vec<(InboxId, Hold)>>),
-    Sweep(TenantKey, Vec<Victim>, Vec<Expired>, Reply<Swept>),
+    Sweep(TenantKey, Batch, Reply<Swept>),
     /// Look at what came back.
     Nudge,
     Close(oneshot::Sender<()>),
@@ -120,7 +120,7 @@ impl Command {
             Self::Depth(_, reply) => drop(reply.send(Err(error))),
             Self::InboxDepth(_, _, reply) => drop(reply.send(Err(error))),
             Self::Holds(_, _, _, reply) => drop(reply.send(Err(error))),
-            Self::Sweep(_, _, _, reply) => drop(reply.send(Err(error))),
+            Self::Sweep(_, _, reply) => drop(reply.send(Err(error))),
             Self::Nudge | Self::Close(_) => {}
             #[cfg(test)]
             Self::Fault(_) => {}

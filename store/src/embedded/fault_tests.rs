@@ -203,6 +203,30 @@ async fn a_sweep_says_when_there_is_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_counts_the_keys_that_a_note_tells_of() {
+    let rig = Rig::new(Backend::Embedded);
+    let inboxes: Vec<_> = (1..=20).map(inbox).collect();
+    let acme = tenant();
+    let events = || (0..30).map(|n| rig.bus.append(&acme, rig.event(&format!("{n}"))));
+    futures_util::future::try_join_all(events()).await.unwrap();
+    rig.route(&inboxes).await;
+    rig.clock.advance(4 * DAY);
+    let mut keys = Vec::new();
+    loop {
+        let swept = log(&rig).sweep_some(&tenant(), 9 * DAY, 10).await.unwrap();
+        keys.push(swept.keys);
+        if !swept.more {
+            break;
+        }
+    }
+    assert_eq!(keys.iter().sum::<u64>(), 30 + 30 * 20);
+    // The last note that a call takes may tell of more than there is room for.
+    let note = expiring::PER_NOTE as u64;
+    assert!(keys.iter().all(|keys| *keys < 10 + note), "{keys:?}");
+    assert!(rig.bus.sweep(&tenant(), 9 * DAY).await.unwrap().keys == 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_failed_sweep_left_is_found_by_the_next() {
     let rig = Rig::new(Backend::Embedded);
     rig.store_all(&["a", "b"]).await;

@@ -142,8 +142,8 @@ impl<'a> Turn<'a> {
                 let holds = self.holds(&tenant, seq, inboxes);
                 self.answer(reply, Ok(holds));
             }
-            Command::Sweep(tenant, victims, expired, reply) => {
-                let outcome = self.sweep(&tenant, victims, &expired);
+            Command::Sweep(tenant, batch, reply) => {
+                let outcome = self.sweep(&tenant, batch);
                 self.answer(reply, outcome);
             }
             // What came back is looked at each turn, and the writer itself answers the last command.
