@@ -410,3 +410,106 @@ async fn a_copy_that_cannot_be_read_holds_up_no_other() {
     write(&rig, Space::Inbox, &keys::copy(number(&rig), inbox(1), 2), b"?");
     assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a", "c"]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_with_a_copy_that_cannot_be_read_ends_and_refuses_the_others() {
+    let rig = Rig::new(Backend::Embedded);
+    rig.fill(&["a", "b", "c"], inbox(1)).await;
+    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a", "b", "c"]));
+    let number = number(&rig);
+    let key = keys::copy(number, inbox(1), 2);
+    let entry = log(&rig).shared.store().unwrap().get(Space::Inbox, &key).unwrap().unwrap();
+    write(&rig, Space::Inbox, &key, b"?");
+    // What cannot be counted is no reason either.
+    write(&rig, Space::Open, &keys::event(number, 1), b"?");
+    assert!(rig.nack(session(1), "a", Duration::ZERO).await);
+    assert_eq!(rig.end(session(1)).await, 2);
+    assert_eq!(rig.pull_ids(inbox(1), session(2)).await, ids(&["a", "c"]));
+    assert_eq!(rig.ack(session(2), &["a", "c"]).await, 2);
+    let depth = rig.bus.inbox_depth(&tenant(), inbox(1)).await.unwrap();
+    assert_eq!((depth.waiting, depth.held), (1, 0));
+    // It is kept, and handed out once it can be read.
+    write(&rig, Space::Inbox, &key, &entry);
+    assert_eq!(rig.pull_ids(inbox(1), session(2)).await, ids(&["b"]));
+}
+
+/// Parks these.
+async fn park(rig: &Rig, names: &[&str]) {
+    rig.fill(names, inbox(1)).await;
+    for _ in 0..MAX_ATTEMPTS {
+        rig.pull(inbox(1), session(1), 9).await;
+        rig.end(session(1)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_cannot_be_read_hides_no_other() {
+    let rig = Rig::new(Backend::Embedded);
+    park(&rig, &["a", "b", "c", "d"]).await;
+    let number = number(&rig);
+    write(&rig, Space::Dead, &keys::copy(number, inbox(1), 2), b"?");
+    write(&rig, Space::Open, &keys::event(number, 3), b"?");
+    let acme = tenant();
+    let dead = |after, limit| rig.bus.dead(&acme, inbox(1), after, limit);
+    let listed = |found: Vec<DeadLetter>| found.iter().map(|letter| letter.id).collect::<Vec<_>>();
+    assert_eq!(listed(dead(None, 9).await.unwrap()), ids(&["a", "c", "d"]));
+    // A full page is full: only a shorter one is the last.
+    assert_eq!(listed(dead(Some(1), 2).await.unwrap()), ids(&["c", "d"]));
+    assert_eq!(rig.bus.requeue(&acme, inbox(1), ids(&["a", "b", "c"])).await.unwrap(), 2);
+    assert_eq!(rig.bus.drop_dead(&acme, inbox(1), ids(&["b", "d"])).await.unwrap(), 1);
+    let depth = rig.bus.inbox_depth(&acme, inbox(1)).await.unwrap();
+    assert_eq!((depth.waiting, depth.dead), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_with_records_that_cannot_be_read_opens() {
+    let mut rig = Rig::new(Backend::Embedded);
+    park(&rig, &["a", "b"]).await;
+    rig.fill(&["c", "d"], inbox(1)).await;
+    rig.store_all(&["e", "f"]).await;
+    let number = number(&rig);
+    let (partition, seq, _) = rig.unrouted().await[0];
+    assert_eq!(seq, 5);
+    let damaged = [
+        (Space::Queue, keys::queue(number, partition, 5).to_vec()),
+        (Space::Open, keys::event(number, 4).to_vec()),
+        (Space::Inbox, keys::copy(number, inbox(1), 3).to_vec()),
+        (Space::Dead, keys::copy(number, inbox(1), 1).to_vec()),
+    ];
+    let store = log(&rig).shared.store().unwrap();
+    let good: Vec<_> = damaged.iter().map(|(space, key)| store.get(*space, key).unwrap().unwrap()).collect();
+    drop(store);
+    for (space, key) in &damaged {
+        write(&rig, *space, key, b"?");
+    }
+    rig.reopen().await;
+    // All is counted as far as it can be, and what can be read goes its way.
+    let depth = rig.bus.depth(&tenant()).await.unwrap();
+    assert_eq!((depth.unrouted, depth.dead), (2, 2));
+    let unrouted: Vec<_> = rig.unrouted().await.into_iter().map(|(_, seq, _)| seq).collect();
+    assert_eq!(unrouted, [6]);
+    rig.route(&[inbox(1)]).await;
+    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["d", "f"]));
+    assert_eq!(rig.ack(session(1), &["d", "f"]).await, 2);
+    rig.clock.advance(5 * DAY);
+    assert_eq!(rig.sweep(DAY).await, 1, "the one whose copies cannot be counted stays");
+    // It is all still there for who can read it.
+    for ((space, key), value) in damaged.iter().zip(good) {
+        write(&rig, *space, key, &value);
+    }
+    rig.reopen().await;
+    rig.route(&[inbox(1)]).await;
+    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["c", "e"]));
+    assert_eq!(rig.bus.dead(&tenant(), inbox(1), None, 9).await.unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_or_a_change_that_cannot_be_looked_up_is_taken_as_new() {
+    let rig = Rig::new(Backend::Embedded);
+    rig.fill(&["a"], inbox(1)).await;
+    let number = number(&rig);
+    write(&rig, Space::Seen, &keys::delivery(number, "github:b"), b"?");
+    write(&rig, Space::Claims, &keys::claim(number, inbox(1), "issue:b"), b"?");
+    rig.fill(&["b"], inbox(1)).await;
+    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a", "b"]));
+}

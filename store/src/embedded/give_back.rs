@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nexus_core::id::{EventId, SessionId, TenantKey};
 
+use super::copies::Copies;
 use super::deliver::SESSION_ENDED;
 use super::keys::TenantNo;
 use super::records::Entry;
@@ -35,8 +36,10 @@ impl Turn<'_> {
         };
         let held = self.state.sessions.get(&(tenant, session)).cloned().unwrap_or_default();
         let unsent: HashSet<_> = unsent.iter().copied().collect();
-        let places: Vec<Place> = held.into_values().flatten().collect();
-        let (entries, mut opens) = self.read_copies(tenant, &places)?;
+        let held = held.into_iter().flat_map(|(id, places)| places.into_iter().map(move |place| (id, place)));
+        let Copies { entries, unread, mut opens } = self.read_copies(tenant, held)?;
+        let count = entries.len() + unread.len();
+        self.leave_unread(tenant, unread);
         for (place, entry) in entries {
             let hold = self.state.let_go(tenant, entry.id, place);
             if unsent.contains(&entry.id) {
@@ -51,7 +54,7 @@ impl Turn<'_> {
             self.wake(tenant, Topic::Inbox(place.inbox));
         }
         opens.write(self, tenant);
-        Ok(places.len())
+        Ok(count)
     }
 
     /// Lets a copy wait as if it had not been handed out.
@@ -70,14 +73,15 @@ impl Turn<'_> {
             let places = self.state.held(tenant, unclaimed.session, taken.id);
             places.iter().any(|place| place.inbox == inbox && place.seq == taken.seq)
         };
-        let attempts: HashMap<_, _> =
-            unclaimed.copies.iter().filter(held).map(|taken| (taken.seq, taken.attempt)).collect();
-        let places: Vec<_> = attempts.keys().map(|seq| Place { inbox, seq: *seq }).collect();
-        let (entries, mut opens) = self.read_copies(tenant, &places)?;
+        let taken: HashMap<_, _> =
+            unclaimed.copies.iter().filter(held).map(|taken| (taken.seq, *taken)).collect();
+        let places = taken.values().map(|taken| (taken.id, Place { inbox, seq: taken.seq }));
+        let Copies { entries, unread, mut opens } = self.read_copies(tenant, places)?;
+        self.leave_unread(tenant, unread);
         for (place, mut entry) in entries {
             self.state.let_go(tenant, entry.id, place);
             if unclaimed.refund {
-                self.refund(tenant, place, entry, attempts.get(&place.seq).copied());
+                self.refund(tenant, place, entry, taken.get(&place.seq).map(|taken| taken.attempt));
             } else if entry.attempts >= MAX_ATTEMPTS {
                 self.park(tenant, place, entry, UNREADABLE.to_owned());
                 opens.change(place.seq, -1, 1);

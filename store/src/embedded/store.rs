@@ -112,6 +112,11 @@ pub(super) fn unreadable(records: &'static str) {
     metrics::counter!("nexus_bus_unreadable_total", "records" => records).increment(1);
 }
 
+/// The record, unless it cannot be read: then it is counted, passed over and kept.
+pub(super) fn readable<T, E>(records: &'static str, decoded: Result<T, E>) -> Option<T> {
+    decoded.inspect_err(|_| unreadable(records)).ok()
+}
+
 /// The open database.
 pub(super) struct Store {
     db: Database,
