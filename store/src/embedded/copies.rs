@@ -151,14 +151,7 @@ impl Turn<'_> {
         let inbox = self.inbox(tenant, place.inbox);
         inbox.leave(place.seq);
         inbox.dead += 1;
-        self.tally.parked += 1;
-        tracing::warn!(
-            event = %entry.id,
-            inbox = %place.inbox,
-            attempts = entry.attempts,
-            reason = entry.reason,
-            "an event was parked as a dead letter"
-        );
+        self.tally.park(entry.id, place.inbox, entry.attempts);
     }
 
     /// The place of an event.

@@ -437,7 +437,7 @@ async fn a_session_with_a_copy_that_cannot_be_read_ends_and_refuses_the_others()
 async fn park(rig: &Rig, names: &[&str]) {
     rig.fill(names, inbox(1)).await;
     for _ in 0..MAX_ATTEMPTS {
-        rig.pull(inbox(1), session(1), 9).await;
+        rig.pull(inbox(1), session(1), 99).await;
         rig.end(session(1)).await;
     }
 }
@@ -512,4 +512,80 @@ async fn a_delivery_or_a_change_that_cannot_be_looked_up_is_taken_as_new() {
     write(&rig, Space::Claims, &keys::claim(number, inbox(1), "issue:b"), b"?");
     rig.fill(&["b"], inbox(1)).await;
     assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a", "b"]));
+}
+
+thread_local! {
+    static LINES: std::cell::RefCell<Option<Lines>> = const { std::cell::RefCell::new(None) };
+}
+
+/// What the writer of a bus logs.
+#[derive(Debug, Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    /// From now on.
+    async fn of(rig: &Rig) -> Self {
+        // One for all threads, which gives each line to whom its thread belongs.
+        static ALL: std::sync::Once = std::sync::Once::new();
+        ALL.call_once(|| {
+            let lines = || LINES.with_borrow(|lines| lines.clone().unwrap_or_default());
+            tracing_subscriber::fmt().with_ansi(false).with_writer(lines).init();
+        });
+        let lines = Self::default();
+        let writer = lines.clone();
+        fault(rig, |_| LINES.set(Some(writer))).await;
+        lines
+    }
+
+    fn with(&self, words: &str) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().filter(|line| line.contains(words)).map(str::to_owned).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parking_is_logged_once_it_is_written_and_without_the_agents_words() {
+    let rig = Rig::new(Backend::Embedded);
+    let lines = Lines::of(&rig).await;
+    rig.fill(&["a"], inbox(1)).await;
+    for _ in 1..MAX_ATTEMPTS {
+        rig.pull(inbox(1), session(1), 9).await;
+        rig.end(session(1)).await;
+    }
+    rig.pull(inbox(1), session(1), 9).await;
+    let acme = tenant();
+    let nack = || rig.bus.nack(&acme, session(1), id("a"), Duration::ZERO, "my own words".to_owned());
+    fail_writes(&rig);
+    assert_eq!(label(nack().await), "storage");
+    open_again(&rig).await;
+    assert_eq!(lines.with("a write failed").len(), 1);
+    assert!(lines.with("parked").is_empty(), "it was not");
+    assert!(nack().await.unwrap());
+    let parked = lines.with("an event was parked as a dead letter");
+    assert_eq!(parked.len(), 1);
+    assert!(parked[0].contains(&id("a").to_string()) && parked[0].contains("attempts=5"), "{parked:?}");
+    assert!(lines.with("my own words").is_empty());
+    assert_eq!(rig.bus.dead(&acme, inbox(1), None, 9).await.unwrap()[0].reason, "my own words");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_that_are_parked_together_some_are_named() {
+    let rig = Rig::new(Backend::Embedded);
+    let lines = Lines::of(&rig).await;
+    let names: Vec<_> = (0..20).map(|n| format!("{n}")).collect();
+    park(&rig, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    assert_eq!(rig.bus.inbox_depth(&tenant(), inbox(1)).await.unwrap().dead, 20);
+    assert_eq!(lines.with("an event was parked as a dead letter").len(), 16);
+    assert_eq!(lines.with("others=4").len(), 1);
 }
