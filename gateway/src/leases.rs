@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt as _;
-use nexus_core::id::{SessionId, TenantKey};
+use nexus_core::id::{EventId, SessionId, TenantKey};
 use nexus_store::bus::{Bus, BusError};
 use tokio::sync::{Notify, Semaphore};
 
@@ -91,17 +91,22 @@ impl Leases {
             .map(|(session, holder)| (*session, holder.tenant.clone()))
             .collect();
         let returns = futures_util::stream::iter(found);
-        returns.for_each_concurrent(AT_ONCE, |(session, tenant)| self.give_back(bus, tenant, session)).await;
+        returns
+            .for_each_concurrent(AT_ONCE, |(session, tenant)| {
+                self.give_back(bus, tenant, session, Vec::new())
+            })
+            .await;
     }
 
-    /// Returns what a session holds; tries until the bus has done it or is closed.
-    async fn give_back(&self, bus: &Bus, tenant: TenantKey, session: SessionId) {
+    /// Returns what a session holds; tries until the bus has done it or is closed. Of `unsent` it is known that nobody
+    /// was sent it.
+    async fn give_back(&self, bus: &Bus, tenant: TenantKey, session: SessionId, unsent: Vec<EventId>) {
         let Ok(_permit) = self.0.permits.acquire().await else {
             return;
         };
         let mut backoff = Backoff::new();
         loop {
-            match bus.end_session(&tenant, session).await {
+            match bus.end_session(&tenant, session, unsent.clone()).await {
                 // A bus that is closed holds nothing for anybody: opening it returns all.
                 Ok(_) | Err(BusError::Closed) => break,
                 Err(error) => {
@@ -121,11 +126,11 @@ impl Leases {
 }
 
 impl Lease {
-    /// Returns what the session holds, as it ends.
-    pub(crate) async fn give_back(self, bus: &Bus) {
+    /// Returns what the session holds, as it ends: what it sent, which counts as tried, and what it did not.
+    pub(crate) async fn give_back(self, bus: &Bus, unsent: Vec<EventId>) {
         let tenant = self.leases.held().get(&self.session).map(|holder| holder.tenant.clone());
         if let Some(tenant) = tenant {
-            self.leases.give_back(bus, tenant, self.session).await;
+            self.leases.give_back(bus, tenant, self.session, unsent).await;
         }
     }
 }
@@ -150,24 +155,42 @@ mod tests {
         world.shared.bus.inbox_depth(&world.tenant, world.agent().inbox()).await.unwrap()
     }
 
-    /// A session that has pulled one event.
-    async fn holding(world: &World) -> Lease {
+    /// A session that has pulled one event, and the event.
+    async fn pulled(world: &World) -> (Lease, EventId) {
         let session = SessionId::from(uuid::Uuid::new_v4());
         let lease = world.shared.leases.hold(&world.tenant, session);
         world.post(10).await;
         let inbox = world.agent().inbox();
         let pulled = world.shared.bus.pull(&world.tenant, inbox, session, 1, 1000).await.unwrap();
         assert_eq!(pulled.len(), 1);
-        lease
+        (lease, pulled[0].id)
+    }
+
+    async fn holding(world: &World) -> Lease {
+        pulled(world).await.0
     }
 
     #[tokio::test]
     async fn what_is_given_back_is_not_left() {
         let world = World::new();
         let lease = holding(&world).await;
-        lease.give_back(&world.shared.bus).await;
+        lease.give_back(&world.shared.bus, Vec::new()).await;
         assert_eq!(depth(&world).await.held, 0);
         assert!(world.shared.leases.held().is_empty());
+    }
+
+    #[tokio::test]
+    async fn only_what_was_sent_uses_up_an_attempt() {
+        let world = World::new();
+        let (bus, inbox) = (&world.shared.bus, world.agent().inbox());
+        for (sent, attempt) in [(false, 1), (true, 2)] {
+            let (lease, event) = pulled(&world).await;
+            let next = SessionId::from(uuid::Uuid::new_v4());
+            lease.give_back(bus, if sent { Vec::new() } else { vec![event] }).await;
+            let held = bus.pull(&world.tenant, inbox, next, 1, 1000).await.unwrap();
+            assert_eq!(held[0].attempt, attempt);
+            bus.ack(&world.tenant, next, vec![held[0].id]).await.unwrap();
+        }
     }
 
     #[tokio::test]

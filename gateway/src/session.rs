@@ -155,7 +155,7 @@ impl<'a> Session<'a> {
 
     /// Parts with the agent and returns what it held, both at once.
     async fn close(self, end: &End) {
-        let Self { shared, lease, mut transport, state, tenant, identity, .. } = self;
+        let Self { shared, lease, mut transport, state, .. } = self;
         let part = async {
             let stopped = matches!(end, End::Stopped { .. });
             // A frame that waits half sent can only be finished or cut off. After a stop it is cut off.
@@ -172,16 +172,6 @@ impl<'a> Session<'a> {
             }
             transport.leave(end);
         };
-        let give_back = async {
-            let unsent = state.undelivered();
-            if !unsent.is_empty()
-                && let Err(error) = shared.bus.release(tenant, identity.session, unsent).await
-            {
-                // They return below all the same, with an attempt that nobody made.
-                tracing::debug!(%tenant, error = crate::chain(&error), "attempts were not given back");
-            }
-            lease.give_back(&shared.bus).await;
-        };
-        tokio::join!(part, give_back);
+        tokio::join!(part, lease.give_back(&shared.bus, state.undelivered()));
     }
 }

@@ -232,21 +232,13 @@ impl EmbeddedLog {
         self.ask(|reply| Command::Nack(tenant.clone(), nack, reply)).await
     }
 
-    pub(crate) async fn release(
-        &self,
-        tenant: &TenantKey,
-        session: SessionId,
-        ids: Vec<EventId>,
-    ) -> Result<usize, BusError> {
-        self.ask(|reply| Command::Release(tenant.clone(), session, ids, reply)).await
-    }
-
     pub(crate) async fn end_session(
         &self,
         tenant: &TenantKey,
         session: SessionId,
+        unsent: Vec<EventId>,
     ) -> Result<usize, BusError> {
-        self.ask(|reply| Command::EndSession(tenant.clone(), session, reply)).await
+        self.ask(|reply| Command::EndSession(tenant.clone(), session, unsent, reply)).await
     }
 
     pub(crate) async fn replay(
@@ -336,15 +328,12 @@ impl EmbeddedLog {
             .await?;
         let mut swept = Swept { more: events.more || keys.more, ..Swept::default() };
         let found = events.found.len() as u64;
-        let (mut victims, mut expired) = (events.found, keys.found);
-        while !victims.is_empty() || !expired.is_empty() {
-            let victims: Vec<_> = victims.drain(..victims.len().min(sweep::PER_BATCH)).collect();
-            let expired: Vec<_> = expired.drain(..expired.len().min(sweep::PER_BATCH)).collect();
-            let until = expired.last().map(sweep::Expired::at);
-            let removed = self.ask(|reply| Command::Sweep(tenant.clone(), victims, expired, reply)).await?;
+        for batch in sweep::batches(events.found, keys.found) {
+            let expired = batch.expired;
+            let removed = self.ask(|reply| Command::Sweep(tenant.clone(), batch, reply)).await?;
             swept.events += removed.events;
             swept.keys += removed.keys;
-            if let Some(until) = until {
+            if let Some(until) = expired {
                 file.set_expired(until);
             }
         }

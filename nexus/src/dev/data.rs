@@ -1,10 +1,10 @@
 //! The data folder: who uses it, and where what lies.
 
-use std::fs::{DirBuilder, File, TryLockError};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use nexus_runtime::file;
 
 /// Where credentials of agents lie.
 pub const AGENTS: &str = "agents";
@@ -20,9 +20,9 @@ pub struct DataDir {
 impl DataDir {
     /// Makes the folder if need be and locks it.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
-        // Bodies of webhooks and credentials lie in it: it is its owner's alone.
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-        made.with_context(|| format!("cannot make the data folder {}", path.display()))?;
+        // Bodies of webhooks and credentials lie in it: it is its owner's alone. What is accepted is durable only if the
+        // names of the folders above it are.
+        file::make_folder(path).with_context(|| format!("cannot make the data folder {}", path.display()))?;
         let path = path.canonicalize().with_context(|| format!("cannot use {}", path.display()))?;
         let lock_path = path.join("lock");
         let lock =

@@ -130,31 +130,21 @@ impl Bus {
         }
     }
 
-    /// Returns these to their inboxes at once, as if they had not been handed out: what the session holds and never
-    /// sent to anybody uses up no attempt. Says how many copies. To be called before [`Bus::end_session`], for which
-    /// each event that a session holds counts as tried.
+    /// Returns what a session holds to its inboxes, all of it at once, so that whoever draws next gets it in bus order.
+    /// Says how many copies. Each event counts as tried, except those of `unsent`: what the session held and never
+    /// sent to anybody uses up no attempt. Whoever owns the session calls it, also for a session whose process died:
+    /// that alone need not return anything.
     ///
     /// # Errors
-    /// [`BusError::Storage`] when it cannot be written.
-    pub async fn release(
+    /// [`BusError::Storage`] when it cannot be written; nothing was returned then.
+    pub async fn end_session(
         &self,
         tenant: &TenantKey,
         session: SessionId,
-        ids: Vec<EventId>,
+        unsent: Vec<EventId>,
     ) -> Result<usize, BusError> {
         match self {
-            Self::Embedded(log) => log.release(tenant, session, ids).await,
-        }
-    }
-
-    /// Returns what a session holds to its inboxes, at once. Says how many. Whoever owns the session calls it, also
-    /// for a session whose process died: that alone need not release anything.
-    ///
-    /// # Errors
-    /// [`BusError::Storage`] when it cannot be written.
-    pub async fn end_session(&self, tenant: &TenantKey, session: SessionId) -> Result<usize, BusError> {
-        match self {
-            Self::Embedded(log) => log.end_session(tenant, session).await,
+            Self::Embedded(log) => log.end_session(tenant, session, unsent).await,
         }
     }
 

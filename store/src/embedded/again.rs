@@ -8,7 +8,7 @@ use super::copies::Opens;
 use super::keys::{self, TenantNo};
 use super::records::{Entry, Head, Routed};
 use super::state::Place;
-use super::store::{Space, cannot};
+use super::store::{Space, cannot, readable};
 use super::turn::Turn;
 use super::watches::Topic;
 use crate::bus::{BusError, Copy, Seq};
@@ -63,7 +63,7 @@ impl Turn<'_> {
         Ok(count)
     }
 
-    /// Which copies a replay makes; none of an event that is unknown or not routed yet, which will be.
+    /// Which copies a replay makes; none of an event that is unknown, cannot be read, or is not routed yet, which will be.
     fn plan_replay(
         &self,
         tenant: TenantNo,
@@ -79,12 +79,14 @@ impl Turn<'_> {
         let Some(routed) = self.txn.get(Space::Routes, &keys::event(tenant, seq))? else {
             return Ok(None);
         };
-        let mut routed = Routed::decode(&routed).map_err(cannot("read a decision"))?;
+        let Some(mut routed) = readable("routes", Routed::decode(&routed)) else {
+            return Ok(None);
+        };
         let mut copies = Vec::new();
         for inbox in inboxes.iter().copied() {
             let place = Place { inbox, seq };
-            if self.entry(tenant, place)?.is_none() {
-                copies.push((inbox, self.dead_entry(tenant, place)?.is_some()));
+            if !self.has_copy(Space::Inbox, tenant, place)? {
+                copies.push((inbox, self.has_copy(Space::Dead, tenant, place)?));
                 routed.copies.retain(|(other, _)| *other != inbox);
                 routed.copies.push((inbox, false));
             }
@@ -140,7 +142,7 @@ impl Turn<'_> {
         let mut found = Vec::new();
         for id in ids.iter().copied().collect::<BTreeSet<_>>() {
             if let Some(seq) = self.seq(tenant, id)?
-                && let Some(entry) = self.dead_entry(tenant, Place { inbox, seq })?
+                && let Some(entry) = self.entry(Space::Dead, tenant, Place { inbox, seq })?
             {
                 opens.read(self, tenant, seq, || 0)?;
                 found.push((seq, entry));

@@ -7,7 +7,7 @@ use nexus_core::id::TenantKey;
 
 use super::command::Prepared;
 use super::records::{Waiting, decode_seen, encode_seen};
-use super::store::{Space, cannot};
+use super::store::{Space, cannot, readable};
 use super::turn::Turn;
 use super::watches::Topic;
 use super::{keys, recent};
@@ -18,7 +18,8 @@ impl Turn<'_> {
         let number = self.number(key);
         let delivery = keys::delivery(number, &event.delivery_key);
         let seen = self.txn.get(Space::Seen, &delivery)?;
-        let seen = seen.map(|seen| decode_seen(&seen).map_err(cannot("read a delivery key"))).transpose()?;
+        // One that cannot be read is as good as forgotten: rather an event twice than none.
+        let seen = seen.and_then(|seen| readable("seen", decode_seen(&seen)));
         if let Some((_, id)) = seen.filter(|(expires, _)| *expires > self.micros()) {
             self.tally.duplicates += 1;
             return Ok(Appended::Duplicate(id));

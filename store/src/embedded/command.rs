@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::records::Head;
 use super::shared::Handed;
 use super::state::Hold;
-use super::sweep::{Expired, Victim};
+use super::sweep::Batch;
 use crate::bus::{Appended, BusError, Depth, Epoch, InboxDepth, Route, Seq, Swept};
 
 /// Where an answer goes.
@@ -37,8 +37,7 @@ pub(super) enum Command {
     Pull(TenantKey, Pull, Reply<Handed>),
     Ack(TenantKey, SessionId, Vec<EventId>, Reply<usize>),
     Nack(TenantKey, Box<Nack>, Reply<bool>),
-    Release(TenantKey, SessionId, Vec<EventId>, Reply<usize>),
-    EndSession(TenantKey, SessionId, Reply<usize>),
+    EndSession(TenantKey, SessionId, Vec<EventId>, Reply<usize>),
     Replay(TenantKey, Vec<EventId>, Vec<InboxId>, Reply<usize>),
     Requeue(TenantKey, InboxId, Vec<EventId>, Reply<usize>),
     DropDead(TenantKey, InboxId, Vec<EventId>, Reply<usize>),
@@ -46,7 +45,7 @@ pub(super) enum Command {
     InboxDepth(TenantKey, InboxId, Reply<InboxDepth>),
     /// Who holds copies of an event in these inboxes.
     Holds(TenantKey, Seq, Vec<InboxId>, Reply<Vec<(InboxId, Hold)>>),
-    Sweep(TenantKey, Vec<Victim>, Vec<Expired>, Reply<Swept>),
+    Sweep(TenantKey, Batch, Reply<Swept>),
     /// Look at what came back.
     Nudge,
     Close(oneshot::Sender<()>),
@@ -114,15 +113,14 @@ impl Command {
             Self::Pull(_, _, reply) => drop(reply.send(Err(error))),
             Self::Ack(_, _, _, reply) => drop(reply.send(Err(error))),
             Self::Nack(_, _, reply) => drop(reply.send(Err(error))),
-            Self::Release(_, _, _, reply) => drop(reply.send(Err(error))),
-            Self::EndSession(_, _, reply) => drop(reply.send(Err(error))),
+            Self::EndSession(_, _, _, reply) => drop(reply.send(Err(error))),
             Self::Replay(_, _, _, reply) => drop(reply.send(Err(error))),
             Self::Requeue(_, _, _, reply) => drop(reply.send(Err(error))),
             Self::DropDead(_, _, _, reply) => drop(reply.send(Err(error))),
             Self::Depth(_, reply) => drop(reply.send(Err(error))),
             Self::InboxDepth(_, _, reply) => drop(reply.send(Err(error))),
             Self::Holds(_, _, _, reply) => drop(reply.send(Err(error))),
-            Self::Sweep(_, _, _, reply) => drop(reply.send(Err(error))),
+            Self::Sweep(_, _, reply) => drop(reply.send(Err(error))),
             Self::Nudge | Self::Close(_) => {}
             #[cfg(test)]
             Self::Fault(_) => {}

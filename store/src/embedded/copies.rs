@@ -7,13 +7,14 @@ use nexus_core::id::EventId;
 use super::keys::{self, TenantNo};
 use super::records::{Entry, Open};
 use super::state::{Place, Tenant};
-use super::store::{Space, cannot};
+use super::store::{Space, readable};
 use super::turn::Turn;
 use crate::bus::{BusError, Seq};
 
-/// The counts of events whose copies a command changes: read first, changed, then written once.
+/// The counts of events whose copies a command changes: read first, changed, then written once. One that cannot be
+/// read is left as it is, and so its event stays.
 #[derive(Default)]
-pub(super) struct Opens(BTreeMap<Seq, Count>);
+pub(super) struct Opens(BTreeMap<Seq, Option<Count>>);
 
 /// The count of an event, as it was and as it is to be.
 struct Count {
@@ -34,16 +35,16 @@ impl Opens {
             return Ok(());
         }
         let before = match turn.txn.get(Space::Open, &keys::event(tenant, seq))? {
-            Some(value) => Open::decode(&value).map_err(cannot("read the copies of an event"))?,
-            None => Open { open: 0, dead: 0, bytes: bytes() },
+            Some(value) => readable("open", Open::decode(&value)),
+            None => Some(Open { open: 0, dead: 0, bytes: bytes() }),
         };
-        self.0.insert(seq, Count { before, after: before });
+        self.0.insert(seq, before.map(|before| Count { before, after: before }));
         Ok(())
     }
 
     /// Changes the count of an event that was read.
     pub(super) fn change(&mut self, seq: Seq, open: i32, dead: i32) {
-        if let Some(Count { after, .. }) = self.0.get_mut(&seq) {
+        if let Some(Some(Count { after, .. })) = self.0.get_mut(&seq) {
             after.open = after.open.saturating_add_signed(open);
             after.dead = after.dead.saturating_add_signed(dead);
         }
@@ -51,7 +52,10 @@ impl Opens {
 
     /// Writes the counts, and the bytes that are pending more or less.
     pub(super) fn write(self, turn: &mut Turn<'_>, tenant: TenantNo) {
-        for (seq, Count { before, after }) in self.0 {
+        for (seq, count) in self.0 {
+            let Some(Count { before, after }) = count else {
+                continue;
+            };
             let at = keys::event(tenant, seq);
             if after.is_over() {
                 turn.txn.remove(Space::Open, at);
@@ -80,18 +84,56 @@ impl Tenant {
     }
 }
 
+/// Copies that a command changes.
+#[derive(Default)]
+pub(super) struct Copies {
+    pub(super) entries: Vec<(Place, Entry)>,
+    /// Those that stand there and cannot be read.
+    pub(super) unread: Vec<(EventId, Place)>,
+    /// The counts of their events.
+    pub(super) opens: Opens,
+}
+
 impl Turn<'_> {
-    pub(super) fn entry(&self, tenant: TenantNo, place: Place) -> Result<Option<Entry>, BusError> {
-        self.read_entry(Space::Inbox, tenant, place)
-    }
-
-    pub(super) fn dead_entry(&self, tenant: TenantNo, place: Place) -> Result<Option<Entry>, BusError> {
-        self.read_entry(Space::Dead, tenant, place)
-    }
-
-    fn read_entry(&self, space: Space, tenant: TenantNo, place: Place) -> Result<Option<Entry>, BusError> {
+    /// A copy that waits, is held (in [`Space::Inbox`]) or is parked (in [`Space::Dead`]); none if it cannot be read.
+    pub(super) fn entry(
+        &self,
+        space: Space,
+        tenant: TenantNo,
+        place: Place,
+    ) -> Result<Option<Entry>, BusError> {
         let value = self.txn.get(space, &keys::copy(tenant, place.inbox, place.seq))?;
-        value.map(|value| Entry::decode(&value).map_err(cannot("read a copy"))).transpose()
+        Ok(value.and_then(|value| readable("copies", Entry::decode(&value))))
+    }
+
+    pub(super) fn has_copy(&self, space: Space, tenant: TenantNo, place: Place) -> Result<bool, BusError> {
+        Ok(self.txn.get(space, &keys::copy(tenant, place.inbox, place.seq))?.is_some())
+    }
+
+    /// The entries of held copies, and the counts of their events.
+    pub(super) fn read_copies(
+        &self,
+        tenant: TenantNo,
+        places: impl IntoIterator<Item = (EventId, Place)>,
+    ) -> Result<Copies, BusError> {
+        let mut copies = Copies::default();
+        for (id, place) in places {
+            if let Some(entry) = self.entry(Space::Inbox, tenant, place)? {
+                copies.opens.read(self, tenant, place.seq, || 0)?;
+                copies.entries.push((place, entry));
+            } else {
+                copies.unread.push((id, place));
+            }
+        }
+        Ok(copies)
+    }
+
+    /// Lets go of copies that cannot be read. They wait, and pulls pass over them.
+    pub(super) fn leave_unread(&mut self, tenant: TenantNo, unread: Vec<(EventId, Place)>) {
+        for (id, place) in unread {
+            self.state.let_go(tenant, id, place);
+            self.inbox(tenant, place.inbox).make_ready(place.seq);
+        }
     }
 
     pub(super) fn put_entry(&mut self, tenant: TenantNo, place: Place, entry: &Entry) {
@@ -109,14 +151,7 @@ impl Turn<'_> {
         let inbox = self.inbox(tenant, place.inbox);
         inbox.leave(place.seq);
         inbox.dead += 1;
-        self.tally.parked += 1;
-        tracing::warn!(
-            event = %entry.id,
-            inbox = %place.inbox,
-            attempts = entry.attempts,
-            reason = entry.reason,
-            "an event was parked as a dead letter"
-        );
+        self.tally.park(entry.id, place.inbox, entry.attempts);
     }
 
     /// The place of an event.

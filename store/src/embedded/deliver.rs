@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
 
 use super::command::{Nack, Pull, Reply};
-use super::copies::Opens;
+use super::copies::{Copies, Opens};
 use super::keys::{self, TenantNo};
 use super::records::Entry;
 use super::shared::{Handed, Taken, Unclaimed};
@@ -213,7 +213,9 @@ impl Turn<'_> {
             return Ok(false);
         };
         let places = self.state.held(tenant, nack.session, nack.id).to_vec();
-        let (entries, mut opens) = self.read_copies(tenant, &places)?;
+        let held = places.iter().map(|place| (nack.id, *place));
+        let Copies { entries, unread, mut opens } = self.read_copies(tenant, held)?;
+        self.leave_unread(tenant, unread);
         let delay = nack.retry_after.min(LONGEST_DELAY);
         let until = self.now.saturating_add(delay).unwrap_or(self.now);
         for (place, mut entry) in entries {
@@ -238,23 +240,6 @@ impl Turn<'_> {
         Ok(!places.is_empty())
     }
 
-    /// The entries of held copies, and the counts of their events.
-    pub(super) fn read_copies(
-        &self,
-        tenant: TenantNo,
-        places: &[Place],
-    ) -> Result<(Vec<(Place, Entry)>, Opens), BusError> {
-        let mut opens = Opens::default();
-        let mut entries = Vec::with_capacity(places.len());
-        for place in places {
-            if let Some(entry) = self.entry(tenant, *place)? {
-                opens.read(self, tenant, place.seq, || 0)?;
-                entries.push((*place, entry));
-            }
-        }
-        Ok((entries, opens))
-    }
-
     pub(super) fn holds(&self, key: &TenantKey, seq: Seq, inboxes: Vec<InboxId>) -> Vec<(InboxId, Hold)> {
         let Some(tenant) = self.known(key) else {
             return Vec::new();
@@ -275,7 +260,7 @@ impl Turn<'_> {
         };
         let held = state.held.len() as u64;
         let oldest = match self.oldest(tenant, inbox)? {
-            Some(seq) => self.entry(tenant, Place { inbox, seq })?,
+            Some(seq) => self.entry(Space::Inbox, tenant, Place { inbox, seq })?,
             None => None,
         };
         Ok(InboxDepth {

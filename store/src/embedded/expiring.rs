@@ -9,8 +9,8 @@ use super::records::Claimed;
 use super::store::{Space, Txn};
 use crate::bus::Seq;
 
-/// The most things that one note tells of, so that the sweep's batches stay short.
-const PER_NOTE: usize = 32;
+/// How many keys a note tells of, unless one event has more.
+pub(super) const PER_NOTE: usize = 32;
 
 /// In [`Space::Expiry`]: the value is a list of delivery keys.
 pub(super) const DELIVERY: u8 = 1;
@@ -39,18 +39,25 @@ impl Expiring {
     }
 
     pub(super) fn write(&mut self, txn: &mut Txn) {
-        write(txn, DELIVERY, std::mem::take(&mut self.deliveries));
-        write(txn, CLAIMS, std::mem::take(&mut self.claims));
+        write(txn, DELIVERY, std::mem::take(&mut self.deliveries), |_| 1);
+        write(txn, CLAIMS, std::mem::take(&mut self.claims), |claimed| claimed.pairs().count());
     }
 }
 
-fn write<T: Serialize>(txn: &mut Txn, what: u8, notes: Notes<T>) {
-    for ((tenant, at), things) in notes {
-        for chunk in things.chunks(PER_NOTE) {
-            let told: Vec<_> = chunk.iter().map(|(_, thing)| thing).collect();
-            if let (Some((seq, _)), Ok(value)) = (chunk.first(), serde_json::to_vec(&told)) {
-                txn.put(Space::Expiry, keys::expiry(tenant, at, *seq, what), value);
-            }
+fn write<T: Serialize>(txn: &mut Txn, what: u8, notes: Notes<T>, weight: impl Fn(&T) -> usize) {
+    for ((tenant, at), mut things) in notes {
+        while let Some((seq, _)) = things.first() {
+            let key = keys::expiry(tenant, at, *seq, what);
+            let mut keys = 0;
+            let fits = things.iter().take_while(|(_, thing)| {
+                keys += weight(thing);
+                keys <= PER_NOTE
+            });
+            let rest = things.split_off(fits.count().max(1));
+            let told: Vec<_> = things.iter().map(|(_, thing)| thing).collect();
+            let value = serde_json::to_vec(&told).expect("texts and lists of texts are JSON");
+            txn.put(Space::Expiry, key, value);
+            things = rest;
         }
     }
 }

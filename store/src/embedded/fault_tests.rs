@@ -203,6 +203,30 @@ async fn a_sweep_says_when_there_is_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_counts_the_keys_that_a_note_tells_of() {
+    let rig = Rig::new(Backend::Embedded);
+    let inboxes: Vec<_> = (1..=20).map(inbox).collect();
+    let acme = tenant();
+    let events = || (0..30).map(|n| rig.bus.append(&acme, rig.event(&format!("{n}"))));
+    futures_util::future::try_join_all(events()).await.unwrap();
+    rig.route(&inboxes).await;
+    rig.clock.advance(4 * DAY);
+    let mut keys = Vec::new();
+    loop {
+        let swept = log(&rig).sweep_some(&tenant(), 9 * DAY, 10).await.unwrap();
+        keys.push(swept.keys);
+        if !swept.more {
+            break;
+        }
+    }
+    assert_eq!(keys.iter().sum::<u64>(), 30 + 30 * 20);
+    // The last note that a call takes may tell of more than there is room for.
+    let note = expiring::PER_NOTE as u64;
+    assert!(keys.iter().all(|keys| *keys < 10 + note), "{keys:?}");
+    assert!(rig.bus.sweep(&tenant(), 9 * DAY).await.unwrap().keys == 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_failed_sweep_left_is_found_by_the_next() {
     let rig = Rig::new(Backend::Embedded);
     rig.store_all(&["a", "b"]).await;
@@ -385,4 +409,183 @@ async fn a_copy_that_cannot_be_read_holds_up_no_other() {
     rig.fill(&["a", "b", "c"], inbox(1)).await;
     write(&rig, Space::Inbox, &keys::copy(number(&rig), inbox(1), 2), b"?");
     assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a", "c"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_with_a_copy_that_cannot_be_read_ends_and_refuses_the_others() {
+    let rig = Rig::new(Backend::Embedded);
+    rig.fill(&["a", "b", "c"], inbox(1)).await;
+    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a", "b", "c"]));
+    let number = number(&rig);
+    let key = keys::copy(number, inbox(1), 2);
+    let entry = log(&rig).shared.store().unwrap().get(Space::Inbox, &key).unwrap().unwrap();
+    write(&rig, Space::Inbox, &key, b"?");
+    // What cannot be counted is no reason either.
+    write(&rig, Space::Open, &keys::event(number, 1), b"?");
+    assert!(rig.nack(session(1), "a", Duration::ZERO).await);
+    assert_eq!(rig.end(session(1)).await, 2);
+    assert_eq!(rig.pull_ids(inbox(1), session(2)).await, ids(&["a", "c"]));
+    assert_eq!(rig.ack(session(2), &["a", "c"]).await, 2);
+    let depth = rig.bus.inbox_depth(&tenant(), inbox(1)).await.unwrap();
+    assert_eq!((depth.waiting, depth.held), (1, 0));
+    // It is kept, and handed out once it can be read.
+    write(&rig, Space::Inbox, &key, &entry);
+    assert_eq!(rig.pull_ids(inbox(1), session(2)).await, ids(&["b"]));
+}
+
+/// Parks these.
+async fn park(rig: &Rig, names: &[&str]) {
+    rig.fill(names, inbox(1)).await;
+    for _ in 0..MAX_ATTEMPTS {
+        rig.pull(inbox(1), session(1), 99).await;
+        rig.end(session(1)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_cannot_be_read_hides_no_other() {
+    let rig = Rig::new(Backend::Embedded);
+    park(&rig, &["a", "b", "c", "d"]).await;
+    let number = number(&rig);
+    write(&rig, Space::Dead, &keys::copy(number, inbox(1), 2), b"?");
+    write(&rig, Space::Open, &keys::event(number, 3), b"?");
+    let acme = tenant();
+    let dead = |after, limit| rig.bus.dead(&acme, inbox(1), after, limit);
+    let listed = |found: Vec<DeadLetter>| found.iter().map(|letter| letter.id).collect::<Vec<_>>();
+    assert_eq!(listed(dead(None, 9).await.unwrap()), ids(&["a", "c", "d"]));
+    // A full page is full: only a shorter one is the last.
+    assert_eq!(listed(dead(Some(1), 2).await.unwrap()), ids(&["c", "d"]));
+    assert_eq!(rig.bus.requeue(&acme, inbox(1), ids(&["a", "b", "c"])).await.unwrap(), 2);
+    assert_eq!(rig.bus.drop_dead(&acme, inbox(1), ids(&["b", "d"])).await.unwrap(), 1);
+    let depth = rig.bus.inbox_depth(&acme, inbox(1)).await.unwrap();
+    assert_eq!((depth.waiting, depth.dead), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_with_records_that_cannot_be_read_opens() {
+    let mut rig = Rig::new(Backend::Embedded);
+    park(&rig, &["a", "b"]).await;
+    rig.fill(&["c", "d"], inbox(1)).await;
+    rig.store_all(&["e", "f"]).await;
+    let number = number(&rig);
+    let (partition, seq, _) = rig.unrouted().await[0];
+    assert_eq!(seq, 5);
+    let damaged = [
+        (Space::Queue, keys::queue(number, partition, 5).to_vec()),
+        (Space::Open, keys::event(number, 4).to_vec()),
+        (Space::Inbox, keys::copy(number, inbox(1), 3).to_vec()),
+        (Space::Dead, keys::copy(number, inbox(1), 1).to_vec()),
+    ];
+    let store = log(&rig).shared.store().unwrap();
+    let good: Vec<_> = damaged.iter().map(|(space, key)| store.get(*space, key).unwrap().unwrap()).collect();
+    drop(store);
+    for (space, key) in &damaged {
+        write(&rig, *space, key, b"?");
+    }
+    rig.reopen().await;
+    // All is counted as far as it can be, and what can be read goes its way.
+    let depth = rig.bus.depth(&tenant()).await.unwrap();
+    assert_eq!((depth.unrouted, depth.dead), (2, 2));
+    let unrouted: Vec<_> = rig.unrouted().await.into_iter().map(|(_, seq, _)| seq).collect();
+    assert_eq!(unrouted, [6]);
+    rig.route(&[inbox(1)]).await;
+    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["d", "f"]));
+    assert_eq!(rig.ack(session(1), &["d", "f"]).await, 2);
+    rig.clock.advance(5 * DAY);
+    assert_eq!(rig.sweep(DAY).await, 1, "the one whose copies cannot be counted stays");
+    // It is all still there for who can read it.
+    for ((space, key), value) in damaged.iter().zip(good) {
+        write(&rig, *space, key, &value);
+    }
+    rig.reopen().await;
+    rig.route(&[inbox(1)]).await;
+    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["c", "e"]));
+    assert_eq!(rig.bus.dead(&tenant(), inbox(1), None, 9).await.unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_or_a_change_that_cannot_be_looked_up_is_taken_as_new() {
+    let rig = Rig::new(Backend::Embedded);
+    rig.fill(&["a"], inbox(1)).await;
+    let number = number(&rig);
+    write(&rig, Space::Seen, &keys::delivery(number, "github:b"), b"?");
+    write(&rig, Space::Claims, &keys::claim(number, inbox(1), "issue:b"), b"?");
+    rig.fill(&["b"], inbox(1)).await;
+    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a", "b"]));
+}
+
+thread_local! {
+    static LINES: std::cell::RefCell<Option<Lines>> = const { std::cell::RefCell::new(None) };
+}
+
+/// What the writer of a bus logs.
+#[derive(Debug, Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    /// From now on.
+    async fn of(rig: &Rig) -> Self {
+        // One for all threads, which gives each line to whom its thread belongs.
+        static ALL: std::sync::Once = std::sync::Once::new();
+        ALL.call_once(|| {
+            let lines = || LINES.with_borrow(|lines| lines.clone().unwrap_or_default());
+            tracing_subscriber::fmt().with_ansi(false).with_writer(lines).init();
+        });
+        let lines = Self::default();
+        let writer = lines.clone();
+        fault(rig, |_| LINES.set(Some(writer))).await;
+        lines
+    }
+
+    fn with(&self, words: &str) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().filter(|line| line.contains(words)).map(str::to_owned).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parking_is_logged_once_it_is_written_and_without_the_agents_words() {
+    let rig = Rig::new(Backend::Embedded);
+    let lines = Lines::of(&rig).await;
+    rig.fill(&["a"], inbox(1)).await;
+    for _ in 1..MAX_ATTEMPTS {
+        rig.pull(inbox(1), session(1), 9).await;
+        rig.end(session(1)).await;
+    }
+    rig.pull(inbox(1), session(1), 9).await;
+    let acme = tenant();
+    let nack = || rig.bus.nack(&acme, session(1), id("a"), Duration::ZERO, "my own words".to_owned());
+    fail_writes(&rig);
+    assert_eq!(label(nack().await), "storage");
+    open_again(&rig).await;
+    assert_eq!(lines.with("a write failed").len(), 1);
+    assert!(lines.with("parked").is_empty(), "it was not");
+    assert!(nack().await.unwrap());
+    let parked = lines.with("an event was parked as a dead letter");
+    assert_eq!(parked.len(), 1);
+    assert!(parked[0].contains(&id("a").to_string()) && parked[0].contains("attempts=5"), "{parked:?}");
+    assert!(lines.with("my own words").is_empty());
+    assert_eq!(rig.bus.dead(&acme, inbox(1), None, 9).await.unwrap()[0].reason, "my own words");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_that_are_parked_together_some_are_named() {
+    let rig = Rig::new(Backend::Embedded);
+    let lines = Lines::of(&rig).await;
+    let names: Vec<_> = (0..20).map(|n| format!("{n}")).collect();
+    park(&rig, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    assert_eq!(rig.bus.inbox_depth(&tenant(), inbox(1)).await.unwrap().dead, 20);
+    assert_eq!(lines.with("an event was parked as a dead letter").len(), 16);
+    assert_eq!(lines.with("others=4").len(), 1);
 }

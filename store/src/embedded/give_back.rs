@@ -1,11 +1,14 @@
-//! What comes back: from a session that ends, from one that did not send it, from a pull that reached nobody.
+//! What comes back: from a session that ends, from a pull that reached nobody.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
+use nexus_core::id::{EventId, SessionId, TenantKey};
 
+use super::copies::Copies;
 use super::deliver::SESSION_ENDED;
+use super::keys::TenantNo;
+use super::records::Entry;
 use super::shared::{Taken, Unclaimed};
 use super::state::Place;
 use super::turn::Turn;
@@ -21,78 +24,64 @@ fn delay_unread(attempts: u32) -> Duration {
 }
 
 impl Turn<'_> {
-    pub(super) fn end_session(&mut self, key: &TenantKey, session: SessionId) -> Result<usize, BusError> {
-        let Some(tenant) = self.known(key) else {
-            return Ok(0);
-        };
-        let held = self.state.sessions.get(&(tenant, session)).cloned().unwrap_or_default();
-        let places: Vec<Place> = held.into_values().flatten().collect();
-        let (entries, mut opens) = self.read_copies(tenant, &places)?;
-        for (place, entry) in entries {
-            self.state.let_go(tenant, entry.id, place);
-            if entry.attempts >= MAX_ATTEMPTS {
-                self.park(tenant, place, entry, SESSION_ENDED.to_owned());
-                opens.change(place.seq, -1, 1);
-            } else {
-                self.inbox(tenant, place.inbox).make_ready(place.seq);
-                self.wake(tenant, Topic::Inbox(place.inbox));
-            }
-        }
-        opens.write(self, tenant);
-        Ok(places.len())
-    }
-
-    /// Takes back copies that a session has and tried nothing with.
-    pub(super) fn release(
+    /// Takes back all that a session has, in one step; with what it never sent, nothing was tried.
+    pub(super) fn end_session(
         &mut self,
         key: &TenantKey,
         session: SessionId,
-        ids: &[EventId],
+        unsent: &[EventId],
     ) -> Result<usize, BusError> {
         let Some(tenant) = self.known(key) else {
             return Ok(0);
         };
-        let mut by_inbox: BTreeMap<InboxId, Vec<Taken>> = BTreeMap::new();
-        for id in ids {
-            for place in self.state.held(tenant, session, *id) {
-                let state = self.state.inboxes.get(&(tenant, place.inbox));
-                if let Some(hold) = state.and_then(|state| state.held.get(&place.seq)) {
-                    let taken = Taken { seq: place.seq, id: *id, attempt: hold.attempt, replay: false };
-                    let copies = by_inbox.entry(place.inbox).or_default();
-                    if copies.iter().all(|other| other.seq != taken.seq) {
-                        copies.push(taken);
-                    }
-                }
+        let held = self.state.sessions.get(&(tenant, session)).cloned().unwrap_or_default();
+        let unsent: HashSet<_> = unsent.iter().copied().collect();
+        let held = held.into_iter().flat_map(|(id, places)| places.into_iter().map(move |place| (id, place)));
+        let Copies { entries, unread, mut opens } = self.read_copies(tenant, held)?;
+        let count = entries.len() + unread.len();
+        self.leave_unread(tenant, unread);
+        for (place, entry) in entries {
+            let hold = self.state.let_go(tenant, entry.id, place);
+            if unsent.contains(&entry.id) {
+                self.refund(tenant, place, entry, hold.map(|hold| hold.attempt));
+            } else if entry.attempts >= MAX_ATTEMPTS {
+                self.park(tenant, place, entry, SESSION_ENDED.to_owned());
+                opens.change(place.seq, -1, 1);
+                continue;
+            } else {
+                self.inbox(tenant, place.inbox).make_ready(place.seq);
             }
+            self.wake(tenant, Topic::Inbox(place.inbox));
         }
-        let mut released = 0;
-        for (inbox, copies) in by_inbox {
-            released += self.put_back(&Unclaimed { tenant, inbox, session, copies, refund: true })?;
-        }
-        Ok(released)
+        opens.write(self, tenant);
+        Ok(count)
     }
 
-    /// Takes back copies that were handed out and reached nobody; says how many.
-    pub(super) fn put_back(&mut self, unclaimed: &Unclaimed) -> Result<usize, BusError> {
+    /// Lets a copy wait as if it had not been handed out.
+    fn refund(&mut self, tenant: TenantNo, place: Place, mut entry: Entry, handed: Option<u32>) {
+        // From what was handed out, not from what is written: after a failed batch this may come twice.
+        entry.attempts = handed.unwrap_or(entry.attempts).saturating_sub(1);
+        self.put_entry(tenant, place, &entry);
+        self.inbox(tenant, place.inbox).make_ready(place.seq);
+    }
+
+    /// Takes back copies that were handed out and reached nobody.
+    pub(super) fn put_back(&mut self, unclaimed: &Unclaimed) -> Result<(), BusError> {
         let (tenant, inbox) = (unclaimed.tenant, unclaimed.inbox);
         // An end of the session may have been faster, and another session may hold it by now.
         let held = |taken: &&Taken| {
             let places = self.state.held(tenant, unclaimed.session, taken.id);
             places.iter().any(|place| place.inbox == inbox && place.seq == taken.seq)
         };
-        let attempts: HashMap<_, _> =
-            unclaimed.copies.iter().filter(held).map(|taken| (taken.seq, taken.attempt)).collect();
-        let places: Vec<_> = attempts.keys().map(|seq| Place { inbox, seq: *seq }).collect();
-        let (entries, mut opens) = self.read_copies(tenant, &places)?;
-        let count = entries.len();
+        let taken: HashMap<_, _> =
+            unclaimed.copies.iter().filter(held).map(|taken| (taken.seq, *taken)).collect();
+        let places = taken.values().map(|taken| (taken.id, Place { inbox, seq: taken.seq }));
+        let Copies { entries, unread, mut opens } = self.read_copies(tenant, places)?;
+        self.leave_unread(tenant, unread);
         for (place, mut entry) in entries {
             self.state.let_go(tenant, entry.id, place);
             if unclaimed.refund {
-                // From what was handed out, not from what is written: after a failed batch this may come twice.
-                let attempt = attempts.get(&place.seq).copied().unwrap_or(entry.attempts);
-                entry.attempts = attempt.saturating_sub(1);
-                self.put_entry(tenant, place, &entry);
-                self.inbox(tenant, inbox).make_ready(place.seq);
+                self.refund(tenant, place, entry, taken.get(&place.seq).map(|taken| taken.attempt));
             } else if entry.attempts >= MAX_ATTEMPTS {
                 self.park(tenant, place, entry, UNREADABLE.to_owned());
                 opens.change(place.seq, -1, 1);
@@ -107,6 +96,6 @@ impl Turn<'_> {
             self.wake(tenant, Topic::Inbox(inbox));
         }
         opens.write(self, tenant);
-        Ok(count)
+        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use nexus_core::id::InboxId;
 use super::keys;
 use super::records::{Entry, Head, Open};
 use super::shared::TenantFile;
-use super::store::{Space, Store, cannot, unreadable};
+use super::store::{Space, Store, readable, unreadable};
 use crate::bus::{BusError, DeadLetter, EventPage, Page, Seq, Summary};
 
 /// How many records one call looks at.
@@ -76,14 +76,17 @@ pub(super) fn dead(
 ) -> Result<Vec<DeadLetter>, BusError> {
     let start = keys::copy(tenant.number, inbox, after.map_or(0, |after| after.saturating_add(1)));
     let mut found = Vec::new();
-    for item in store.from(Space::Dead, &start, 20).take(limit) {
+    // Only a list that is shorter than `limit` is at its end, so what cannot be read does not count.
+    for item in store.from(Space::Dead, &start, 20) {
+        if found.len() >= limit {
+            break;
+        }
         let (key, value) = item?;
-        let Some(seq) = keys::seq_of(&key) else {
+        let (Some(seq), Some(entry)) = (keys::seq_of(&key), readable("copies", Entry::decode(&value))) else {
             continue;
         };
-        let entry = Entry::decode(&value).map_err(cannot("read the dead letters"))?;
         let open = store.get(Space::Open, &keys::event(tenant.number, seq))?;
-        let open = open.map(|open| Open::decode(&open).map_err(cannot("read the dead letters")));
+        let open = open.and_then(|open| readable("open", Open::decode(&open)));
         // Of what an earlier version parked it is known when it came.
         let parked = if entry.not_before == 0 { entry.received } else { entry.not_before };
         found.push(DeadLetter {
@@ -93,7 +96,7 @@ pub(super) fn dead(
             reason: entry.reason,
             parked: Timestamp::from_microsecond(parked).unwrap_or_default(),
             // None if it was taken out meanwhile.
-            bytes: open.transpose()?.map_or(0, |open| open.bytes),
+            bytes: open.map_or(0, |open| open.bytes),
         });
     }
     Ok(found)

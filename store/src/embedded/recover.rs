@@ -3,6 +3,10 @@
 //! Counts are made anew from the records of what is open; no event is read. Whoever held something before a
 //! restart holds nothing now: all of it waits. Within a process, when the engine was opened anew after a failed
 //! write, sessions keep what they hold.
+//!
+//! A record that cannot be read, because a later version wrote it or it is damaged, is counted, passed over and kept:
+//! one event or copy less must not close the log of all. Only what all others hang on is an error: a tenant's number
+//! and counters, which would be given a second time, and an epoch, which fences.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +19,7 @@ use super::keys::{self, TenantNo};
 use super::records::{Counters, Entry, Malformed, Open, Waiting};
 use super::shared::{Shared, TenantFile};
 use super::state::{Inbox, Place, State, Tenant};
-use super::store::{Space, Store, cannot};
+use super::store::{Space, Store, cannot, readable, unreadable};
 use crate::bus::{BusError, Epoch};
 
 impl State {
@@ -82,16 +86,16 @@ impl State {
     fn load_pending(&mut self, store: &Store) -> Result<(), BusError> {
         for item in store.all(Space::Queue, &[]) {
             let (key, value) = item?;
-            let waiting = Waiting::decode(&value).map_err(cannot("read the queue"))?;
+            let waiting = readable("queue", Waiting::decode(&value));
             if let Some(tenant) = keys::tenant_of(&key).and_then(|number| self.tenants.get_mut(&number)) {
                 tenant.unrouted += 1;
-                tenant.pending += waiting.bytes;
+                tenant.pending += waiting.map_or(0, |waiting| waiting.bytes);
             }
         }
         for item in store.all(Space::Open, &[]) {
             let (key, value) = item?;
-            let open = Open::decode(&value).map_err(cannot("read open events"))?;
-            if let Some(tenant) = keys::tenant_of(&key).and_then(|number| self.tenants.get_mut(&number)) {
+            let tenant = keys::tenant_of(&key).and_then(|number| self.tenants.get_mut(&number));
+            if let (Some(open), Some(tenant)) = (readable("open", Open::decode(&value)), tenant) {
                 tenant.count_copies(Open { open: 0, dead: 0, ..open }, open);
             }
         }
@@ -103,12 +107,15 @@ impl State {
         let latest = latest_delay(now);
         for item in store.all(Space::Inbox, &[]) {
             let (key, value) = item?;
-            let entry = Entry::decode(&value).map_err(cannot("read the inboxes"))?;
             let (Some((tenant, inbox)), Some(seq)) = (owner(&key), keys::seq_of(&key)) else {
-                return Err(cannot("read the inboxes")(Malformed("inbox")));
+                unreadable("copies");
+                continue;
             };
             self.inboxes.entry((tenant, inbox)).or_default().found(seq);
-            if entry.not_before > now && entry.not_before <= latest {
+            if let Some(entry) = readable("copies", Entry::decode(&value))
+                && entry.not_before > now
+                && entry.not_before <= latest
+            {
                 self.delay(tenant, Place { inbox, seq }, entry.not_before);
             }
         }
@@ -119,7 +126,8 @@ impl State {
         for item in store.all(Space::Dead, &[]) {
             let (key, _) = item?;
             let Some((tenant, inbox)) = owner(&key) else {
-                return Err(cannot("read the dead letters")(Malformed("dead")));
+                unreadable("copies");
+                continue;
             };
             let inbox: &mut Inbox = self.inboxes.entry((tenant, inbox)).or_default();
             inbox.dead += 1;

@@ -38,6 +38,7 @@ fn damaged(batches: &[(&str, bool)], torn: &[usize]) -> tempfile::TempDir {
     let journal = active(dir.path());
     let outlines = outline(&read(&journal).unwrap().0);
     assert_eq!(outlines.len(), 1 + batches.len());
+    assert!(outlines[0].synced, "the mark of the format is synced, and says so");
     assert!(outlines[1..].iter().zip(batches).all(|(found, made)| found.synced == made.1 && found.whole));
     tear(&journal, torn);
     dir

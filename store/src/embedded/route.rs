@@ -9,7 +9,7 @@ use nexus_core::id::{InboxId, TenantKey};
 use super::command::RouteAs;
 use super::keys::{self, TenantNo};
 use super::records::{Claim, Claimed, Entry, Head, Open, Routed};
-use super::store::{Space, cannot, unreadable};
+use super::store::{Space, readable, unreadable};
 use super::turn::Turn;
 use super::watches::Topic;
 use crate::bus::{BusError, Route, Seq};
@@ -142,8 +142,7 @@ impl Turn<'_> {
                 None => self
                     .txn
                     .get(Space::Claims, &keys::claim(number, inbox, change))?
-                    .map(|value| Claim::decode(&value).map_err(cannot("read a change key")))
-                    .transpose()?,
+                    .and_then(|value| readable("claims", Claim::decode(&value))),
             };
             if let Some(claim) = claim.filter(|claim| claim.expires > now) {
                 known.insert(change, claim.rank);
@@ -204,10 +203,10 @@ impl Turn<'_> {
         }
     }
 
-    /// What is kept of an event beside its JSON.
+    /// What is kept of an event beside its JSON; none if it cannot be read.
     pub(super) fn head(&self, number: TenantNo, seq: Seq) -> Result<Option<Head>, BusError> {
         let value = self.txn.get(Space::Heads, &keys::event(number, seq))?;
-        value.map(|value| Head::decode(&value).map_err(cannot("read an event"))).transpose()
+        Ok(value.and_then(|value| readable("heads", Head::decode(&value))))
     }
 }
 

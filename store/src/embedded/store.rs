@@ -3,8 +3,8 @@
 //!
 //! fjall appends a batch to one journal and only then shows it to readers, so what can be read has reached
 //! the file. It shows it record by record, in no order, to whoever reads without a snapshot: to read one record is
-//! safe, while a scan, or records that belong together, need one. A failed write or sync poisons the database for good, a failed flush in the background does too;
-//! [`super::writer`] then opens it anew.
+//! safe, while a scan, or records that belong together, need one. A failed write or sync poisons the database for
+//! good, a failed flush in the background does too; [`super::writer`] then opens it anew.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,7 +18,6 @@ use fjall::{
     Readable, Slice, Snapshot,
 };
 
-use super::records::Malformed;
 use super::{birth, keys, repair};
 use crate::bus::BusError;
 
@@ -60,7 +59,7 @@ pub(super) enum Space {
     Open = 10,
     /// [`super::records::Routed`] by event.
     Routes = 11,
-    /// [`crate::bus::Copy::Done`] by event and inbox.
+    /// [`crate::bus::Copy::Done`] or [`crate::bus::Copy::Dropped`] by event and inbox.
     Receipts = 12,
     /// Change keys by inbox.
     Claims = 13,
@@ -99,6 +98,29 @@ fn options(keyspace: &str) -> KeyspaceCreateOptions {
     }
 }
 
+/// The log was written by a version that keeps it otherwise.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "it has {0}, and this version of nexus keeps logs of format {ours} only: run the version that wrote it until its \
+     events are handled, or move the folder away and begin anew, without the events that it holds",
+    ours = FORMAT[0]
+)]
+struct OtherFormat(Shown);
+
+/// A format as it was found; none in a log that has no mark.
+#[derive(Debug)]
+struct Shown(Vec<u8>);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0[..] {
+            [] => f.write_str("no mark of its format"),
+            [format] => write!(f, "format {format}"),
+            other => write!(f, "format {other:?}"),
+        }
+    }
+}
+
 /// Says what was attempted when the engine failed.
 pub(super) fn cannot<E>(doing: &'static str) -> impl FnOnce(E) -> BusError
 where
@@ -110,6 +132,11 @@ where
 /// Counts a record that was met and cannot be read. It is passed over and kept.
 pub(super) fn unreadable(records: &'static str) {
     metrics::counter!("nexus_bus_unreadable_total", "records" => records).increment(1);
+}
+
+/// The record, unless it cannot be read: then it is counted, passed over and kept.
+pub(super) fn readable<T, E>(records: &'static str, decoded: Result<T, E>) -> Option<T> {
+    decoded.inspect_err(|_| unreadable(records)).ok()
 }
 
 /// The open database.
@@ -163,16 +190,18 @@ impl Store {
     /// Marks a new log with the format of this version, and refuses one of another.
     fn check_format(self) -> Result<Self, BusError> {
         let key = [keys::FORMAT];
+        let other = |found: &[u8]| cannot("open the log")(OtherFormat(Shown(found.to_vec())));
         match self.get(Space::Meta, &key)? {
             Some(found) if *found == FORMAT => Ok(self),
-            Some(_) => Err(cannot("read a log of another version")(Malformed("meta"))),
+            Some(found) => Err(other(&found)),
             None if self.all(Space::Meta, &[]).next().is_none() => {
-                let mut batch = self.db.batch();
-                batch.insert(self.keyspace(Space::Meta), Space::Meta.key(&key), FORMAT);
-                self.commit(batch, PersistMode::SyncData)?;
-                Ok(self)
+                let store = Arc::new(self);
+                let mut txn = Txn::new(&store);
+                txn.put(Space::Meta, key, FORMAT);
+                txn.commit(true)?;
+                Ok(Arc::into_inner(store).expect("the transaction is over"))
             }
-            None => Err(cannot("read a log of another version")(Malformed("meta"))),
+            None => Err(other(&[])),
         }
     }
 
@@ -366,6 +395,34 @@ mod tests {
         let error = wait_while(Duration::from_millis(20), || Ok(true)).unwrap_err();
         assert!(matches!(error, fjall::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut));
         wait_while(Duration::ZERO, || Ok(false)).unwrap();
+    }
+
+    #[test]
+    fn a_log_of_another_format_is_refused_with_both_and_a_remedy() {
+        let shown = |format: Option<&[u8]>| {
+            let dir = tempfile::tempdir().unwrap();
+            let store = Arc::new(Store::open(dir.path()).unwrap());
+            let mut txn = Txn::new(&store);
+            txn.put(Space::Meta, [keys::TENANTS], [1]);
+            match format {
+                Some(format) => txn.put(Space::Meta, [keys::FORMAT], format),
+                None => txn.remove(Space::Meta, [keys::FORMAT]),
+            }
+            txn.commit(true).unwrap();
+            drop(store);
+            let error = Store::open(dir.path()).unwrap_err();
+            std::error::Error::source(&error).unwrap().to_string()
+        };
+        for (format, found) in [
+            (Some(&[1][..]), "it has format 1,"),
+            (Some(&[3]), "it has format 3,"),
+            (Some(&[1, 2]), "it has format [1, 2],"),
+            (None, "it has no mark of its format,"),
+        ] {
+            let shown = shown(format);
+            assert!(shown.starts_with(found), "{shown}");
+            assert!(shown.contains("of format 2 only: run the version that wrote it"), "{shown}");
+        }
     }
 
     #[test]

@@ -1,6 +1,11 @@
-//! What a batch did, for the metrics; told when it is written, so that nothing counts that a failed write undid.
+//! What a batch did, for the metrics and the log; told when it is written, so that nothing counts that a failed write
+//! undid.
 
 use metrics::counter;
+use nexus_core::id::{EventId, InboxId};
+
+/// How many parked copies of a batch are named in the log.
+const PARKED_NAMED: usize = 16;
 
 /// Counts of one batch.
 #[derive(Debug, Default)]
@@ -12,12 +17,22 @@ pub(super) struct Tally {
     pub(super) handed: u64,
     pub(super) acked: u64,
     pub(super) nacked: u64,
-    pub(super) parked: u64,
+    parked: u64,
+    /// The first of them, each with its attempts.
+    parked_first: Vec<(EventId, InboxId, u32)>,
     pub(super) dropped: u64,
     pub(super) swept: u64,
 }
 
 impl Tally {
+    /// A copy was parked. Why is the agent's own text, which is for the list of dead letters and no log.
+    pub(super) fn park(&mut self, event: EventId, inbox: InboxId, attempts: u32) {
+        self.parked += 1;
+        if self.parked_first.len() < PARKED_NAMED {
+            self.parked_first.push((event, inbox, attempts));
+        }
+    }
+
     pub(super) fn tell(&self) {
         if self.stored > 0 {
             counter!("nexus_bus_appended_total", "outcome" => "stored").increment(self.stored);
@@ -37,6 +52,17 @@ impl Tally {
         ];
         for (name, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
             counter!(name).increment(count);
+        }
+        self.tell_parked();
+    }
+
+    fn tell_parked(&self) {
+        for (event, inbox, attempts) in &self.parked_first {
+            tracing::warn!(%event, %inbox, attempts, "an event was parked as a dead letter");
+        }
+        let others = self.parked - self.parked_first.len() as u64;
+        if others > 0 {
+            tracing::warn!(others, "more events were parked as dead letters; `nexus dlq ls` lists them");
         }
     }
 }

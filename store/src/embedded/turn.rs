@@ -114,12 +114,8 @@ impl<'a> Turn<'a> {
                 let outcome = self.nack(&tenant, *nack);
                 self.answer(reply, outcome);
             }
-            Command::Release(tenant, session, ids, reply) => {
-                let outcome = self.release(&tenant, session, &ids);
-                self.answer(reply, outcome);
-            }
-            Command::EndSession(tenant, session, reply) => {
-                let outcome = self.end_session(&tenant, session);
+            Command::EndSession(tenant, session, unsent, reply) => {
+                let outcome = self.end_session(&tenant, session, &unsent);
                 self.answer(reply, outcome);
             }
             Command::Replay(tenant, ids, inboxes, reply) => {
@@ -146,8 +142,8 @@ impl<'a> Turn<'a> {
                 let holds = self.holds(&tenant, seq, inboxes);
                 self.answer(reply, Ok(holds));
             }
-            Command::Sweep(tenant, victims, expired, reply) => {
-                let outcome = self.sweep(&tenant, victims, &expired);
+            Command::Sweep(tenant, batch, reply) => {
+                let outcome = self.sweep(&tenant, batch);
                 self.answer(reply, outcome);
             }
             // What came back is looked at each turn, and the writer itself answers the last command.

@@ -212,7 +212,7 @@ async fn tenants_do_not_see_each_other() {
         assert!(rig.bus.pull(&other, inbox(1), session(1), 9, 1 << 20).await.unwrap().is_empty());
         assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a"]));
         assert_eq!(rig.bus.ack(&other, session(1), ids(&["a"])).await.unwrap(), 0);
-        assert_eq!(rig.bus.end_session(&other, session(1)).await.unwrap(), 0);
+        assert_eq!(rig.bus.end_session(&other, session(1), Vec::new()).await.unwrap(), 0);
         assert_eq!(rig.bus.replay(&other, ids(&["a"]), vec![inbox(2)]).await.unwrap(), 0);
         assert_eq!(rig.bus.inbox_depth(&other, inbox(1)).await.unwrap(), Default::default());
         let theirs = rig.bus.event(&other, id("a")).await.unwrap().unwrap();

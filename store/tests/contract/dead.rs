@@ -210,18 +210,20 @@ async fn dead_letters_are_bounded_by_the_quota_of_their_tenant() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_never_sent_uses_up_no_attempt() {
     for mut rig in Rig::each() {
+        let acme = tenant();
         rig.fill(&["a", "b", "c"], inbox(1)).await;
         for _ in 0..2 * MAX_ATTEMPTS {
             let mut watch = rig.bus.watch_inbox(&tenant(), inbox(1));
             assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a", "b", "c"]));
             watch.mark_unchanged();
-            // Once each, whatever is said twice or held by another.
-            let never_sent = ids(&["b", "c", "b", "z"]);
-            assert_eq!(rig.bus.release(&tenant(), session(2), never_sent.clone()).await.unwrap(), 0);
-            assert_eq!(rig.bus.release(&tenant(), session(1), never_sent).await.unwrap(), 2);
+            // Whatever is said twice or held by another.
+            let unsent = || ids(&["b", "c", "b", "z"]);
+            let end = |session| rig.bus.end_session(&acme, session, unsent());
+            assert_eq!(end(session(2)).await.unwrap(), 0);
+            assert!(rig.nack(session(1), "a", Duration::ZERO).await);
+            assert_eq!(end(session(1)).await.unwrap(), 2);
             changed(&mut watch).await;
             assert_eq!(rig.ack(session(1), &["b"]).await, 0);
-            assert!(rig.nack(session(1), "a", Duration::ZERO).await);
             rig.bus.requeue(&tenant(), inbox(1), ids(&["a"])).await.unwrap();
             rig.crash();
             rig.end_dead([session(1)]).await;
@@ -229,7 +231,26 @@ async fn what_was_never_sent_uses_up_no_attempt() {
         let held = rig.pull(inbox(1), session(1), 9).await;
         let attempts: Vec<_> = held.iter().map(|held| (held.id, held.attempt)).collect();
         assert_eq!(attempts[1..], [(id("b"), 1), (id("c"), 1)]);
-        // What is released stands before what comes later, and ends with the session as ever.
         assert_eq!(rig.end(session(1)).await, 3);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_comes_back_before_what_was_not() {
+    for rig in Rig::each() {
+        rig.fill(&["a", "b", "c"], inbox(1)).await;
+        rig.pull(inbox(1), session(1), 9).await;
+        let mut watch = rig.bus.watch_inbox(&tenant(), inbox(1));
+        let next = async {
+            changed(&mut watch).await;
+            rig.pull(inbox(1), session(2), 9).await
+        };
+        let acme = tenant();
+        let end = rig.bus.end_session(&acme, session(1), ids(&["b", "c"]));
+        let (ended, held) = tokio::join!(end, next);
+        assert_eq!(ended.unwrap(), 3);
+        // Who is woken by it gets all of it, in order.
+        let held: Vec<_> = held.iter().map(|held| (held.id, held.attempt)).collect();
+        assert_eq!(held, [(id("a"), 2), (id("b"), 1), (id("c"), 1)]);
     }
 }

@@ -197,7 +197,7 @@ impl Rig {
     }
 
     pub(crate) async fn end(&self, session: SessionId) -> usize {
-        self.bus.end_session(&tenant(), session).await.unwrap()
+        self.bus.end_session(&tenant(), session, Vec::new()).await.unwrap()
     }
 
     /// Sweeps until there is no more to look at, and says how many events went.
