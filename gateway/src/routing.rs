@@ -188,7 +188,7 @@ impl<'a> Partition<'a> {
         Ok(count)
     }
 
-    /// Tells traces and debug logs what was routed, once it is durable.
+    /// Tells traces and debug logs what was routed, once it is written.
     fn note(&self, routed: &[(EventId, usize)], start: Timestamp) {
         let end = self.shared.clock.now();
         for &(event, inboxes) in routed {

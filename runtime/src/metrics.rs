@@ -198,8 +198,8 @@ pub const METRICS: &[Metric] = &[
     metric(Counter, "nexus_tokens_total", &["outcome"], "Requests for access tokens."),
     metric(Counter, "nexus_token_checks_total", &["outcome"], "Access tokens that were verified at connect."),
     metric(Counter, "nexus_delivers_total", &[], "Events sent to agents, repeats included."),
-    metric(Counter, "nexus_acks_total", &[], "Acknowledgements of agents that are durable."),
-    metric(Counter, "nexus_nacks_total", &[], "Refusals of agents that are durable."),
+    metric(Counter, "nexus_acks_total", &[], "Acknowledgements of agents that are written."),
+    metric(Counter, "nexus_nacks_total", &[], "Refusals of agents that are written."),
     metric(Counter, "nexus_pull_errors_total", &["error"], "Failed attempts to take events out of an inbox."),
     metric(
         Counter,
@@ -217,7 +217,7 @@ pub const METRICS: &[Metric] = &[
         Histogram,
         "nexus_send_to_ack_seconds",
         &["tenant"],
-        "From the hand-over of an event until its acknowledgement is durable: the time that agents take.",
+        "From the hand-over of an event until its acknowledgement is written: the time that agents take.",
     ),
     // The stop switch and the configuration.
     metric(Gauge, "nexus_stop_engagements", &[], "Stops in force; above 0 somebody is stopped."),

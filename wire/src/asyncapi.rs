@@ -27,7 +27,7 @@ when it ended is delivered again.\n\n\
 The same frames go over two transports, on one port. Over a WebSocket each text message is one frame in the \
 protobuf JSON mapping: one object with one key, such as {\"hello\":{\"credit\":4}}. Over gRPC frames are the \
 messages of nexus.agent.v1.Agents/Connect. The first frame must be Hello; every other frame follows Welcome.\n\n\
-The server refuses fields that it does not know. Agents must pass over frames and fields that they do not know: \
+The server refuses JSON fields that it does not know; in protobuf it passes over them. Agents must pass over frames and fields that they do not know: \
 later versions add some. A field that has its default value is left out.";
 
 /// Examples, by the name of the frame.

@@ -68,6 +68,22 @@ mod tests {
         assert!(deliver(no_event).is_err());
     }
 
+    #[test]
+    fn what_a_later_version_added_is_no_hindrance() {
+        let later = frame::tests::EVENT.replacen('{', r#"{"ofTomorrow":{"a":[1]},"#, 1);
+        let delivery = Delivery { event: later.as_bytes(), ..frame::tests::delivery(None, false, "") };
+        assert!(frame::deliver_json(delivery).unwrap().contains("ofTomorrow"));
+        let frame = ServerFrame::decode(deliver(delivery).unwrap().as_slice()).unwrap();
+        let known = deliver(frame::tests::delivery(None, false, "")).unwrap();
+        assert_eq!(frame, ServerFrame::decode(known.as_slice()).unwrap());
+        // Of an agent's frame the two forms differ: JSON names a slip, protobuf passes over a field.
+        assert!(frame::parse(r#"{"hello":{"credit":4,"ofTomorrow":1}}"#).is_err());
+        assert!(matches!(
+            parse(&[0x0a, 0x04, 0x08, 0x04, 0x78, 0x01]),
+            Ok(client_frame::Frame::Hello(Hello { credit: 4 }))
+        ));
+    }
+
     proptest! {
         #[test]
         fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {

@@ -25,11 +25,17 @@ fn generate(out: &Path) {
         .unwrap();
     // What reflection shows: the files with their comments.
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec()).unwrap();
-    let mut json = pbjson_build::Builder::new();
-    for file in descriptors.file {
-        json.register_file_descriptor(file);
+    // A slip in an agent's frame is told; an event that a later version kept is read as far as it is known.
+    for (package, tolerant) in [(".nexus.agent", false), (".nexus.event", true)] {
+        let mut json = pbjson_build::Builder::new();
+        for file in descriptors.file.clone() {
+            json.register_file_descriptor(file);
+        }
+        if tolerant {
+            json.ignore_unknown_fields();
+        }
+        json.out_dir(out).extern_path(".google.protobuf", "::pbjson_types").build(&[package]).unwrap();
     }
-    json.out_dir(out).extern_path(".google.protobuf", "::pbjson_types").build(&[".nexus"]).unwrap();
 }
 
 #[test]

@@ -81,6 +81,11 @@ impl Connection {
         let mut state = self.state();
         state.holds += 1;
         state.place = None;
+        if state.order == Order::Close {
+            // A call that was on its way when the connection was told to end: it ends after that.
+            state.order = Order::Keep;
+            state.closes = true;
+        }
         drop(state);
         Hold(self.clone())
     }
@@ -221,5 +226,23 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stream().poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_is_held_again_while_it_closes_ends_after_that() {
+        let permits = Arc::new(Semaphore::new(1));
+        let place = Arc::clone(&permits).try_acquire_owned().unwrap();
+        let connection = Connection::new(place, permits);
+        connection.hold().close();
+        assert_eq!(connection.order(), Order::Close);
+        let late = connection.hold();
+        assert_eq!(connection.order(), Order::Keep);
+        drop(late);
+        assert_eq!(connection.order(), Order::Close);
     }
 }

@@ -46,6 +46,7 @@ impl<'de> serde::Deserialize<'de> for Actor {
             Id,
             Display,
             IsBot,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -70,7 +71,7 @@ impl<'de> serde::Deserialize<'de> for Actor {
                             "id" => Ok(GeneratedField::Id),
                             "display" => Ok(GeneratedField::Display),
                             "isBot" | "is_bot" => Ok(GeneratedField::IsBot),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -111,6 +112,9 @@ impl<'de> serde::Deserialize<'de> for Actor {
                                 return Err(serde::de::Error::duplicate_field("isBot"));
                             }
                             is_bot__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }
                 }
@@ -171,6 +175,7 @@ impl<'de> serde::Deserialize<'de> for ChangeKey {
             Keys,
             Covers,
             Rank,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -195,7 +200,7 @@ impl<'de> serde::Deserialize<'de> for ChangeKey {
                             "keys" => Ok(GeneratedField::Keys),
                             "covers" => Ok(GeneratedField::Covers),
                             "rank" => Ok(GeneratedField::Rank),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -236,6 +241,9 @@ impl<'de> serde::Deserialize<'de> for ChangeKey {
                                 return Err(serde::de::Error::duplicate_field("rank"));
                             }
                             rank__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }
                 }
@@ -419,6 +427,7 @@ impl<'de> serde::Deserialize<'de> for EventData {
             Push,
             Outcome,
             Reaction,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -458,7 +467,7 @@ impl<'de> serde::Deserialize<'de> for EventData {
                             "push" => Ok(GeneratedField::Push),
                             "outcome" => Ok(GeneratedField::Outcome),
                             "reaction" => Ok(GeneratedField::Reaction),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -605,6 +614,9 @@ impl<'de> serde::Deserialize<'de> for EventData {
                             }
                             reaction__ = Some(map_.next_value()?);
                         }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
+                        }
                     }
                 }
                 Ok(EventData {
@@ -679,6 +691,7 @@ impl<'de> serde::Deserialize<'de> for FieldChange {
             Field,
             Before,
             After,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -703,7 +716,7 @@ impl<'de> serde::Deserialize<'de> for FieldChange {
                             "field" => Ok(GeneratedField::Field),
                             "before" => Ok(GeneratedField::Before),
                             "after" => Ok(GeneratedField::After),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -744,6 +757,9 @@ impl<'de> serde::Deserialize<'de> for FieldChange {
                                 return Err(serde::de::Error::duplicate_field("after"));
                             }
                             after__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }
                 }
@@ -812,6 +828,7 @@ impl<'de> serde::Deserialize<'de> for Item {
             Number,
             State,
             Assignees,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -837,7 +854,7 @@ impl<'de> serde::Deserialize<'de> for Item {
                             "number" => Ok(GeneratedField::Number),
                             "state" => Ok(GeneratedField::State),
                             "assignees" => Ok(GeneratedField::Assignees),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -887,6 +904,9 @@ impl<'de> serde::Deserialize<'de> for Item {
                                 return Err(serde::de::Error::duplicate_field("assignees"));
                             }
                             assignees__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }
                 }
@@ -940,6 +960,7 @@ impl<'de> serde::Deserialize<'de> for Link {
         enum GeneratedField {
             Rel,
             Href,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -963,7 +984,7 @@ impl<'de> serde::Deserialize<'de> for Link {
                         match value {
                             "rel" => Ok(GeneratedField::Rel),
                             "href" => Ok(GeneratedField::Href),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -997,6 +1018,9 @@ impl<'de> serde::Deserialize<'de> for Link {
                                 return Err(serde::de::Error::duplicate_field("href"));
                             }
                             href__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }
                 }
@@ -1056,6 +1080,7 @@ impl<'de> serde::Deserialize<'de> for Mention {
             Kind,
             Id,
             Name,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -1080,7 +1105,7 @@ impl<'de> serde::Deserialize<'de> for Mention {
                             "kind" => Ok(GeneratedField::Kind),
                             "id" => Ok(GeneratedField::Id),
                             "name" => Ok(GeneratedField::Name),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -1121,6 +1146,9 @@ impl<'de> serde::Deserialize<'de> for Mention {
                                 return Err(serde::de::Error::duplicate_field("name"));
                             }
                             name__ = Some(map_.next_value()?);
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }
                 }
@@ -1190,6 +1218,7 @@ impl<'de> serde::Deserialize<'de> for Push {
             Before,
             After,
             Commits,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -1215,7 +1244,7 @@ impl<'de> serde::Deserialize<'de> for Push {
                             "before" => Ok(GeneratedField::Before),
                             "after" => Ok(GeneratedField::After),
                             "commits" => Ok(GeneratedField::Commits),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -1265,6 +1294,9 @@ impl<'de> serde::Deserialize<'de> for Push {
                             commits__ = 
                                 Some(map_.next_value::<::pbjson::private::NumberDeserialize<_>>()?.0)
                             ;
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }
                 }
@@ -1382,6 +1414,7 @@ impl<'de> serde::Deserialize<'de> for StandardEvent {
             Tenant,
             Receivedtime,
             Data,
+            __SkipField__,
         }
         impl<'de> serde::Deserialize<'de> for GeneratedField {
             fn deserialize<D>(deserializer: D) -> std::result::Result<GeneratedField, D::Error>
@@ -1413,7 +1446,7 @@ impl<'de> serde::Deserialize<'de> for StandardEvent {
                             "tenant" => Ok(GeneratedField::Tenant),
                             "receivedtime" => Ok(GeneratedField::Receivedtime),
                             "data" => Ok(GeneratedField::Data),
-                            _ => Err(serde::de::Error::unknown_field(value, FIELDS)),
+                            _ => Ok(GeneratedField::__SkipField__),
                         }
                     }
                 }
@@ -1503,6 +1536,9 @@ impl<'de> serde::Deserialize<'de> for StandardEvent {
                                 return Err(serde::de::Error::duplicate_field("data"));
                             }
                             data__ = map_.next_value()?;
+                        }
+                        GeneratedField::__SkipField__ => {
+                            let _ = map_.next_value::<serde::de::IgnoredAny>()?;
                         }
                     }
                 }
