@@ -11,11 +11,11 @@ gateway = os.environ.get("NEXUS_GATEWAY", "http://127.0.0.1:8081")
 secret = pathlib.Path(os.environ["NEXUS_CREDENTIALS"])  # a folder with client-id and client-secret, as Kubernetes mounts it
 
 while True:
-    pause = 1.0
+    pause, goodbye = 1.0, None
     try:
         form = {"grant_type": "client_credentials", "client_id": (secret / "client-id").read_text(), "client_secret": (secret / "client-secret").read_text()}
-        token = json.load(urllib.request.urlopen(gateway + "/oauth/token", urllib.parse.urlencode(form).encode()))["access_token"]
-        with connect(gateway.replace("http", "ws", 1) + "/v1/connect", additional_headers={"Authorization": f"Bearer {token}"}, subprotocols=["nexus.v1+json"]) as ws:
+        token = json.load(urllib.request.urlopen(gateway + "/oauth/token", urllib.parse.urlencode(form).encode(), timeout=10))["access_token"]
+        with connect(gateway.replace("http", "ws", 1) + "/v1/connect", additional_headers={"Authorization": f"Bearer {token}"}, subprotocols=["nexus.v1+json"]) as ws:  # which pings, and gives up where no answer comes
             ws.send(json.dumps({"hello": {"credit": 8}}))
             for frame in map(json.loads, ws):
                 if "deliver" in frame:
@@ -26,9 +26,9 @@ while True:
                     ws.send(json.dumps({"grant": {"credit": 1}}))
                 else:
                     print(frame, flush=True)
-                if "goodbye" in frame:  # also when the token expires: the next session takes a fresh one
-                    pause = float(frame["goodbye"].get("reconnectAfter", "0.1s").rstrip("s"))
+                if "goodbye" in frame:  # also when the token expires: the next session takes a fresh one; agents/python renews it in time
+                    goodbye = float(frame["goodbye"].get("reconnectAfter", "0.1s").rstrip("s"))
     except (OSError, WebSocketException) as error:  # refused or gone: say so, and try again when the answer says
         pause = float(getattr(getattr(error, "response", error), "headers", {}).get("Retry-After", pause))
         print(f"not connected: {error}", flush=True)
-    time.sleep(pause)
+    time.sleep(pause if goodbye is None else goodbye)

@@ -53,6 +53,8 @@ pub struct DevSettings {
     pub gateway: SocketAddr,
     /// Address for the admin.
     pub admin: SocketAddr,
+    /// How long access tokens are good for.
+    pub token_lifetime: Duration,
     /// Whether log lines are JSON.
     pub log_json: bool,
 }

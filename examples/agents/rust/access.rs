@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+/// How long anything may take that the gateway is asked for.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Where an agent connects, and as whom.
 pub struct Agent {
     /// The gateway's address.
@@ -20,13 +23,28 @@ impl Agent {
         Ok(Self { gateway, credentials: std::env::var("NEXUS_CREDENTIALS")?.into() })
     }
 
+    /// A fresh token, after so long; a failure is tried again, since a session lives as long as its token.
+    pub async fn renewed(&self, after: Duration) -> (String, Duration) {
+        let mut wait = after;
+        loop {
+            tokio::time::sleep(wait).await;
+            match self.access().await {
+                Ok(fresh) => return fresh,
+                Err(error) => {
+                    println!("no fresh token: {error:#}");
+                    wait = refused_for(&error);
+                }
+            }
+        }
+    }
+
     /// A token, and the time after which to take a fresh one.
     pub async fn access(&self) -> anyhow::Result<(String, Duration)> {
         let secret = |name| std::fs::read_to_string(self.credentials.join(name));
         let (id, secret) = (secret("client-id")?, secret("client-secret")?);
         let form = [("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", &secret)];
         let url = format!("{}/oauth/token", self.gateway);
-        let answer = reqwest::Client::new().post(url).form(&form).send().await?;
+        let answer = reqwest::Client::new().post(url).timeout(PATIENCE).form(&form).send().await?;
         if !answer.status().is_success() {
             let after =
                 answer.headers().get("retry-after").and_then(|after| after.to_str().ok()?.parse().ok());
@@ -51,10 +69,15 @@ impl std::fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// How long to wait after a session: what its Goodbye or its refusal said.
-pub fn pause(ended: anyhow::Result<Duration>) -> Duration {
-    ended.unwrap_or_else(|error| {
+/// How long to wait after a session: what its Goodbye said, or else what refused it.
+pub fn pause(ended: anyhow::Result<()>, goodbye: Option<Duration>) -> Duration {
+    let refused = ended.err().map(|error| {
         println!("not connected: {error:#}");
-        error.downcast_ref().map_or(Duration::from_secs(1), |Refused(after)| *after)
-    })
+        refused_for(&error)
+    });
+    goodbye.or(refused).unwrap_or(Duration::from_secs(1))
+}
+
+fn refused_for(error: &anyhow::Error) -> Duration {
+    error.downcast_ref().map_or(Duration::from_secs(1), |Refused(after)| *after)
 }

@@ -7,6 +7,7 @@ mod values;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use nexus_core::id::TenantKey;
@@ -15,9 +16,9 @@ use nexus_core::kind::Kind;
 pub use self::again::{DlqVerb, ReplayArgs, WhichArgs, WhoseArgs};
 pub use self::diff_routes::DiffRoutesArgs;
 pub use self::select::SelectArgs;
-use self::values::parse_kind;
 #[cfg(test)]
 pub use self::values::parse_moment;
+use self::values::{parse_kind, parse_lifetime};
 
 use super::output::Output;
 use crate::dev::DevSettings;
@@ -125,6 +126,9 @@ pub struct DevArgs {
     /// Address for agents
     #[arg(long, default_value = "127.0.0.1:8081", value_name = "HOST:PORT")]
     gateway: SocketAddr,
+    /// How long access tokens are good for, from 15s to 24h
+    #[arg(long, default_value = "10m", value_parser = parse_lifetime, value_name = "TIME")]
+    token_lifetime: Duration,
     /// Log lines as JSON
     #[arg(long)]
     log_json: bool,
@@ -133,7 +137,7 @@ pub struct DevArgs {
 impl DevArgs {
     /// The settings of `nexus dev`.
     pub fn into_settings(self, admin: &str) -> anyhow::Result<DevSettings> {
-        let Self { dir, data, ingest, gateway, log_json } = self;
+        let Self { dir, data, ingest, gateway, token_lifetime, log_json } = self;
         let admin = admin.trim_start_matches("http://").trim_end_matches('/');
         let admin: SocketAddr = admin.parse().map_err(|_| {
             anyhow::anyhow!("--admin {admin} is no address to serve on; give one such as {ADMIN}")
@@ -143,7 +147,7 @@ impl DevArgs {
             "--admin {admin} is open to others, and the admin server of `nexus dev` asks nobody who they are; \
              give a loopback address such as {ADMIN}"
         );
-        Ok(DevSettings { folder: dir, data, ingest, gateway, admin, log_json })
+        Ok(DevSettings { folder: dir, data, ingest, gateway, admin, token_lifetime, log_json })
     }
 }
 

@@ -190,7 +190,11 @@ impl Roles {
             clock: self.clock.clone(),
         };
         // What a gateway that was cut down could not return, the next one does.
-        let settings = GatewaySettings { leases: self.leases.clone(), ..GatewaySettings::at(address) };
+        let settings = GatewaySettings {
+            leases: self.leases.clone(),
+            token_lifetime: self.settings.token_lifetime,
+            ..GatewaySettings::at(address)
+        };
         let bound = Gateway::bind(deps, settings).await.with_context(|| port_taken("--gateway", address))?;
         self.presence.store(Some(Arc::new(bound.presence())));
         Ok(bound)

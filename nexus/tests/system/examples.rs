@@ -17,6 +17,11 @@ async fn python_over_grpc() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn python_over_websocket() {
+    program(Command::new(python()).arg(examples().join("agents/python/agent.py"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_quickstarts_python() {
     program(Command::new(python()).arg(examples().join("quickstart/agent.py"))).await;
 }
 

@@ -19,6 +19,7 @@ mod puppet;
 mod quickstart;
 mod quota;
 mod reload;
+mod renewals;
 mod rust_agents;
 mod stop;
 mod telemetry;

@@ -1,5 +1,7 @@
 //! Values of arguments that several verbs take.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use nexus_core::id::EventId;
 use nexus_core::kind::Kind;
@@ -35,6 +37,16 @@ pub fn parse_moment(text: &str) -> Result<Moment, String> {
             Err("give a time such as 2026-11-24T07:00:00Z, or how long ago, such as 90s, 2h or 3d".to_owned())
         }
     }
+}
+
+/// Reads how long an access token is good for. A gateway looks at a Reauth every 5 s at most, so that a shorter life
+/// would leave no room for a second try.
+pub fn parse_lifetime(text: &str) -> Result<Duration, String> {
+    let span = text.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
+    span.ok()
+        .and_then(|span| Duration::try_from(span).ok())
+        .filter(|span| (15..=24 * 3600).contains(&span.as_secs()))
+        .ok_or_else(|| "give 15s to 24h, such as 10m or 1h".to_owned())
 }
 
 /// Reads the name of a kind.
