@@ -153,11 +153,11 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Parts with the agent and returns what it held, both at once.
+    /// Parts with the agent and returns what it held.
     async fn close(self, end: &End) {
         let Self { shared, lease, mut transport, state, .. } = self;
+        let stopped = matches!(end, End::Stopped { .. });
         let part = async {
-            let stopped = matches!(end, End::Stopped { .. });
             // A frame that waits half sent can only be finished or cut off. After a stop it is cut off.
             let cut = transport.is_unsent() && (stopped || *end == End::TooSlow);
             let parted = !cut
@@ -172,6 +172,13 @@ impl<'a> Session<'a> {
             }
             transport.leave(end);
         };
-        tokio::join!(part, lease.give_back(&shared.bus, state.undelivered()));
+        let give_back = lease.give_back(&shared.bus, state.undelivered());
+        if stopped {
+            // Thousands end at once, and nobody may take what they held: the goodbyes come first.
+            part.await;
+            give_back.await;
+        } else {
+            tokio::join!(part, give_back);
+        }
     }
 }
