@@ -380,6 +380,8 @@ impl RedisBus {
             open
         });
         self.core.watches.close();
+        // What was sent is answered; what waits is refused.
+        let _ = tokio::time::timeout(self.core.settings.command_timeout, self.core.calls.write()).await;
         let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         self.core.connection.quit().await;
         tasks.shutdown().await;

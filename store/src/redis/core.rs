@@ -8,7 +8,7 @@ use fred::interfaces::SetsInterface as _;
 use fred::prelude::Value;
 use nexus_core::clock::Clock;
 use nexus_core::id::{SessionId, TenantKey};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, RwLock, watch};
 
 use super::connection::{Connection, cannot};
 use super::durability::Durability;
@@ -52,6 +52,8 @@ pub(super) struct Core {
     pub(super) life: watch::Sender<Life>,
     pub(super) identity: watch::Sender<Arc<str>>,
     pub(super) durability: Mutex<Durability>,
+    /// Who runs a script reads; who closes waits for them.
+    pub(super) calls: RwLock<()>,
     /// Tenants that are known to stand in [`TENANTS`].
     registered: Mutex<HashSet<TenantKey>>,
 }
@@ -75,6 +77,7 @@ impl Core {
             life: watch::Sender::new(Life::Open),
             identity: watch::Sender::new(Arc::from("")),
             durability: Mutex::new(Durability::UNKNOWN),
+            calls: RwLock::new(()),
             registered: Mutex::default(),
         }
     }
@@ -100,6 +103,7 @@ impl Core {
         script: &Script,
         args: Vec<Value>,
     ) -> Result<Value, BusError> {
+        let _call = self.calls.read().await;
         self.check_open()?;
         let (key, args) = self.call(tenant, args);
         self.connection.run(doing, script, &key, args).await
