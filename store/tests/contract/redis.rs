@@ -1,13 +1,15 @@
 //! Faults of a Redis server under the bus: what the contract cannot say of every backend.
 
+use std::path::Path;
 use std::time::Duration;
 
 use nexus_core::clock::ManualClock;
 use nexus_store::bus::{Appended, Bus};
 use nexus_store::redis::{Durability, DurabilityClass, RedisSettings};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
-use super::rig::server::{Server, Trio};
+use super::rig::server::{Server, Trio, free_port};
 use super::rig::*;
 
 /// How long anything may take to come right again.
@@ -250,4 +252,52 @@ async fn a_failover_is_followed_without_a_restart() {
     rig.route(&[inbox(1)]).await;
     changed(&mut watch).await;
     assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["b", "c"]));
+}
+
+/// Writes a certificate of an authority, its key, and one for `localhost` into a folder.
+fn write_certificates(dir: &Path) {
+    let key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = authority.self_signed(&key).unwrap();
+    std::fs::write(dir.join("ca.pem"), certificate.pem()).unwrap();
+    let issuer = Issuer::new(authority, key);
+    let key = KeyPair::generate().unwrap();
+    let of_host = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(dir.join("server.pem"), of_host.signed_by(&key, &issuer).unwrap().pem()).unwrap();
+    std::fs::write(dir.join("server.key"), key.serialize_pem()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_over_tls_is_trusted_by_its_authority_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    write_certificates(dir.path());
+    let port = free_port();
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let (ca, certificate, key) = (file("ca.pem"), file("server.pem"), file("server.key"));
+    let port_text = port.to_string();
+    let tls = ["--tls-port", &port_text, "--tls-auth-clients", "no", "--tls-ca-cert-file", &ca];
+    let more = [&tls[..], &["--tls-cert-file", &certificate, "--tls-key-file", &key]].concat();
+    let server = Server::start(dir.path(), &more).await;
+    server.place().say(&["ACL SETUSER bus on >word ~nexus:* &* +@all"]).await.unwrap();
+    let mut rig = Rig::new(Backend::Embedded);
+    rig.bus = open(&format!("rediss://bus:word@localhost:{port}/7?ca={ca}")).await.unwrap();
+    rig.fill(&["a"], inbox(1)).await;
+    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a"]));
+    assert!(server.place().say(&["INFO keyspace"]).await.unwrap().contains("db7:"));
+    // Another authority, the system's, another name, and no TLS at all.
+    let other = tempfile::tempdir().unwrap();
+    write_certificates(other.path());
+    let stranger = other.path().join("ca.pem").display().to_string();
+    for url in [
+        format!("rediss://bus:word@localhost:{port}?ca={stranger}"),
+        format!("rediss://bus:word@localhost:{port}"),
+        format!("rediss://bus:word@127.0.0.1:{port}?ca={ca}"),
+        format!("redis://bus:word@localhost:{port}"),
+        format!("rediss://bus:word@localhost:{port}?ca={key}"),
+        format!("rediss://bus:word@localhost:{port}?ca={ca}.none"),
+    ] {
+        let refused = tokio::time::timeout(PATIENCE, open(&url)).await.expect("it hangs");
+        assert_eq!(refused.unwrap_err().label(), "storage", "{url}");
+    }
 }
