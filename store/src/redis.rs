@@ -71,10 +71,7 @@ impl RedisBus {
         let core = Arc::new(Core::new(settings, connection, clock));
         let mut tasks = JoinSet::new();
         for task in library {
-            tasks.spawn(async move {
-                let mut task = task;
-                (&mut task.0).await.ok();
-            });
+            tasks.spawn(drive(Arc::clone(&core), task));
         }
         let client = &core.connection.client;
         let subscriber = &core.connection.subscriber;
@@ -372,19 +369,21 @@ impl RedisBus {
     }
 
     pub(crate) async fn close(&self) {
-        self.core.life.send_if_modified(|life| {
-            let open = *life == Life::Open;
-            if open {
-                *life = Life::Closed;
-            }
-            open
-        });
-        self.core.watches.close();
+        self.core.end(Life::Closed);
         // What was sent is answered; what waits is refused.
         let _ = tokio::time::timeout(self.core.settings.command_timeout, self.core.calls.write()).await;
         let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         self.core.connection.quit().await;
         tasks.shutdown().await;
+    }
+}
+
+/// Lets a connection live. It makes itself anew after every error but those that no new connection would mend.
+async fn drive(core: Arc<Core>, mut task: connection::Task) {
+    let outcome = (&mut task.0).await;
+    if *core.life.borrow() == Life::Open {
+        tracing::error!(?outcome, "a connection to Redis has ended for good; the bus does no more work");
+        core.end(Life::Died);
     }
 }
 

@@ -86,6 +86,18 @@ impl Core {
         if *self.life.borrow() == Life::Open { Ok(()) } else { Err(BusError::Closed) }
     }
 
+    /// Nothing is done any more; the first end counts.
+    pub(super) fn end(&self, how: Life) {
+        self.life.send_if_modified(|life| {
+            let open = *life == Life::Open;
+            if open {
+                *life = how;
+            }
+            open
+        });
+        self.watches.close();
+    }
+
     /// What every script is given first: the key, and channel, tenant and time.
     fn call(&self, tenant: &TenantKey, args: Vec<Value>) -> (String, Vec<Value>) {
         let now = self.clock.now().as_microsecond().to_string();

@@ -34,14 +34,7 @@ impl Drop for End {
     fn drop(&mut self) {
         if std::thread::panicking() {
             tracing::error!("a task of the bus panicked; the bus does no more work");
-            self.0.life.send_if_modified(|life| {
-                let open = *life == Life::Open;
-                if open {
-                    *life = Life::Died;
-                }
-                open
-            });
-            self.0.watches.close();
+            self.0.end(Life::Died);
         }
     }
 }

@@ -70,37 +70,38 @@ pub(super) async fn events(core: &Core, tenant: &TenantKey, page: &Page) -> Resu
         return Ok(found);
     }
     let ends = page.filter.since.map(|since| since.saturating_sub(CLOCK_STEP).unwrap_or(Timestamp::MIN));
+    let plain = page.filter.kinds.is_empty() && page.filter.source.is_none() && page.filter.until.is_none();
     let mut examined = 0;
     while examined < PLACES_PER_CALL {
         let missing = page.limit.saturating_sub(found.events.len()) as u64;
-        let places = missing.clamp(1, PLACES_AT_ONCE);
+        let places = if plain { missing.clamp(1, PLACES_AT_ONCE) } else { PLACES_AT_ONCE };
         let answer = look(core, tenant, doing, vec![text("events"), number(before), number(places)]).await?;
         let (looked, more, heads) = places_of(answer).ok_or_else(|| malformed(doing))?;
         examined += looked.max(1);
-        for place in heads {
+        let mut heads = heads.into_iter();
+        while let Some(place) = heads.next() {
             let (seq, head, routed) = head_of(place).ok_or_else(|| malformed(doing))?;
             let Some(head) = head else {
                 found.unreadable.push(seq);
                 continue;
             };
             if ends.is_some_and(|ends| head.received < ends) {
-                found.next = None;
                 return Ok(found);
             }
             if wants(&page.filter, &head) {
                 found.events.push(summary(seq, head, routed));
             }
+            if found.events.len() >= page.limit {
+                found.next = (more.is_some() || heads.len() > 0).then_some(seq);
+                return Ok(found);
+            }
         }
         let Some(lowest) = more else {
-            found.next = None;
             return Ok(found);
         };
         before = lowest;
-        found.next = Some(lowest);
-        if found.events.len() >= page.limit {
-            break;
-        }
     }
+    found.next = Some(before);
     Ok(found)
 }
 
