@@ -23,9 +23,12 @@ struct Faulty {
 }
 
 async fn open(url: &str) -> Result<Bus, nexus_store::bus::BusError> {
+    open_at(url, &ManualClock::at("2026-11-24T07:00:00Z".parse().unwrap())).await
+}
+
+async fn open_at(url: &str, clock: &ManualClock) -> Result<Bus, nexus_store::bus::BusError> {
     let mut settings: RedisSettings = url.parse().unwrap();
     settings.command_timeout = Duration::from_secs(1);
-    let clock = ManualClock::at("2026-11-24T07:00:00Z".parse().unwrap());
     Bus::open_redis(settings, clock.clock()).await
 }
 
@@ -33,10 +36,9 @@ impl Faulty {
     async fn start(more: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let server = Server::start(dir.path(), more).await;
-        let bus = open(&server.url()).await.unwrap();
         // The rig only makes events and calls the bus.
         let mut rig = Rig::new(Backend::Embedded);
-        rig.bus = bus;
+        rig.bus = open_at(&server.url(), &rig.clock).await.unwrap();
         Self { rig, server, _dir: dir }
     }
 
@@ -142,22 +144,29 @@ async fn a_server_that_was_emptied_is_another() {
     assert_eq!(label(rig.bus.route(&tenant(), partition, old, routes.clone()).await), "fenced");
     rig.clock.advance(HOUR);
     let new = rig.bus.acquire(&tenant(), partition).await.unwrap();
-    assert!(new >= old);
+    assert!(new > old);
     rig.bus.route(&tenant(), partition, new, routes).await.unwrap();
     assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["b"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_server_refuses_and_keeps_what_it_has() {
+async fn a_full_server_takes_nothing_more_and_gives_out_what_it_has() {
     let faulty = Faulty::start(&["--maxmemory-policy", "noeviction"]).await;
     let rig = &faulty.rig;
-    rig.fill(&["a"], inbox(1)).await;
+    rig.fill(&["a", "b"], inbox(1)).await;
+    rig.store_all(&["c"]).await;
     faulty.say(&["CONFIG SET maxmemory 1"]).await;
-    assert_eq!(label(rig.bus.append(&tenant(), rig.event("b")).await), "storage");
-    assert_eq!(label(rig.bus.pull(&tenant(), inbox(1), session(1), 1, 1).await), "storage");
+    assert_eq!(label(rig.bus.append(&tenant(), rig.event("d")).await), "storage");
+    // What makes room goes on.
+    rig.route(&[inbox(1)]).await;
+    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a", "b", "c"]));
+    assert!(rig.nack(session(1), "b", Duration::ZERO).await);
+    assert_eq!(rig.ack(session(1), &["a", "c"]).await, 2);
+    rig.clock.advance(2 * DAY);
+    assert_eq!(rig.sweep(DAY).await, 2);
+    assert_eq!(label(rig.bus.append(&tenant(), rig.event("d")).await), "storage");
     faulty.say(&["CONFIG SET maxmemory 0"]).await;
-    assert!(matches!(append_again(rig, "b").await, Appended::Stored(2)));
-    assert_eq!(rig.pull(inbox(1), session(1), 9).await[0].attempt, 1);
+    assert_eq!(append_again(rig, "d").await, Appended::Stored(4));
 }
 
 #[tokio::test(flavor = "multi_thread")]
