@@ -16,6 +16,7 @@ mod contract {
     mod deliver;
     mod figures;
     mod model;
+    mod redis;
     mod rig;
     mod route;
     mod sweep;

@@ -9,31 +9,31 @@ const PARKED_NAMED: usize = 16;
 
 /// Counts of one batch.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) stored: u64,
-    pub(super) duplicates: u64,
-    pub(super) routed: u64,
-    pub(super) coalesced: u64,
-    pub(super) handed: u64,
-    pub(super) acked: u64,
-    pub(super) nacked: u64,
-    parked: u64,
+pub(crate) struct Tally {
+    pub(crate) stored: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) routed: u64,
+    pub(crate) coalesced: u64,
+    pub(crate) handed: u64,
+    pub(crate) acked: u64,
+    pub(crate) nacked: u64,
+    pub(crate) parked: u64,
     /// The first of them, each with its attempts.
-    parked_first: Vec<(EventId, InboxId, u32)>,
-    pub(super) dropped: u64,
-    pub(super) swept: u64,
+    pub(crate) parked_first: Vec<(EventId, InboxId, u32)>,
+    pub(crate) dropped: u64,
+    pub(crate) swept: u64,
 }
 
 impl Tally {
     /// A copy was parked. Why is the agent's own text, which is for the list of dead letters and no log.
-    pub(super) fn park(&mut self, event: EventId, inbox: InboxId, attempts: u32) {
+    pub(crate) fn park(&mut self, event: EventId, inbox: InboxId, attempts: u32) {
         self.parked += 1;
         if self.parked_first.len() < PARKED_NAMED {
             self.parked_first.push((event, inbox, attempts));
         }
     }
 
-    pub(super) fn tell(&self) {
+    pub(crate) fn tell(&self) {
         if self.stored > 0 {
             counter!("nexus_bus_appended_total", "outcome" => "stored").increment(self.stored);
         }
