@@ -210,11 +210,12 @@ fn delivered(json: &[u8]) {
     assert_eq!(told(&mapped), told(&event));
     assert_eq!(v1::StandardEvent::decode(message.encode_to_vec().as_slice()).as_ref(), Ok(&message));
 
-    let text = std::str::from_utf8(json).expect("JSON is UTF-8");
-    let deliver = frame::deliver_json(text, 1, Some("AI_Squad"), true, "");
+    let delivery =
+        frame::Delivery { event: json, attempt: 1, alias: Some("AI_Squad"), replay: true, traceparent: "" };
+    let deliver = frame::deliver_json(delivery).expect("JSON is UTF-8");
     assert!(deliver.len() < 1 << 20, "a Deliver frame stays below 1 MiB");
     let of_json: ServerFrame = serde_json::from_str(&deliver).expect("a frame is its protobuf mapping");
-    let bytes = protobuf::deliver(json, 1, Some("AI_Squad"), true, "").expect("it is an event");
+    let bytes = protobuf::deliver(delivery).expect("it is an event");
     assert_eq!(ServerFrame::decode(bytes.as_slice()).as_ref(), Ok(&of_json));
     assert!(matches!(of_json.frame, Some(server_frame::Frame::Deliver(_))));
 }
