@@ -193,7 +193,7 @@ impl RedisBus {
         ];
         let outcome = self.run(tenant, doing, &scripts::NACK, args).await?;
         let [nacked, parked] = counts(outcome).ok_or_else(|| malformed(doing))?;
-        tell_parked(tenant, parked, &reason);
+        tell_parked(tenant, parked);
         Tally { nacked, parked, ..Tally::default() }.tell();
         Ok(nacked > 0)
     }
@@ -216,7 +216,7 @@ impl RedisBus {
         let outcome = self.run(tenant, doing, &scripts::END_SESSION, args).await?;
         let [returned, parked] = counts(outcome).ok_or_else(|| malformed(doing))?;
         self.core.forget_unclaimed(tenant, session);
-        tell_parked(tenant, parked, SESSION_ENDED);
+        tell_parked(tenant, parked);
         Tally { parked, ..Tally::default() }.tell();
         Ok(usize::try_from(returned).unwrap_or(usize::MAX))
     }
@@ -406,8 +406,9 @@ fn counts<const N: usize>(answer: Value) -> Option<[u64; N]> {
     numbers.iter().all(Option::is_some).then(|| numbers.map(Option::unwrap_or_default))
 }
 
-fn tell_parked(tenant: &TenantKey, parked: u64, reason: &str) {
+/// Without the reason, which is the agent's own text.
+fn tell_parked(tenant: &TenantKey, parked: u64) {
     if parked > 0 {
-        tracing::warn!(%tenant, parked, reason = cut(reason), "events were parked as dead letters");
+        tracing::warn!(%tenant, parked, "events were parked as dead letters");
     }
 }
