@@ -46,7 +46,7 @@ pub enum Step {
     Deliver(Delivery),
     /// The agent acknowledged it.
     Ack(Delivery),
-    /// The agent refused it, or it cannot be delivered.
+    /// The agent refused it.
     Nack(Delivery),
 }
 
@@ -117,19 +117,6 @@ impl Step {
             Self::ReceiveAgain(_) | Self::Append | Self::Route => Some(Self::Receive),
             Self::Deliver(_) => Some(Self::Route),
             Self::Ack(delivery) | Self::Nack(delivery) => Some(Self::Deliver(delivery)),
-        }
-    }
-
-    /// The name of what is done.
-    #[must_use]
-    pub const fn operation(self) -> &'static str {
-        match self {
-            Self::Receive | Self::ReceiveAgain(_) => "receive",
-            Self::Append => "append",
-            Self::Route => "route",
-            Self::Deliver(_) => "deliver",
-            Self::Ack(_) => "ack",
-            Self::Nack(_) => "nack",
         }
     }
 }

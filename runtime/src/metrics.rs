@@ -119,8 +119,8 @@ pub const METRICS: &[Metric] = &[
     metric(
         Histogram,
         "nexus_bus_commit_seconds",
-        &[],
-        "How long a group of commands took from its first read to durable.",
+        &["synced"],
+        "How long a group of commands took from its first read until it was written; if synced, to the disk.",
     ),
     metric(Histogram, GROUP_SIZE, &[], "Commands committed together."),
     metric(

@@ -173,7 +173,7 @@ pub enum Copy {
         /// How often it was handed out.
         attempts: u32,
         /// When it is handed out again after a Nack.
-        #[serde(default, skip_serializing_if = "Option::is_none", alias = "not_before")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         not_before: Option<Timestamp>,
     },
     /// A session holds it.

@@ -12,8 +12,8 @@
 //!
 //! Metrics: `nexus_bus_appended_total{outcome}`, `…_routed_total`, `…_coalesced_total`, `…_handed_total`,
 //! `…_acked_total`, `…_nacked_total`, `…_dead_total`, `…_dropped_total`, `…_swept_total`, `…_commit_failures_total`,
-//! `…_unreadable_total{records}` (each time that one is met), and the histograms `nexus_bus_commit_seconds` and
-//! `nexus_bus_commit_group_size`. They tell of what is written.
+//! `…_unreadable_total{records}` (each time that one is met), and the histograms
+//! `nexus_bus_commit_seconds{synced}` and `nexus_bus_commit_group_size`. They tell of what is written.
 //!
 //! In memory are counters, cursors, the copies that are held or delayed, and what came a moment ago ([`recent`],
 //! [`unrouted`]); a backlog is on disk alone.

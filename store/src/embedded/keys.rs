@@ -46,7 +46,7 @@ pub(super) fn epoch(tenant: TenantNo, partition: u16) -> [u8; 7] {
     join(&[&[EPOCHS], &tenant.to_be_bytes(), &partition.to_be_bytes()])
 }
 
-/// Of all that is kept once an event: head, event, raw, route, open copies.
+/// Of all that is kept once an event: head, event, route, open copies.
 pub(super) fn event(tenant: TenantNo, seq: Seq) -> [u8; 12] {
     join(&[&tenant.to_be_bytes(), &seq.to_be_bytes()])
 }

@@ -87,14 +87,12 @@ pub(super) fn dead(
         };
         let open = store.get(Space::Open, &keys::event(tenant.number, seq))?;
         let open = open.and_then(|open| readable("open", Open::decode(&open)));
-        // Of what an earlier version parked it is known when it came.
-        let parked = if entry.not_before == 0 { entry.received } else { entry.not_before };
         found.push(DeadLetter {
             seq,
             id: entry.id,
             attempts: entry.attempts,
             reason: entry.reason,
-            parked: Timestamp::from_microsecond(parked).unwrap_or_default(),
+            parked: Timestamp::from_microsecond(entry.not_before).unwrap_or_default(),
             // None if it was taken out meanwhile.
             bytes: open.map_or(0, |open| open.bytes),
         });

@@ -132,8 +132,7 @@ pub(super) struct Entry {
     /// Length of the event's JSON, so that a pull can count bytes without reading events.
     pub(super) len: u32,
     pub(super) replay: bool,
-    /// Microseconds since 1970; 0 when it is not delayed. Of a parked copy: when it was parked, 0 if an earlier
-    /// version did not say.
+    /// Microseconds since 1970; 0 when it is not delayed. Of a parked copy: when it was parked.
     pub(super) not_before: i64,
     /// When the event was received.
     pub(super) received: i64,

@@ -76,6 +76,11 @@ impl<'a> Turn<'a> {
         self.durable = true;
     }
 
+    /// Whether the batch is synced before anything of it is answered.
+    pub(super) fn is_durable(&self) -> bool {
+        self.durable
+    }
+
     /// Once written, whoever listens looks again.
     pub(super) fn wake(&mut self, tenant: TenantNo, topic: Topic) {
         self.wakes.insert((tenant, topic));

@@ -165,9 +165,11 @@ impl Writer {
         for command in commands {
             turn.apply(command);
         }
+        let synced = turn.is_durable();
         let written = turn.finish();
         drop(store);
-        histogram!("nexus_bus_commit_seconds").record(started.elapsed().as_secs_f64());
+        let synced = if synced { "true" } else { "false" };
+        histogram!("nexus_bus_commit_seconds", "synced" => synced).record(started.elapsed().as_secs_f64());
         if let Err(error) = written {
             counter!("nexus_bus_commit_failures_total").increment(1);
             tracing::error!(
