@@ -202,7 +202,7 @@ async fn the_durability_of_the_server_is_told() {
     );
     assert_eq!(class(&["CONFIG SET appendonly no"], &url).await.unwrap(), DurabilityClass::Memory);
     // A user who may do all that the bus needs, and no more.
-    let rights = "~nexus:* &nexus:* +@read +@write +@scripting +@pubsub +@connection +info +role -config";
+    let rights = "~nexus:* &nexus:* +@read +@write +eval +evalsha +@pubsub +@connection +info +role -config";
     let user = format!("ACL SETUSER bus on >p@ss {rights}");
     let known = url.replace("redis+unix://", "redis+unix://bus:p%40ss@");
     assert_eq!(class(&[&user], &known).await.unwrap(), DurabilityClass::Unknown);
