@@ -16,6 +16,7 @@ mod cli;
 mod dev;
 mod folder;
 mod openapi;
+mod role;
 mod sample;
 
 /// Events are many small allocations that end on another thread; the system's allocator, and musl's more so, takes

@@ -1,6 +1,6 @@
 //! Watches the folder: told by the kernel where it can, and looking twice a second in any case.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,18 +19,17 @@ const POLL: Duration = Duration::from_millis(500);
 const SETTLE: Duration = Duration::from_millis(50);
 
 /// Reloads until drained.
-pub async fn run(control: Arc<Control>, folder: &Path, data: &Path, drain: Drain) -> anyhow::Result<()> {
+pub async fn run(control: Arc<Control>, folder: PathBuf, data: PathBuf, drain: Drain) -> anyhow::Result<()> {
     let changed = Arc::new(Notify::new());
     let hint = Arc::clone(&changed);
     // The watcher lives as long as this future. Without it the poll alone does.
-    let ours = data.to_owned();
     let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-        if event.map_or(true, |event| matters(&event, &ours)) {
+        if event.map_or(true, |event| matters(&event, &data)) {
             hint.notify_one();
         }
     });
     let watcher = watcher.and_then(|mut watcher| {
-        watcher.watch(folder, RecursiveMode::Recursive)?;
+        watcher.watch(&folder, RecursiveMode::Recursive)?;
         Ok(watcher)
     });
     if let Err(error) = &watcher {
