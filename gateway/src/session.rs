@@ -86,7 +86,9 @@ async fn open<'a>(
     opening: Opening,
 ) -> Result<Session<'a>, End> {
     let transport = Transport::open(opening).await?;
-    Session::over(shared, tenant, admitted, entered, transport)
+    let mut session = Session::over(shared, tenant, admitted, entered, transport)?;
+    session.enter().await?;
+    Ok(session)
 }
 
 fn terms(profile: &Profile<'_>) -> Terms {
@@ -141,6 +143,17 @@ impl<'a> Session<'a> {
             transport,
             config,
         })
+    }
+
+    /// Tells the bus whose the session is, so that others can end it should this gateway die.
+    async fn enter(&mut self) -> Result<(), End> {
+        let Shared { fleet, bus, .. } = self.shared;
+        fleet.entered().await;
+        match self.lease.enter(bus, fleet.view().me).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(End::Internal),
+            Err(error) => Err(self.store_failed("enter a session", &error)),
+        }
     }
 
     /// Works until the session ends, from within or from outside.

@@ -8,6 +8,7 @@ use nexus_store::bus::Bus;
 use tokio::sync::watch;
 
 use crate::config::GatewayConfig;
+use crate::fleet::Fleet;
 use crate::gateway::GatewaySettings;
 use crate::leases::Leases;
 use crate::presence::Presence;
@@ -25,4 +26,5 @@ pub(crate) struct Shared {
     pub(crate) settings: GatewaySettings,
     pub(crate) presence: Presence,
     pub(crate) leases: Leases,
+    pub(crate) fleet: Fleet,
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use anyhow::Context as _;
 use arc_swap::ArcSwapOption;
 use nexus_core::clock::Clock;
-use nexus_gateway::{Bound, Gateway, GatewayDeps, GatewaySettings, Leases, Presence, TokenKeys};
+use nexus_gateway::{Bound, Fleet, Gateway, GatewayDeps, GatewaySettings, Leases, Presence, TokenKeys};
 use nexus_runtime::Drain;
 use nexus_runtime::lane::StopGate;
 use nexus_runtime::readiness::Readiness;
@@ -37,6 +37,8 @@ pub struct GatewayRole {
     parts: GatewayParts,
     /// What a gateway that was cut down could not return, the next one does.
     leases: Leases,
+    /// A gateway that begins again goes on as the one that it was.
+    fleet: Fleet,
     presence: ArcSwapOption<Presence>,
     address: OnceLock<SocketAddr>,
 }
@@ -45,7 +47,7 @@ impl GatewayRole {
     /// A gateway that has no address yet.
     pub fn new(parts: GatewayParts) -> Self {
         let (presence, address) = (ArcSwapOption::empty(), OnceLock::new());
-        Self { parts, leases: Leases::default(), presence, address }
+        Self { parts, leases: Leases::default(), fleet: Fleet::default(), presence, address }
     }
 
     /// Takes the address.
@@ -58,7 +60,11 @@ impl GatewayRole {
             keys: keys.clone(),
             clock: clock.clone(),
         };
-        let settings = GatewaySettings { leases: self.leases.clone(), ..GatewaySettings::at(address) };
+        let settings = GatewaySettings {
+            leases: self.leases.clone(),
+            fleet: self.fleet.clone(),
+            ..GatewaySettings::at(address)
+        };
         let bound = Gateway::bind(deps, settings).await.with_context(|| ports::taken(flag, address))?;
         self.presence.store(Some(Arc::new(bound.presence())));
         let _ = self.address.set(bound.address());
