@@ -127,7 +127,7 @@ pub const METRICS: &[Metric] = &[
         Counter,
         "nexus_bus_commit_failures_total",
         &[],
-        "Commits that failed; after each the log is opened anew.",
+        "Commits that failed: the embedded log is opened anew then; with Redis it is open what was done.",
     ),
     // Depth, refreshed every few seconds.
     metric(Gauge, "nexus_bus_unrouted_events", &["tenant"], "Events that wait to be routed."),

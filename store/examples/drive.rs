@@ -1,6 +1,7 @@
 //! Drives a bus alone: append → route → pull → ack of many events, and tells the CPU time an event costs.
 //!
-//! `cargo run --release -p nexus-store --example drive [EVENTS] [APPENDERS]`. Wall time says little on a shared machine.
+//! `cargo run --release -p nexus-store --example drive [EVENTS] [APPENDERS] [REDIS-URL]`. The embedded log, unless Redis is
+//! named; the CPU time of Redis itself is its own `INFO cpu`. Wall time says little on a shared machine.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a tool for those who work on the store")]
 
 use std::sync::Arc;
@@ -102,7 +103,10 @@ async fn main() {
     let number = |at, default| std::env::args().nth(at).map_or(default, |arg| arg.parse().unwrap());
     let (total, appenders): (usize, usize) = (number(1, 50_000), number(2, 64));
     let dir = tempfile::tempdir().unwrap();
-    let bus = Bus::open_embedded(dir.path(), clock()).unwrap();
+    let bus = match std::env::args().nth(3) {
+        Some(url) => Bus::open_redis(url.parse().unwrap(), clock()).await.unwrap(),
+        None => Bus::open_embedded(dir.path(), clock()).unwrap(),
+    };
     let tenant: TenantKey = "acme/acme".parse().unwrap();
     let inbox = InboxId::from_bytes([1; 16]);
     let mut tasks = tokio::task::JoinSet::new();

@@ -385,4 +385,6 @@ impl BusError {
 pub enum Bus {
     /// The embedded log: one process, one folder.
     Embedded(Arc<crate::embedded::EmbeddedLog>),
+    /// Redis: many processes.
+    Redis(Arc<crate::redis::RedisBus>),
 }

@@ -43,7 +43,6 @@ mod sweep;
 mod tally;
 mod turn;
 mod unrouted;
-mod watches;
 mod writer;
 
 use std::path::Path;
@@ -56,22 +55,25 @@ use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::command::{Command, Nack, Prepared, Pull, Reply, RouteAs};
-use self::records::{Head, encode_event};
+pub(crate) use self::deliver::{LONGEST_DELAY, SESSION_ENDED};
+pub(crate) use self::records::{Head, decode_raw, encode_event};
+pub(crate) use self::route::CLAIMS_LAST;
 use self::shared::{Handed, Shared, Taken, TenantFile};
 use self::state::State;
 use self::store::{Store, cannot};
-use self::watches::Topic;
+pub(crate) use self::tally::Tally;
 use self::writer::{Engine, Writer};
 use crate::bus::{
     Append, Appended, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, Page, Record, Route,
     Seq, Swept, Unrouted, partition_of,
 };
+use crate::watches::{self, Topic};
 
 /// Commands that may wait for the writer; beyond that callers wait to hand theirs in.
 const COMMANDS: usize = 1024;
 
 /// Bodies above this are compressed on a thread where that blocks nobody.
-const COMPRESSED_AT_ONCE: usize = 64 << 10;
+pub(crate) const COMPRESSED_AT_ONCE: usize = 64 << 10;
 
 /// A log in a folder. Its writer ends with it.
 #[derive(Debug)]

@@ -13,6 +13,8 @@
 
 pub mod bus;
 pub mod embedded;
+pub mod redis;
+mod watches;
 
 // The tests within share the contract's rig, which knows the crate by its name.
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::{
     Route, Seq, Swept, Unrouted,
 };
 use crate::embedded::EmbeddedLog;
+use crate::redis::{Durability, RedisBus, RedisSettings};
 
 impl Bus {
     /// Opens the embedded log in a folder, which is made if it is not there. Blocks while it recovers.
@@ -23,6 +24,36 @@ impl Bus {
         EmbeddedLog::open(path, clock).map(|log| Self::Embedded(Arc::new(log)))
     }
 
+    /// Opens a bus in Redis. Its tasks run on the runtime that this is called on. Fails if the server is not there now;
+    /// from then on the bus finds it again by itself, and calls fail with [`BusError::Storage`] meanwhile.
+    ///
+    /// # Errors
+    /// [`BusError::Storage`] when the server cannot be reached, refuses the credentials, or may drop events when its
+    /// memory is full.
+    pub async fn open_redis(settings: RedisSettings, clock: Clock) -> Result<Self, BusError> {
+        RedisBus::open(settings, clock).await.map(|bus| Self::Redis(Arc::new(bus)))
+    }
+
+    /// Which store this is: changes when a store took the place of another, or was restarted or emptied, and what it
+    /// had answered may be gone. Who still has what it appended appends it once more then, under the same delivery
+    /// keys. The embedded log never changes: a process has one.
+    #[must_use]
+    pub fn identity(&self) -> watch::Receiver<Arc<str>> {
+        match self {
+            Self::Embedded(_) => watch::Sender::new(Arc::from("embedded")).subscribe(),
+            Self::Redis(bus) => bus.identity(),
+        }
+    }
+
+    /// What an answered append survives, as far as the store tells. It may change with a failover.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        match self {
+            Self::Embedded(_) => Durability::SYNCED,
+            Self::Redis(bus) => bus.durability(),
+        }
+    }
+
     /// Keeps an event. Once it answers the event survives a loss of power.
     ///
     /// # Errors
@@ -31,6 +62,7 @@ impl Bus {
     pub async fn append(&self, tenant: &TenantKey, append: Append) -> Result<Appended, BusError> {
         match self {
             Self::Embedded(log) => log.append(tenant, append).await,
+            Self::Redis(bus) => bus.append(tenant, append).await,
         }
     }
 
@@ -41,6 +73,7 @@ impl Bus {
     pub async fn acquire(&self, tenant: &TenantKey, partition: u16) -> Result<Epoch, BusError> {
         match self {
             Self::Embedded(log) => log.acquire(tenant, partition).await,
+            Self::Redis(bus) => bus.acquire(tenant, partition).await,
         }
     }
 
@@ -59,6 +92,7 @@ impl Bus {
     ) -> Result<Vec<Unrouted>, BusError> {
         match self {
             Self::Embedded(log) => log.unrouted(tenant, partition, after, limit).await,
+            Self::Redis(bus) => bus.unrouted(tenant, partition, after, limit).await,
         }
     }
 
@@ -76,6 +110,7 @@ impl Bus {
     ) -> Result<(), BusError> {
         match self {
             Self::Embedded(log) => log.route(tenant, partition, epoch, routes).await,
+            Self::Redis(bus) => bus.route(tenant, partition, epoch, routes).await,
         }
     }
 
@@ -94,6 +129,7 @@ impl Bus {
     ) -> Result<Vec<Held>, BusError> {
         match self {
             Self::Embedded(log) => log.pull(tenant, inbox, session, max, max_bytes).await,
+            Self::Redis(bus) => bus.pull(tenant, inbox, session, max, max_bytes).await,
         }
     }
 
@@ -109,6 +145,7 @@ impl Bus {
     ) -> Result<usize, BusError> {
         match self {
             Self::Embedded(log) => log.ack(tenant, session, ids).await,
+            Self::Redis(bus) => bus.ack(tenant, session, ids).await,
         }
     }
 
@@ -127,6 +164,7 @@ impl Bus {
     ) -> Result<bool, BusError> {
         match self {
             Self::Embedded(log) => log.nack(tenant, session, id, retry_after, reason).await,
+            Self::Redis(bus) => bus.nack(tenant, session, id, retry_after, reason).await,
         }
     }
 
@@ -144,6 +182,7 @@ impl Bus {
     ) -> Result<usize, BusError> {
         match self {
             Self::Embedded(log) => log.release(tenant, session, ids).await,
+            Self::Redis(bus) => bus.release(tenant, session, ids).await,
         }
     }
 
@@ -155,6 +194,7 @@ impl Bus {
     pub async fn end_session(&self, tenant: &TenantKey, session: SessionId) -> Result<usize, BusError> {
         match self {
             Self::Embedded(log) => log.end_session(tenant, session).await,
+            Self::Redis(bus) => bus.end_session(tenant, session).await,
         }
     }
 
@@ -171,6 +211,7 @@ impl Bus {
     ) -> Result<usize, BusError> {
         match self {
             Self::Embedded(log) => log.replay(tenant, ids, inboxes).await,
+            Self::Redis(bus) => bus.replay(tenant, ids, inboxes).await,
         }
     }
 
@@ -187,6 +228,7 @@ impl Bus {
     ) -> Result<Vec<DeadLetter>, BusError> {
         match self {
             Self::Embedded(log) => log.dead(tenant, inbox, after, limit).await,
+            Self::Redis(bus) => bus.dead(tenant, inbox, after, limit).await,
         }
     }
 
@@ -203,6 +245,7 @@ impl Bus {
     ) -> Result<usize, BusError> {
         match self {
             Self::Embedded(log) => log.drop_dead(tenant, inbox, ids).await,
+            Self::Redis(bus) => bus.drop_dead(tenant, inbox, ids).await,
         }
     }
 
@@ -218,6 +261,7 @@ impl Bus {
     ) -> Result<usize, BusError> {
         match self {
             Self::Embedded(log) => log.requeue(tenant, inbox, ids).await,
+            Self::Redis(bus) => bus.requeue(tenant, inbox, ids).await,
         }
     }
 
@@ -228,6 +272,7 @@ impl Bus {
     pub async fn event(&self, tenant: &TenantKey, id: EventId) -> Result<Option<Record>, BusError> {
         match self {
             Self::Embedded(log) => log.event(tenant, id).await,
+            Self::Redis(bus) => bus.event(tenant, id).await,
         }
     }
 
@@ -243,6 +288,7 @@ impl Bus {
     pub async fn events(&self, tenant: &TenantKey, page: Page) -> Result<EventPage, BusError> {
         match self {
             Self::Embedded(log) => log.events(tenant, page).await,
+            Self::Redis(bus) => bus.events(tenant, page).await,
         }
     }
 
@@ -253,6 +299,7 @@ impl Bus {
     pub async fn depth(&self, tenant: &TenantKey) -> Result<Depth, BusError> {
         match self {
             Self::Embedded(log) => log.depth(tenant).await,
+            Self::Redis(bus) => bus.depth(tenant).await,
         }
     }
 
@@ -263,6 +310,7 @@ impl Bus {
     pub async fn inbox_depth(&self, tenant: &TenantKey, inbox: InboxId) -> Result<InboxDepth, BusError> {
         match self {
             Self::Embedded(log) => log.inbox_depth(tenant, inbox).await,
+            Self::Redis(bus) => bus.inbox_depth(tenant, inbox).await,
         }
     }
 
@@ -275,6 +323,7 @@ impl Bus {
     pub async fn sweep(&self, tenant: &TenantKey, retention: Duration) -> Result<Swept, BusError> {
         match self {
             Self::Embedded(log) => log.sweep(tenant, retention).await,
+            Self::Redis(bus) => bus.sweep(tenant, retention).await,
         }
     }
 
@@ -285,6 +334,7 @@ impl Bus {
     pub async fn tenants(&self) -> Result<Vec<TenantKey>, BusError> {
         match self {
             Self::Embedded(log) => log.tenants(),
+            Self::Redis(bus) => bus.tenants().await,
         }
     }
 
@@ -293,6 +343,7 @@ impl Bus {
     pub fn watch_unrouted(&self, tenant: &TenantKey, partition: u16) -> watch::Receiver<u64> {
         match self {
             Self::Embedded(log) => log.watch_unrouted(tenant, partition),
+            Self::Redis(bus) => bus.watch_unrouted(tenant, partition),
         }
     }
 
@@ -302,6 +353,7 @@ impl Bus {
     pub fn watch_inbox(&self, tenant: &TenantKey, inbox: InboxId) -> watch::Receiver<u64> {
         match self {
             Self::Embedded(log) => log.watch_inbox(tenant, inbox),
+            Self::Redis(bus) => bus.watch_inbox(tenant, inbox),
         }
     }
 
@@ -311,6 +363,7 @@ impl Bus {
     pub async fn ended(&self) {
         match self {
             Self::Embedded(log) => log.ended().await,
+            Self::Redis(bus) => bus.ended().await,
         }
     }
 
@@ -318,6 +371,7 @@ impl Bus {
     pub async fn close(&self) {
         match self {
             Self::Embedded(log) => log.close().await,
+            Self::Redis(bus) => bus.close().await,
         }
     }
 }

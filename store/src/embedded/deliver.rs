@@ -18,9 +18,9 @@ use super::watches::Topic;
 use crate::bus::{BusError, Copy, InboxDepth, MAX_ATTEMPTS, Seq};
 
 /// The longest delay that a Nack can ask for.
-pub(super) const LONGEST_DELAY: Duration = Duration::from_secs(3600);
+pub(crate) const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
-pub(super) const SESSION_ENDED: &str = "the session ended without an acknowledgement";
+pub(crate) const SESSION_ENDED: &str = "the session ended without an acknowledgement";
 
 /// What a pull decided.
 #[derive(Default)]

@@ -15,7 +15,9 @@ mod rig;
 use rig::*;
 
 fn log(rig: &Rig) -> &EmbeddedLog {
-    let Bus::Embedded(log) = &rig.bus;
+    let Bus::Embedded(log) = &rig.bus else {
+        panic!("this rig has an embedded log");
+    };
     log
 }
 

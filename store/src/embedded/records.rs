@@ -19,7 +19,7 @@ const LONGEST_REASON: usize = 1024;
 /// A value that is not what this version, or an earlier one, wrote.
 #[derive(Debug, thiserror::Error)]
 #[error("a record of `{0}` has an unknown shape")]
-pub(super) struct Malformed(pub(super) &'static str);
+pub(crate) struct Malformed(pub(crate) &'static str);
 
 /// Takes numbers off the front of a value.
 struct Reader<'a>(&'a [u8]);
@@ -52,27 +52,27 @@ impl<'a> Reader<'a> {
 
 /// What is kept of an event beside its JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Head {
-    pub(super) id: EventId,
-    pub(super) partition: u16,
-    pub(super) kind: Kind,
-    pub(super) source: String,
+pub(crate) struct Head {
+    pub(crate) id: EventId,
+    pub(crate) partition: u16,
+    pub(crate) kind: Kind,
+    pub(crate) source: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) title: Option<String>,
-    pub(super) received: Timestamp,
-    pub(super) change: ChangeKey,
+    pub(crate) title: Option<String>,
+    pub(crate) received: Timestamp,
+    pub(crate) change: ChangeKey,
     /// Length of the event's JSON.
-    pub(super) len: u32,
+    pub(crate) len: u32,
     /// All that it takes: event and packed raw.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Head {
-    pub(super) fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(self)
     }
 
-    pub(super) fn decode(value: &[u8]) -> Result<Self, serde_json::Error> {
+    pub(crate) fn decode(value: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(value)
     }
 }
@@ -318,7 +318,7 @@ const LZ4: u8 = 1;
 
 /// An event as it is kept: the length of its JSON, the JSON, and the delivery that it came from. A body that does not
 /// get smaller is not packed.
-pub(super) fn encode_event(json: &[u8], raw: &Raw) -> Result<Vec<u8>, Malformed> {
+pub(crate) fn encode_event(json: &[u8], raw: &Raw) -> Result<Vec<u8>, Malformed> {
     let len = |part: &[u8]| u32::try_from(part.len()).map(u32::to_be_bytes).map_err(|_| Malformed("events"));
     if raw.body.len() > LARGEST_BODY {
         return Err(Malformed("events"));
@@ -338,7 +338,7 @@ pub(super) fn decode_json(value: Bytes) -> Result<Bytes, Malformed> {
 }
 
 /// The delivery that the event came from.
-pub(super) fn decode_raw(value: &[u8]) -> Result<Raw, Malformed> {
+pub(crate) fn decode_raw(value: &[u8]) -> Result<Raw, Malformed> {
     let mut reader = Reader(value);
     let mut read = || {
         let json = usize::try_from(reader.u32()?).ok()?;

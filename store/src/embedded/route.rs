@@ -15,7 +15,7 @@ use super::watches::Topic;
 use crate::bus::{BusError, Route, Seq};
 
 /// How long an inbox remembers the changes that it was told of.
-const CLAIMS_LAST: Duration = Duration::from_secs(72 * 3600);
+pub(crate) const CLAIMS_LAST: Duration = Duration::from_secs(72 * 3600);
 
 /// Claims that events of this command made, before they are written.
 type NewClaims = HashMap<(InboxId, String), Claim>;

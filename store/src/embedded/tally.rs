@@ -4,21 +4,21 @@ use metrics::counter;
 
 /// Counts of one batch.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) stored: u64,
-    pub(super) duplicates: u64,
-    pub(super) routed: u64,
-    pub(super) coalesced: u64,
-    pub(super) handed: u64,
-    pub(super) acked: u64,
-    pub(super) nacked: u64,
-    pub(super) parked: u64,
-    pub(super) dropped: u64,
-    pub(super) swept: u64,
+pub(crate) struct Tally {
+    pub(crate) stored: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) routed: u64,
+    pub(crate) coalesced: u64,
+    pub(crate) handed: u64,
+    pub(crate) acked: u64,
+    pub(crate) nacked: u64,
+    pub(crate) parked: u64,
+    pub(crate) dropped: u64,
+    pub(crate) swept: u64,
 }
 
 impl Tally {
-    pub(super) fn tell(&self) {
+    pub(crate) fn tell(&self) {
         if self.stored > 0 {
             counter!("nexus_bus_appended_total", "outcome" => "stored").increment(self.stored);
         }

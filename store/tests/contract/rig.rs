@@ -1,5 +1,8 @@
 //! Buses to try, and what makes events for them.
 
+#[path = "server.rs"]
+pub(crate) mod server;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,35 +12,76 @@ use nexus_core::clock::ManualClock;
 use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
 use nexus_core::kind::{Kind, Rank};
 use nexus_store::bus::{Append, Appended, Bus, BusError, Copy, Epoch, Held, PARTITIONS, Raw, Route, Seq};
+use nexus_store::redis::RedisSettings;
 use tempfile::TempDir;
 use tokio::sync::watch;
+
+use self::server::{Server, Trio, wait_for};
 
 /// What keeps the events.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Backend {
     Embedded,
+    /// One server, which a rig has for itself.
+    Redis,
+    /// A master that sentinels name, shared by the rigs: each has a database of its own.
+    Sentinel,
 }
 
 impl Backend {
-    pub(crate) const ALL: &[Self] = &[Self::Embedded];
+    pub(crate) const ALL: &[Self] = &[Self::Embedded, Self::Redis, Self::Sentinel];
+}
+
+/// What keeps the events, running.
+enum Store {
+    Folder,
+    Server(Server),
+    Database(u8),
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if let Self::Database(database) = self {
+            Trio::shared().give_database_back(*database);
+        }
+    }
+}
+
+impl Store {
+    fn start(backend: Backend, dir: &Path) -> Self {
+        match backend {
+            Backend::Embedded => Self::Folder,
+            Backend::Redis => Self::Server(wait_for(Server::start(dir, &[]))),
+            Backend::Sentinel => Self::Database(wait_for(Trio::shared().take_database())),
+        }
+    }
+
+    fn open(&self, dir: &Path, clock: &ManualClock) -> Bus {
+        match self {
+            Self::Folder => Bus::open_embedded(dir, clock.clock()).unwrap(),
+            Self::Server(server) => open_redis(&server.url(), clock),
+            Self::Database(database) => open_redis(&Trio::shared().url(*database), clock),
+        }
+    }
+}
+
+fn open_redis(url: &str, clock: &ManualClock) -> Bus {
+    let mut settings: RedisSettings = url.parse().unwrap();
+    // Nothing here tests the time that a busy machine takes.
+    settings.command_timeout = Duration::from_secs(20);
+    wait_for(Bus::open_redis(settings, clock.clock())).unwrap()
 }
 
 /// A fresh bus with its clock. Everything concerns the tenant `acme/acme` unless told otherwise.
 pub(crate) struct Rig {
-    backend: Backend,
-    dir: TempDir,
     pub(crate) clock: ManualClock,
     pub(crate) bus: Bus,
+    store: Store,
+    dir: TempDir,
 }
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
-
-fn open(backend: Backend, dir: &Path, clock: &ManualClock) -> Bus {
-    match backend {
-        Backend::Embedded => Bus::open_embedded(dir, clock.clock()).unwrap(),
-    }
-}
 
 fn copy_folder(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
@@ -61,8 +105,9 @@ impl Rig {
     pub(crate) fn new(backend: Backend) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = ManualClock::at("2026-11-24T07:00:00Z".parse().unwrap());
-        let bus = open(backend, dir.path(), &clock);
-        Self { backend, dir, clock, bus }
+        let store = Store::start(backend, dir.path());
+        let bus = store.open(dir.path(), &clock);
+        Self { clock, bus, store, dir }
     }
 
     /// The folder of a backend that has one.
@@ -73,23 +118,33 @@ impl Rig {
     /// A restart in good order. What became of the sessions of before is the backend's: see [`Self::end_dead`].
     pub(crate) async fn reopen(&mut self) {
         self.bus.close().await;
-        self.bus = open(self.backend, self.path(), &self.clock);
+        self.bus = self.store.open(self.path(), &self.clock);
     }
 
-    /// A restart after `kill -9`: only what had reached the operating system is there.
+    /// A restart after `kill -9`: only what had reached the operating system is there. Of the master that is shared
+    /// nobody is killed but we ourselves.
     pub(crate) fn crash(&mut self) {
         self.crash_with(|_| ());
     }
 
     /// A restart after a kill that did more to the folder.
     pub(crate) fn crash_with(&mut self, more: impl FnOnce(&Path)) {
-        let dir = tempfile::tempdir().unwrap();
-        match self.backend {
-            Backend::Embedded => copy_folder(self.path(), dir.path()),
+        match &mut self.store {
+            Store::Folder => {
+                let dir = tempfile::tempdir().unwrap();
+                copy_folder(self.dir.path(), dir.path());
+                more(dir.path());
+                self.bus = self.store.open(dir.path(), &self.clock);
+                self.dir = dir;
+            }
+            Store::Server(server) => {
+                server.kill();
+                more(self.dir.path());
+                wait_for(server.start_again());
+                self.bus = self.store.open(self.dir.path(), &self.clock);
+            }
+            Store::Database(_) => self.bus = self.store.open(self.dir.path(), &self.clock),
         }
-        more(dir.path());
-        self.bus = open(self.backend, dir.path(), &self.clock);
-        self.dir = dir;
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -1,4 +1,4 @@
-//! Who waits for what. A watch exists while somebody listens.
+//! Who waits for what, in one process. A watch exists while somebody listens.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,9 +9,9 @@ use tokio::sync::watch;
 /// Below so many watches nobody looks for deserted ones.
 const FEW: usize = 64;
 
-/// The watches of one log.
+/// The watches of one bus.
 #[derive(Debug, Default)]
-pub(super) struct Watches(Mutex<Topics>);
+pub(crate) struct Watches(Mutex<Topics>);
 
 #[derive(Debug, Default)]
 struct Topics {
@@ -24,7 +24,7 @@ struct Topics {
 
 /// What of a tenant is listened to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Topic {
+pub(crate) enum Topic {
     /// The unrouted events of a partition.
     Unrouted(u16),
     /// What waits in an inbox.
@@ -39,7 +39,7 @@ impl Watches {
     }
 
     /// Listens to a topic.
-    pub(super) fn subscribe(&self, tenant: &TenantKey, topic: Topic) -> watch::Receiver<u64> {
+    pub(crate) fn subscribe(&self, tenant: &TenantKey, topic: Topic) -> watch::Receiver<u64> {
         let mut topics = self.lock();
         if topics.closed {
             return watch::Sender::new(0).subscribe();
@@ -59,7 +59,7 @@ impl Watches {
     }
 
     /// Tells those who listen that there may be something.
-    pub(super) fn bump(&self, tenant: &TenantKey, topic: Topic) {
+    pub(crate) fn bump(&self, tenant: &TenantKey, topic: Topic) {
         let topics = self.lock();
         if let Some(watch) = topics.of.get(tenant).and_then(|watches| watches.get(&topic)) {
             watch.send_modify(|count| *count = count.wrapping_add(1));
@@ -67,14 +67,28 @@ impl Watches {
     }
 
     /// Ends all watches, those to come too: waiting for a change is an error then.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         let mut topics = self.lock();
         topics.closed = true;
         topics.of.clear();
     }
 
+    /// Tells all who listen to something of a tenant.
+    pub(crate) fn bump_tenant(&self, tenant: &TenantKey) {
+        for watch in self.lock().of.get(tenant).into_iter().flat_map(HashMap::values) {
+            watch.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    /// The tenants of which somebody listens to something.
+    pub(crate) fn tenants(&self) -> Vec<TenantKey> {
+        let listened = |watches: &Tenant| watches.values().any(|watch| watch.receiver_count() > 0);
+        let topics = self.lock();
+        topics.of.iter().filter(|(_, watches)| listened(watches)).map(|(key, _)| key.clone()).collect()
+    }
+
     /// Tells all who listen.
-    pub(super) fn bump_all(&self) {
+    pub(crate) fn bump_all(&self) {
         for watch in self.lock().of.values().flat_map(HashMap::values) {
             watch.send_modify(|count| *count = count.wrapping_add(1));
         }

@@ -1,0 +1,213 @@
+//! Lists and single records.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use fred::prelude::Value;
+use jiff::Timestamp;
+use metrics::counter;
+use nexus_core::id::{EventId, InboxId, TenantKey};
+
+use super::core::Core;
+use super::scripts;
+use super::values::{
+    count_of, decode_copy, event_of, exactly, id, inbox_of, malformed, number, number_of, parked_at, parts,
+    str_of, text,
+};
+use crate::bus::{BusError, DeadLetter, EventPage, Filter, InboxDepth, Page, Record, Seq, Summary};
+use crate::embedded::{Head, decode_raw};
+
+/// How many places one call of a list looks at, and one of its scripts.
+const PLACES_PER_CALL: u64 = 2000;
+const PLACES_AT_ONCE: u64 = 250;
+
+/// How far the clock may have gone back without hiding anything from a list that ends at a time.
+const CLOCK_STEP: Duration = Duration::from_secs(300);
+
+/// Dead letters that one call lists at most.
+const MOST_DEAD: usize = 1000;
+
+fn unreadable(records: &'static str) {
+    counter!("nexus_bus_unreadable_total", "records" => records).increment(1);
+}
+
+async fn look(
+    core: &Core,
+    tenant: &TenantKey,
+    doing: &'static str,
+    args: Vec<Value>,
+) -> Result<Value, BusError> {
+    core.run(tenant, doing, &scripts::LOOK, args).await
+}
+
+pub(super) fn summary(seq: Seq, head: Head, routed: bool) -> Summary {
+    Summary {
+        seq,
+        id: head.id,
+        kind: head.kind,
+        source: head.source,
+        title: head.title,
+        received: head.received,
+        routed,
+        bytes: head.bytes,
+    }
+}
+
+fn wants(filter: &Filter, head: &Head) -> bool {
+    (filter.kinds.is_empty() || filter.kinds.contains(&head.kind))
+        && filter.source.as_ref().is_none_or(|source| *source == head.source)
+        && filter.since.is_none_or(|since| head.received >= since)
+        && filter.until.is_none_or(|until| head.received < until)
+}
+
+pub(super) async fn events(core: &Core, tenant: &TenantKey, page: &Page) -> Result<EventPage, BusError> {
+    let doing = "list events";
+    core.check_open()?;
+    let mut found = EventPage::default();
+    let mut before = page.before.unwrap_or(1 << 53);
+    if page.limit == 0 {
+        found.next = Some(before);
+        return Ok(found);
+    }
+    let ends = page.filter.since.map(|since| since.saturating_sub(CLOCK_STEP).unwrap_or(Timestamp::MIN));
+    let plain = page.filter.kinds.is_empty() && page.filter.source.is_none() && page.filter.until.is_none();
+    let mut examined = 0;
+    while examined < PLACES_PER_CALL {
+        let missing = page.limit.saturating_sub(found.events.len()) as u64;
+        let places = if plain { missing.clamp(1, PLACES_AT_ONCE) } else { PLACES_AT_ONCE };
+        let answer = look(core, tenant, doing, vec![text("events"), number(before), number(places)]).await?;
+        let (looked, more, heads) = places_of(answer).ok_or_else(|| malformed(doing))?;
+        examined += looked.max(1);
+        let mut heads = heads.into_iter();
+        while let Some(place) = heads.next() {
+            let (seq, head, routed) = head_of(place).ok_or_else(|| malformed(doing))?;
+            let Some(head) = head else {
+                found.unreadable.push(seq);
+                continue;
+            };
+            if ends.is_some_and(|ends| head.received < ends) {
+                return Ok(found);
+            }
+            if wants(&page.filter, &head) {
+                found.events.push(summary(seq, head, routed));
+            }
+            if found.events.len() >= page.limit {
+                found.next = (more.is_some() || heads.len() > 0).then_some(seq);
+                return Ok(found);
+            }
+        }
+        let Some(lowest) = more else {
+            return Ok(found);
+        };
+        before = lowest;
+    }
+    found.next = Some(before);
+    Ok(found)
+}
+
+/// How many places were looked at, the place to go on before if there are more, and what stands there.
+fn places_of(answer: Value) -> Option<(u64, Option<Seq>, Vec<Value>)> {
+    let [looked, lowest, heads] = exactly(answer)?;
+    let lowest = number_of(&lowest)?;
+    Some((number_of(&looked)?, (lowest > 0).then_some(lowest), parts(heads)?))
+}
+
+/// A place, what is kept of its event unless this version cannot read it, and whether it was routed.
+fn head_of(place: Value) -> Option<(Seq, Option<Head>, bool)> {
+    let [seq, head, routed] = exactly(place)?;
+    let head = Head::decode(head.as_bytes()?).inspect_err(|_| unreadable("heads"));
+    Some((number_of(&seq)?, head.ok(), number_of(&routed)? != 0))
+}
+
+pub(super) async fn event(
+    core: &Core,
+    tenant: &TenantKey,
+    event: EventId,
+) -> Result<Option<Record>, BusError> {
+    let doing = "read an event";
+    let answer = look(core, tenant, doing, vec![text("event"), id(event.uuid())]).await?;
+    if parts(answer.clone()).is_none_or(|parts| parts.is_empty()) {
+        return Ok(None);
+    }
+    let [seq, fields] = exactly(answer).ok_or_else(|| malformed(doing))?;
+    let seq = number_of(&seq).ok_or_else(|| malformed(doing))?;
+    let fields = parts(fields).ok_or_else(|| malformed(doing))?;
+    record(seq, fields).ok_or_else(|| malformed(doing))
+}
+
+/// The record of an event's fields; none of one that is gone.
+fn record(seq: Seq, fields: Vec<Value>) -> Option<Option<Record>> {
+    if fields.is_empty() {
+        return Some(None);
+    }
+    let (mut head, mut json, mut raw, mut decision) = (None, None, None, None::<Bytes>);
+    let mut copies = Vec::new();
+    let mut fields = fields.into_iter();
+    while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+        match str_of(&name)? {
+            "h" => head = Some(Head::decode(value.as_bytes()?).ok()?),
+            "e" => json = value.into_bytes(),
+            "r" => raw = Some(decode_raw(value.as_bytes()?).ok()?),
+            "d" => decision = value.into_bytes(),
+            name => {
+                if let Some(inbox) = inbox_of(name) {
+                    copies.push((inbox, decode_copy(str_of(&value)?)?));
+                }
+            }
+        }
+    }
+    copies.sort_unstable_by_key(|(inbox, _)| *inbox);
+    let summary = summary(seq, head?, decision.is_some());
+    Some(Some(Record { summary, event: json?, raw: raw?, decision, copies }))
+}
+
+pub(super) async fn dead(
+    core: &Core,
+    tenant: &TenantKey,
+    inbox: InboxId,
+    after: Option<Seq>,
+    limit: usize,
+) -> Result<Vec<DeadLetter>, BusError> {
+    let doing = "read the dead letters";
+    let limit = limit.min(MOST_DEAD) as u64;
+    let args = vec![text("dead"), id(inbox.uuid()), number(after.unwrap_or_default()), number(limit)];
+    let answer = look(core, tenant, doing, args).await?;
+    let letters = parts(answer).and_then(|letters| letters.into_iter().map(letter).collect());
+    letters.ok_or_else(|| malformed(doing))
+}
+
+fn letter(value: Value) -> Option<DeadLetter> {
+    let [seq, id, bytes, state] = exactly(value)?;
+    let state = str_of(&state)?;
+    let crate::bus::Copy::Dead { attempts, reason } = decode_copy(state)? else {
+        return None;
+    };
+    Some(DeadLetter {
+        seq: number_of(&seq)?,
+        id: event_of(&id)?,
+        attempts,
+        reason,
+        parked: parked_at(state)?,
+        bytes: number_of(&bytes)?,
+    })
+}
+
+pub(super) async fn inbox_depth(
+    core: &Core,
+    tenant: &TenantKey,
+    inbox: InboxId,
+) -> Result<InboxDepth, BusError> {
+    let doing = "count what an inbox has";
+    let answer = look(core, tenant, doing, vec![text("inbox"), id(inbox.uuid())]).await?;
+    let depth = || {
+        let [waiting, held, dead, head] = exactly(answer)?;
+        let head = head.as_bytes().filter(|head| !head.is_empty()).and_then(|head| Head::decode(head).ok());
+        Some(InboxDepth {
+            waiting: count_of(&waiting)? as u64,
+            held: number_of(&held)?,
+            dead: number_of(&dead)?,
+            oldest: head.map(|head| head.received),
+        })
+    };
+    depth().ok_or_else(|| malformed(doing))
+}

@@ -1,0 +1,361 @@
+//! What is done many at a time: append, route, pull, ack.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fred::prelude::Value;
+use metrics::counter;
+use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
+
+use super::connection::cannot;
+use super::core::Core;
+use super::lane::Step;
+use super::scripts::{self, Script};
+use super::values::{
+    bytes, count_of, encode_change, event_of, exactly, id, number, number_of, parts, short, str_of, text,
+};
+use crate::bus::{Append, Appended, BusError, Held, MAX_ATTEMPTS, Route, partition_of};
+use crate::embedded::{CLAIMS_LAST, Head, Tally, encode_event};
+
+/// Keys are cleared up by the server after at most so long.
+const LONGEST_KEPT: Duration = Duration::from_secs(3650 * 24 * 3600);
+
+/// Copies that one pull hands out at most.
+const MOST_PULLED: usize = 1000;
+
+/// The time for which the server keeps a key, and the time by the caller's clock until when it counts.
+fn lasts(core: &Core, time: Duration) -> [Value; 2] {
+    let time = time.min(LONGEST_KEPT);
+    let until =
+        core.clock.now().as_microsecond().saturating_add(i64::try_from(time.as_micros()).unwrap_or(i64::MAX));
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
+    [number(millis), text(until.max(0).to_string())]
+}
+
+/// An event as it will be kept; all that costs time was done by the caller.
+pub(super) struct Prepared {
+    id: EventId,
+    delivery_key: String,
+    dedupe_for: Duration,
+    partition: u16,
+    change: String,
+    received: i64,
+    head: Vec<u8>,
+    json: Bytes,
+    raw: Bytes,
+    quota: u64,
+}
+
+/// Encodes and compresses an event.
+pub(super) fn prepare(append: Append) -> Result<Prepared, BusError> {
+    let doing = "keep a body of this size";
+    let raw = encode_event(&[], &append.raw).map_err(cannot(doing))?;
+    let len = u32::try_from(append.event.len()).map_err(cannot("keep an event of this size"))?;
+    let change = encode_change(&append.change);
+    let head = Head {
+        id: append.id,
+        partition: partition_of(&append.thread_key),
+        kind: append.kind,
+        source: append.source,
+        title: append.title,
+        received: append.received,
+        change: append.change,
+        len,
+        bytes: (append.event.len() + raw.len()) as u64,
+    };
+    Ok(Prepared {
+        id: append.id,
+        delivery_key: short(&append.delivery_key),
+        dedupe_for: append.dedupe_for,
+        partition: head.partition,
+        change,
+        received: append.received.as_microsecond(),
+        head: head.encode().map_err(cannot("write an event"))?,
+        json: append.event,
+        raw: raw.into(),
+        quota: append.quota_bytes,
+    })
+}
+
+/// Appends.
+pub(super) struct AppendStep;
+
+impl Step for AppendStep {
+    type Ask = Prepared;
+    type Answer = Appended;
+    const DOING: &'static str = "append an event";
+    const MOST: usize = 256;
+
+    fn script() -> &'static Script {
+        &scripts::APPEND
+    }
+
+    fn registers() -> bool {
+        true
+    }
+
+    fn encode(core: &Core, ask: &Prepared, args: &mut Vec<Value>) {
+        let [keep, until] = lasts(core, ask.dedupe_for);
+        args.extend([
+            text(ask.delivery_key.as_str()),
+            keep,
+            until,
+            id(ask.id.uuid()),
+            number(ask.quota),
+            number(Self::weight(ask) as u64),
+            number(ask.partition.into()),
+            bytes(ask.head.clone()),
+            bytes(ask.json.clone()),
+            bytes(ask.raw.clone()),
+            text(ask.change.as_str()),
+            text(ask.received.to_string()),
+        ]);
+    }
+
+    fn weight(ask: &Prepared) -> usize {
+        ask.json.len() + ask.raw.len()
+    }
+
+    fn decode(
+        _core: &Arc<Core>,
+        tenant: &TenantKey,
+        asks: &[&Prepared],
+        answer: Value,
+    ) -> Option<Vec<Result<Appended, BusError>>> {
+        let mut tally = Tally::default();
+        let mut refused = 0;
+        let outcomes: Option<Vec<_>> = parts(answer)?
+            .iter()
+            .zip(asks)
+            .map(|(outcome, ask)| {
+                let outcome = str_of(outcome)?;
+                let (how, what) = outcome.split_at_checked(1)?;
+                Some(match how {
+                    "s" => {
+                        tally.stored += 1;
+                        Ok(Appended::Stored(what.parse().ok()?))
+                    }
+                    "d" => {
+                        tally.duplicates += 1;
+                        Ok(Appended::Duplicate(EventId::from(uuid::Uuid::try_parse(what).ok()?)))
+                    }
+                    "q" => {
+                        refused += 1;
+                        let pending = what.parse().ok()?;
+                        Err(BusError::Quota { tenant: tenant.clone(), pending, quota: ask.quota })
+                    }
+                    _ => return None,
+                })
+            })
+            .collect();
+        tally.tell();
+        if refused > 0 {
+            counter!("nexus_bus_appended_total", "outcome" => "quota").increment(refused);
+        }
+        outcomes
+    }
+}
+
+/// Routes of one partition.
+pub(super) struct Routing {
+    pub(super) partition: u16,
+    pub(super) epoch: u64,
+    pub(super) routes: Vec<Route>,
+}
+
+pub(super) struct RouteStep;
+
+impl Step for RouteStep {
+    type Ask = Routing;
+    type Answer = ();
+    const DOING: &'static str = "route events";
+    const MOST: usize = 32;
+
+    fn script() -> &'static Script {
+        &scripts::ROUTE
+    }
+
+    fn begin(core: &Core) -> Vec<Value> {
+        lasts(core, CLAIMS_LAST).into()
+    }
+
+    fn encode(_core: &Core, ask: &Routing, args: &mut Vec<Value>) {
+        args.extend([number(ask.partition.into()), number(ask.epoch), number(ask.routes.len() as u64)]);
+        for route in &ask.routes {
+            let mut seen = BTreeSet::new();
+            let inboxes: Vec<_> = route.inboxes.iter().filter(|inbox| seen.insert(**inbox)).collect();
+            args.extend([number(route.seq), bytes(route.decision.clone()), number(inboxes.len() as u64)]);
+            args.extend(inboxes.into_iter().map(|inbox| id(inbox.uuid())));
+        }
+    }
+
+    fn weight(ask: &Routing) -> usize {
+        ask.routes.iter().map(|route| route.decision.len() + 36 * route.inboxes.len()).sum()
+    }
+
+    fn decode(
+        _core: &Arc<Core>,
+        tenant: &TenantKey,
+        asks: &[&Routing],
+        answer: Value,
+    ) -> Option<Vec<Result<(), BusError>>> {
+        let [outcomes, routed, coalesced] = exactly(answer)?;
+        let (routed, coalesced) = (number_of(&routed)?, number_of(&coalesced)?);
+        Tally { routed, coalesced, ..Tally::default() }.tell();
+        let outcomes = parts(outcomes)?;
+        let outcomes = outcomes.iter().zip(asks).map(|(newest, ask)| {
+            if newest.as_bytes()?.is_empty() {
+                return Some(Ok(()));
+            }
+            let held = number_of(newest)?;
+            let (partition, ours) = (ask.partition, ask.epoch);
+            Some(Err(BusError::Fenced { tenant: tenant.clone(), partition, held, ours }))
+        });
+        outcomes.collect()
+    }
+}
+
+/// What to hand to whom.
+pub(super) struct Pull {
+    pub(super) inbox: InboxId,
+    pub(super) session: SessionId,
+    pub(super) max: usize,
+    pub(super) max_bytes: usize,
+    /// Its number in this process.
+    pub(super) number: u64,
+}
+
+/// What was handed out. Dropped without a claim, it goes back.
+pub(super) struct Handed {
+    core: Arc<Core>,
+    tenant: TenantKey,
+    session: SessionId,
+    number: u64,
+    copies: Vec<Held>,
+}
+
+impl Handed {
+    /// From here on the caller has it.
+    pub(super) fn claim(mut self) -> Vec<Held> {
+        std::mem::take(&mut self.copies)
+    }
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        if !self.copies.is_empty() {
+            self.core.unclaimed(&self.tenant, self.session, self.number);
+        }
+    }
+}
+
+pub(super) struct PullStep;
+
+impl Step for PullStep {
+    type Ask = Pull;
+    type Answer = Handed;
+    const DOING: &'static str = "hand events out";
+    const MOST: usize = 32;
+
+    fn script() -> &'static Script {
+        &scripts::PULL
+    }
+
+    fn encode(core: &Core, ask: &Pull, args: &mut Vec<Value>) {
+        args.extend([
+            id(ask.inbox.uuid()),
+            id(ask.session.uuid()),
+            number(ask.max.min(MOST_PULLED) as u64),
+            number(u64::try_from(ask.max_bytes).unwrap_or(u64::MAX)),
+            text(core.process.as_str()),
+            number(ask.number),
+        ]);
+    }
+
+    fn decode(
+        core: &Arc<Core>,
+        tenant: &TenantKey,
+        asks: &[&Pull],
+        answer: Value,
+    ) -> Option<Vec<Result<Handed, BusError>>> {
+        let mut handed = 0;
+        let pulls: Option<Vec<_>> = parts(answer)?
+            .into_iter()
+            .zip(asks)
+            .map(|(copies, ask)| {
+                let copies: Option<Vec<_>> =
+                    parts(copies)?.into_iter().map(|copy| held(copy, ask.inbox)).collect();
+                let copies = copies?;
+                handed += copies.len() as u64;
+                let (session, number) = (ask.session, ask.number);
+                Some(Ok(Handed { core: Arc::clone(core), tenant: tenant.clone(), session, number, copies }))
+            })
+            .collect();
+        Tally { handed, ..Tally::default() }.tell();
+        pulls
+    }
+
+    fn lost(core: &Core, tenant: &TenantKey, ask: &Pull) {
+        core.unclaimed(tenant, ask.session, ask.number);
+    }
+}
+
+fn held(copy: Value, inbox: InboxId) -> Option<Held> {
+    let [id, attempt, replay, event] = exactly(copy)?;
+    Some(Held {
+        id: event_of(&id)?,
+        inbox,
+        attempt: u32::try_from(number_of(&attempt)?).ok()?,
+        replay: number_of(&replay)? != 0,
+        event: event.into_bytes()?,
+    })
+}
+
+/// What a session is done with.
+pub(super) struct Acks {
+    pub(super) session: SessionId,
+    pub(super) ids: Vec<EventId>,
+}
+
+pub(super) struct AckStep;
+
+impl Step for AckStep {
+    type Ask = Acks;
+    type Answer = usize;
+    const DOING: &'static str = "acknowledge events";
+    const MOST: usize = 256;
+
+    fn script() -> &'static Script {
+        &scripts::ACK
+    }
+
+    fn encode(_core: &Core, ask: &Acks, args: &mut Vec<Value>) {
+        args.extend([id(ask.session.uuid()), number(ask.ids.len() as u64)]);
+        args.extend(ask.ids.iter().map(|event| id(event.uuid())));
+    }
+
+    fn decode(
+        _core: &Arc<Core>,
+        _tenant: &TenantKey,
+        _asks: &[&Acks],
+        answer: Value,
+    ) -> Option<Vec<Result<usize, BusError>>> {
+        let counts: Option<Vec<usize>> = parts(answer)?.iter().map(count_of).collect();
+        let counts = counts?;
+        Tally { acked: counts.iter().sum::<usize>() as u64, ..Tally::default() }.tell();
+        Some(counts.into_iter().map(Ok).collect())
+    }
+}
+
+/// A place and its event, of what waits to be routed.
+pub(super) fn unrouted(value: Value) -> Option<crate::bus::Unrouted> {
+    let [seq, id, event] = exactly(value)?;
+    Some(crate::bus::Unrouted { seq: number_of(&seq)?, id: event_of(&id)?, event: event.into_bytes()? })
+}
+
+/// The most attempts, as scripts are told.
+pub(super) fn most_attempts() -> Value {
+    number(MAX_ATTEMPTS.into())
+}

@@ -1,0 +1,303 @@
+//! Faults of a Redis server under the bus: what the contract cannot say of every backend.
+
+use std::path::Path;
+use std::time::Duration;
+
+use nexus_core::clock::ManualClock;
+use nexus_store::bus::{Appended, Bus};
+use nexus_store::redis::{Durability, DurabilityClass, RedisSettings};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tempfile::TempDir;
+
+use super::rig::server::{Server, Trio, free_port};
+use super::rig::*;
+
+/// How long anything may take to come right again.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server of its own with a bus that is quick to give a command up.
+struct Faulty {
+    rig: Rig,
+    server: Server,
+    _dir: TempDir,
+}
+
+async fn open(url: &str) -> Result<Bus, nexus_store::bus::BusError> {
+    let mut settings: RedisSettings = url.parse().unwrap();
+    settings.command_timeout = Duration::from_secs(1);
+    let clock = ManualClock::at("2026-11-24T07:00:00Z".parse().unwrap());
+    Bus::open_redis(settings, clock.clock()).await
+}
+
+impl Faulty {
+    async fn start(more: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Server::start(dir.path(), more).await;
+        let bus = open(&server.url()).await.unwrap();
+        // The rig only makes events and calls the bus.
+        let mut rig = Rig::new(Backend::Embedded);
+        rig.bus = bus;
+        Self { rig, server, _dir: dir }
+    }
+
+    async fn say(&self, commands: &[&str]) -> String {
+        self.server.place().say(commands).await.unwrap()
+    }
+}
+
+/// Appends until it succeeds, as ingest does.
+async fn append_again(rig: &Rig, name: &str) -> Appended {
+    let mut tries = tokio::time::interval(Duration::from_millis(50));
+    let again = async {
+        loop {
+            tries.tick().await;
+            match rig.bus.append(&tenant(), rig.event(name)).await {
+                Ok(appended) => break appended,
+                Err(error) => assert_eq!(error.label(), "storage"),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, again).await.expect("the bus takes no events")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_comes_back_is_found_again() {
+    let Faulty { rig, mut server, _dir } = Faulty::start(&[]).await;
+    rig.fill(&["a", "b"], inbox(1)).await;
+    assert_eq!(ids_of(&rig.pull(inbox(1), session(1), 1).await), ids(&["a"]));
+    let mut identity = rig.bus.identity();
+    let before = identity.borrow_and_update().to_string();
+    server.kill();
+    assert_eq!(label(rig.bus.append(&tenant(), rig.event("c")).await), "storage");
+    assert_eq!(label(rig.bus.unrouted(&tenant(), 0, 0, 9).await), "storage");
+    let mut watch = rig.bus.watch_inbox(&tenant(), inbox(1));
+    server.start_again().await;
+    append_again(&rig, "c").await;
+    // A new server knows no script. It has what was held, and who listens is told to look.
+    changed(&mut watch).await;
+    tokio::time::timeout(PATIENCE, identity.changed()).await.unwrap().unwrap();
+    assert_ne!(before, identity.borrow().to_string());
+    assert_eq!(rig.pull_ids(inbox(1), session(2)).await, ids(&["b"]));
+    assert_eq!(rig.ack(session(1), &["a"]).await, 1);
+    watch.mark_unchanged();
+    rig.route(&[inbox(1)]).await;
+    changed(&mut watch).await;
+    assert_eq!(rig.bus.tenants().await.unwrap(), [tenant()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_pull_took_whose_answer_was_lost_comes_back_untried() {
+    let faulty = Faulty::start(&["--enable-debug-command", "yes"]).await;
+    let rig = &faulty.rig;
+    let names: Vec<_> = (0..20).map(|n| format!("{n}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    rig.fill(&names, inbox(1)).await;
+    // The server hangs for longer than a command may take, and does afterwards what it was sent.
+    let acme = tenant();
+    let hang = async { faulty.say(&["DEBUG SLEEP 5"]).await };
+    let pulls = async {
+        let mut tries = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            tries.tick().await;
+            match rig.bus.pull(&acme, inbox(1), session(1), 1, 1 << 20).await {
+                Ok(held) => drop(rig.bus.release(&acme, session(1), ids_of(&held)).await),
+                Err(error) => break error,
+            }
+        }
+    };
+    let (_, error) = tokio::join!(hang, pulls);
+    assert_eq!(error.label(), "storage");
+    append_again(rig, "last").await;
+    let mut watch = rig.bus.watch_inbox(&tenant(), inbox(1));
+    let mut got = Vec::new();
+    while got.len() < names.len() {
+        let more = rig.pull(inbox(1), session(2), 100).await;
+        if more.is_empty() {
+            changed(&mut watch).await;
+        }
+        got.extend(more.into_iter().map(|held| (held.id, held.attempt)));
+    }
+    let attempts: Vec<_> = got.iter().map(|(_, attempt)| *attempt).collect();
+    assert_eq!(attempts, vec![1; names.len()], "none was ever in somebody's hands");
+    assert_eq!(rig.end(session(1)).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_emptied_is_another() {
+    let faulty = Faulty::start(&[]).await;
+    let rig = &faulty.rig;
+    rig.store_all(&["a", "b"]).await;
+    let epochs = rig.own_all().await;
+    let mut identity = rig.bus.identity();
+    identity.mark_unchanged();
+    faulty.say(&["FLUSHALL"]).await;
+    tokio::time::timeout(PATIENCE, identity.changed()).await.unwrap().unwrap();
+    // Who still has it sends it again.
+    assert_eq!(append_again(rig, "b").await, Appended::Stored(1));
+    assert_eq!(rig.bus.tenants().await.unwrap(), [tenant()]);
+    // A reader from before reads from the start, and an owner from before is none.
+    let partition = nexus_store::bus::partition_of("acme/shop#b");
+    let found = rig.bus.unrouted(&tenant(), partition, 2, 9).await.unwrap();
+    assert_eq!(found[0].id, id("b"));
+    let (old, routes) = (epochs[usize::from(partition)], vec![to(1, &[inbox(1)])]);
+    assert_eq!(label(rig.bus.route(&tenant(), partition, old, routes.clone()).await), "fenced");
+    rig.clock.advance(HOUR);
+    let new = rig.bus.acquire(&tenant(), partition).await.unwrap();
+    assert!(new >= old);
+    rig.bus.route(&tenant(), partition, new, routes).await.unwrap();
+    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["b"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_server_refuses_and_keeps_what_it_has() {
+    let faulty = Faulty::start(&["--maxmemory-policy", "noeviction"]).await;
+    let rig = &faulty.rig;
+    rig.fill(&["a"], inbox(1)).await;
+    faulty.say(&["CONFIG SET maxmemory 1"]).await;
+    assert_eq!(label(rig.bus.append(&tenant(), rig.event("b")).await), "storage");
+    assert_eq!(label(rig.bus.pull(&tenant(), inbox(1), session(1), 1, 1).await), "storage");
+    faulty.say(&["CONFIG SET maxmemory 0"]).await;
+    assert!(matches!(append_again(rig, "b").await, Appended::Stored(2)));
+    assert_eq!(rig.pull(inbox(1), session(1), 9).await[0].attempt, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wake_ups_come_again_after_their_connection_was_cut() {
+    let faulty = Faulty::start(&[]).await;
+    let rig = &faulty.rig;
+    let mut watch = rig.bus.watch_inbox(&tenant(), inbox(1));
+    for round in 0..3 {
+        faulty.say(&["CLIENT KILL TYPE pubsub"]).await;
+        rig.fill(&[&format!("{round}")], inbox(1)).await;
+        changed(&mut watch).await;
+        while rig.pull_ids(inbox(1), session(1)).await.is_empty() {
+            changed(&mut watch).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_durability_of_the_server_is_told() {
+    let faulty = Faulty::start(&[]).await;
+    let bus = &faulty.rig.bus;
+    assert_eq!(bus.durability(), Durability { class: DurabilityClass::Always, replicas: 0, evicts: None });
+    let place = faulty.server.place();
+    let class = async |commands: &[&str], url: &str| {
+        let answer = place.say(commands).await.unwrap();
+        assert!(!answer.contains("-ERR"), "{answer}");
+        open(url).await.map(|bus| bus.durability().class)
+    };
+    let url = faulty.server.url();
+    assert_eq!(
+        class(&["CONFIG SET appendfsync everysec"], &url).await.unwrap(),
+        DurabilityClass::EverySecond
+    );
+    assert_eq!(class(&["CONFIG SET appendonly no"], &url).await.unwrap(), DurabilityClass::Memory);
+    // A user who may do all that the bus needs, and no more.
+    let rights = "~nexus:* &nexus:* +@read +@write +@scripting +@pubsub +@connection +info +role -config";
+    let user = format!("ACL SETUSER bus on >p@ss {rights}");
+    let known = url.replace("redis+unix://", "redis+unix://bus:p%40ss@");
+    assert_eq!(class(&[&user], &known).await.unwrap(), DurabilityClass::Unknown);
+    let bus = open(&known).await.unwrap();
+    let mut rig = Rig::new(Backend::Embedded);
+    rig.bus = bus;
+    rig.fill(&["a"], inbox(1)).await;
+    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a"]));
+    // A server that makes room by dropping events is none to keep them in.
+    let evicts = ["CONFIG SET maxmemory 1000000000", "CONFIG SET maxmemory-policy allkeys-lru"];
+    let refused = class(&evicts, &url).await.unwrap_err();
+    assert!(format!("{refused:?}").contains("allkeys-lru"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_refused_and_not_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[]).await;
+    server.place().say(&["ACL SETUSER bus on >right ~* &* +@all"]).await.unwrap();
+    let url = server.url().replace("redis+unix://", "redis+unix://bus:hunter2@");
+    let error = open(&url).await.unwrap_err();
+    assert_eq!(error.label(), "storage");
+    let told = format!("{error} {error:?}");
+    assert!(told.contains("WRONGPASS") && !told.contains("hunter2"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_there_is_an_error_in_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("redis+unix://{}", dir.path().join("none.sock").display());
+    let error = tokio::time::timeout(PATIENCE, open(&url)).await.expect("it hangs").unwrap_err();
+    assert_eq!(error.label(), "storage");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_is_followed_without_a_restart() {
+    let mut trio = Trio::start().await;
+    let mut rig = Rig::new(Backend::Embedded);
+    rig.bus = open(&trio.url(0)).await.unwrap();
+    rig.fill(&["a", "b"], inbox(1)).await;
+    assert_eq!(ids_of(&rig.pull(inbox(1), session(1), 1).await), ids(&["a"]));
+    let mut watch = rig.bus.watch_inbox(&tenant(), inbox(1));
+    let mut identity = rig.bus.identity();
+    identity.mark_unchanged();
+    // All of it has reached the replica.
+    let answer = trio.master.say(&["WAIT 1 30000"]).await.unwrap();
+    assert!(answer.contains(":1"), "{answer}");
+    trio.kill_master();
+    append_again(&rig, "c").await;
+    tokio::time::timeout(PATIENCE, identity.changed()).await.unwrap().unwrap();
+    changed(&mut watch).await;
+    assert_eq!(append_again(&rig, "a").await, Appended::Duplicate(id("a")));
+    assert_eq!(rig.ack(session(1), &["a"]).await, 1);
+    watch.mark_unchanged();
+    rig.route(&[inbox(1)]).await;
+    changed(&mut watch).await;
+    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["b", "c"]));
+}
+
+/// Writes a certificate of an authority, its key, and one for `localhost` into a folder.
+fn write_certificates(dir: &Path) {
+    let key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = authority.self_signed(&key).unwrap();
+    std::fs::write(dir.join("ca.pem"), certificate.pem()).unwrap();
+    let issuer = Issuer::new(authority, key);
+    let key = KeyPair::generate().unwrap();
+    let of_host = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(dir.join("server.pem"), of_host.signed_by(&key, &issuer).unwrap().pem()).unwrap();
+    std::fs::write(dir.join("server.key"), key.serialize_pem()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_over_tls_is_trusted_by_its_authority_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    write_certificates(dir.path());
+    let port = free_port();
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let (ca, certificate, key) = (file("ca.pem"), file("server.pem"), file("server.key"));
+    let port_text = port.to_string();
+    let tls = ["--tls-port", &port_text, "--tls-auth-clients", "no", "--tls-ca-cert-file", &ca];
+    let more = [&tls[..], &["--tls-cert-file", &certificate, "--tls-key-file", &key]].concat();
+    let server = Server::start(dir.path(), &more).await;
+    server.place().say(&["ACL SETUSER bus on >word ~nexus:* &* +@all"]).await.unwrap();
+    let mut rig = Rig::new(Backend::Embedded);
+    rig.bus = open(&format!("rediss://bus:word@localhost:{port}/7?ca={ca}")).await.unwrap();
+    rig.fill(&["a"], inbox(1)).await;
+    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a"]));
+    assert!(server.place().say(&["INFO keyspace"]).await.unwrap().contains("db7:"));
+    // Another authority, the system's, another name, and no TLS at all.
+    let other = tempfile::tempdir().unwrap();
+    write_certificates(other.path());
+    let stranger = other.path().join("ca.pem").display().to_string();
+    for url in [
+        format!("rediss://bus:word@localhost:{port}?ca={stranger}"),
+        format!("rediss://bus:word@localhost:{port}"),
+        format!("rediss://bus:word@127.0.0.1:{port}?ca={ca}"),
+        format!("redis://bus:word@localhost:{port}"),
+        format!("rediss://bus:word@localhost:{port}?ca={key}"),
+        format!("rediss://bus:word@localhost:{port}?ca={ca}.none"),
+    ] {
+        let refused = tokio::time::timeout(PATIENCE, open(&url)).await.expect("it hangs");
+        assert_eq!(refused.unwrap_err().label(), "storage", "{url}");
+    }
+}
