@@ -20,6 +20,7 @@ use nexus_store::bus::Bus;
 
 use self::roles::{Roles, RolesDeps};
 use crate::role::control::{Control, Scope};
+use crate::role::cut::Cut;
 use crate::role::data::{self, DataDir};
 use crate::role::process::Process;
 use crate::role::switch::Switch;
@@ -59,6 +60,7 @@ pub async fn run(settings: DevSettings) -> anyhow::Result<()> {
     let scope = Scope {
         // The data folder may lie inside the served one.
         without: Some(data.path().to_owned()),
+        cut: Cut::All,
         agents: Some(data.agents()),
         switch: Some(Arc::clone(&switch)),
     };

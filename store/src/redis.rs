@@ -12,6 +12,7 @@
 mod connection;
 mod core;
 mod durability;
+mod fleet;
 mod keeper;
 mod lane;
 mod read;
@@ -285,6 +286,15 @@ impl RedisBus {
         limit: usize,
     ) -> Result<Vec<DeadLetter>, BusError> {
         read::dead(&self.core, tenant, inbox, after, limit).await
+    }
+
+    pub(crate) async fn dead_inboxes(
+        &self,
+        tenant: &TenantKey,
+        after: Option<InboxId>,
+        limit: usize,
+    ) -> Result<Vec<InboxId>, BusError> {
+        read::dead_inboxes(&self.core, tenant, after, limit).await
     }
 
     pub(crate) async fn event(&self, tenant: &TenantKey, id: EventId) -> Result<Option<Record>, BusError> {

@@ -147,7 +147,7 @@ impl Roles {
         };
         tasks.start("ingest", Arc::new(role).run(ingest, readiness.clone(), drain.clone()));
         tasks.start("admin", serve(admin, self.admin_router(), ServerLimits::default(), drain.clone()));
-        let (folder, data) = (self.settings.folder.clone(), self.settings.data.clone());
+        let (folder, data) = (self.settings.folder.clone(), Some(self.settings.data.clone()));
         tasks.start("folder", reload::run(Arc::clone(&self.control), folder, data, drain.clone()));
         let looked = Looked {
             bus: self.bus.clone(),

@@ -1,4 +1,4 @@
-//! The control plane of a process: the folder's objects, compiled and published.
+//! The control plane of a process: the folder's objects, compiled and published, less what its roles have no use for.
 //!
 //! A stop by file is in force once the folder is read, before it is compiled: see [`Switch`].
 
@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 use super::credentials;
+use super::cut::Cut;
 use super::switch::Switch;
 use crate::folder::{Folder, Objects, Reading};
 
@@ -42,6 +43,8 @@ pub fn served(folder: &Path) -> anyhow::Result<PathBuf> {
 pub struct Scope {
     /// A folder below the served one that is left out: what is in there is ours.
     pub without: Option<PathBuf>,
+    /// Which snapshots it keeps.
+    pub cut: Cut,
     /// Where credentials are made that no Secret gives; where there is no such place, an agent needs a Secret.
     pub agents: Option<PathBuf>,
     /// The stop switch, in a process that has agents.
@@ -82,6 +85,11 @@ impl Control {
         self.view.load_full()
     }
 
+    /// Which snapshots this process keeps.
+    pub fn cut(&self) -> Cut {
+        self.scope.cut
+    }
+
     /// What ingest is configured with.
     pub fn ingest(&self) -> watch::Receiver<Arc<IngestConfig>> {
         self.ingest.subscribe()
@@ -119,7 +127,8 @@ impl Control {
             let key = nexus_compile::tenant_key(&objects.tenant).ok();
             let previous = key.and_then(|key| before.tenants.get(&key));
             let previous = previous.map_or_else(Previous::default, |compiled| compiled.as_previous());
-            if let Ok(compiled) = nexus_compile::compile(&objects, previous) {
+            if let Ok(mut compiled) = nexus_compile::compile(&objects, previous) {
+                self.scope.cut.keep(&mut compiled);
                 tenants.insert(compiled.gateway.tenant.clone(), Arc::new(compiled));
             }
         }

@@ -19,12 +19,17 @@ const POLL: Duration = Duration::from_millis(500);
 const SETTLE: Duration = Duration::from_millis(50);
 
 /// Reloads until drained.
-pub async fn run(control: Arc<Control>, folder: PathBuf, data: PathBuf, drain: Drain) -> anyhow::Result<()> {
+pub async fn run(
+    control: Arc<Control>,
+    folder: PathBuf,
+    data: Option<PathBuf>,
+    drain: Drain,
+) -> anyhow::Result<()> {
     let changed = Arc::new(Notify::new());
     let hint = Arc::clone(&changed);
     // The watcher lives as long as this future. Without it the poll alone does.
     let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-        if event.map_or(true, |event| matters(&event, &data)) {
+        if event.map_or(true, |event| matters(&event, data.as_deref())) {
             hint.notify_one();
         }
     });
@@ -53,10 +58,11 @@ pub async fn run(control: Arc<Control>, folder: PathBuf, data: PathBuf, drain: D
 
 /// Whether an event may mean a change. Our own reading of the folder opens files, and the data folder may lie
 /// inside: hints of either would make us read again without end.
-fn matters(event: &Event, data: &Path) -> bool {
+fn matters(event: &Event, data: Option<&Path>) -> bool {
     let reading =
         matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write));
-    let ours = !event.paths.is_empty() && event.paths.iter().all(|path| path.starts_with(data));
+    let ours = !event.paths.is_empty()
+        && data.is_some_and(|data| event.paths.iter().all(|path| path.starts_with(data)));
     !reading && !ours
 }
 
@@ -69,7 +75,7 @@ mod tests {
     #[test]
     fn reading_and_our_own_writes_are_no_hints() {
         let matters =
-            |kind, path: &str| matters(&Event::new(kind).add_path(path.into()), Path::new("/d/.nexus"));
+            |kind, path: &str| matters(&Event::new(kind).add_path(path.into()), Some(Path::new("/d/.nexus")));
         assert!(!matters(EventKind::Access(AccessKind::Open(AccessMode::Any)), "/d/a.yaml"));
         assert!(!matters(EventKind::Modify(ModifyKind::Any), "/d/.nexus/bus/1"));
         assert!(matters(EventKind::Access(AccessKind::Close(AccessMode::Write)), "/d/a.yaml"));

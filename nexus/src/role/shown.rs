@@ -3,12 +3,17 @@
 use serde_json::{Value, json};
 
 use super::control::Control;
+use super::cut::Cut;
 
-/// What each tenant compiled to.
+/// What this process keeps of each tenant.
 pub fn config(control: &Control) -> Value {
     let view = control.view();
     let tenants = view.tenants.iter().map(|(tenant, compiled)| {
-        let mut snapshots = json!({ "ingest": compiled.ingest, "gateway": compiled.gateway });
+        let mut snapshots = match control.cut() {
+            Cut::All => json!({ "ingest": compiled.ingest, "gateway": compiled.gateway }),
+            Cut::Ingest => json!({ "ingest": compiled.ingest }),
+            Cut::Gateway => json!({ "gateway": compiled.gateway }),
+        };
         mask_credentials(&mut snapshots);
         (tenant.to_string(), snapshots)
     });

@@ -18,6 +18,7 @@ impl Bus {
     ) -> Result<Vec<InboxId>, BusError> {
         match self {
             Self::Embedded(log) => log.dead_inboxes(tenant, after, limit).await,
+            Self::Redis(bus) => bus.dead_inboxes(tenant, after, limit).await,
         }
     }
 }

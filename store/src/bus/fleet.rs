@@ -31,9 +31,12 @@ impl Bus {
     /// [`BusError::Storage`] when it cannot be written.
     pub async fn enter(&self, gateway: GatewayId) -> Result<(), BusError> {
         match self {
-            Self::Embedded(log) => log.fleet()?.enter(gateway),
+            Self::Embedded(log) => {
+                log.fleet()?.enter(gateway);
+                Ok(())
+            }
+            Self::Redis(bus) => bus.enter(gateway).await,
         }
-        Ok(())
     }
 
     /// Counts a gateway's beat and tells who else is there; none if it does not live any more.
@@ -43,6 +46,7 @@ impl Bus {
     pub async fn beat(&self, gateway: GatewayId) -> Result<Option<Fleet>, BusError> {
         match self {
             Self::Embedded(log) => Ok(log.fleet()?.beat(gateway)),
+            Self::Redis(bus) => bus.beat(gateway).await,
         }
     }
 
@@ -53,6 +57,7 @@ impl Bus {
     pub async fn bury(&self, gateway: GatewayId, beats: u64) -> Result<bool, BusError> {
         match self {
             Self::Embedded(log) => Ok(log.fleet()?.bury(gateway, Some(beats))),
+            Self::Redis(bus) => bus.bury(gateway, beats).await,
         }
     }
 
@@ -62,9 +67,12 @@ impl Bus {
     /// [`BusError::Storage`] when it cannot be written.
     pub async fn leave(&self, gateway: GatewayId) -> Result<(), BusError> {
         match self {
-            Self::Embedded(log) => log.fleet()?.bury(gateway, None),
-        };
-        Ok(())
+            Self::Embedded(log) => {
+                log.fleet()?.bury(gateway, None);
+                Ok(())
+            }
+            Self::Redis(bus) => bus.leave(gateway).await,
+        }
     }
 
     /// Notes that a session is a gateway's, before it pulls. False if the gateway does not live any more.
@@ -79,6 +87,7 @@ impl Bus {
     ) -> Result<bool, BusError> {
         match self {
             Self::Embedded(log) => Ok(log.fleet()?.hold_session(gateway, tenant, session)),
+            Self::Redis(bus) => bus.hold_session(gateway, tenant, session).await,
         }
     }
 
@@ -88,9 +97,12 @@ impl Bus {
     /// [`BusError::Storage`] when it cannot be written.
     pub async fn drop_session(&self, gateway: GatewayId, session: SessionId) -> Result<(), BusError> {
         match self {
-            Self::Embedded(log) => log.fleet()?.drop_session(gateway, session),
+            Self::Embedded(log) => {
+                log.fleet()?.drop_session(gateway, session);
+                Ok(())
+            }
+            Self::Redis(bus) => bus.drop_session(gateway, session).await,
         }
-        Ok(())
     }
 
     /// Sessions of a gateway; about `limit` of them at most.
@@ -104,6 +116,7 @@ impl Bus {
     ) -> Result<Vec<(SessionId, TenantKey)>, BusError> {
         match self {
             Self::Embedded(log) => Ok(log.fleet()?.sessions_of(gateway, limit)),
+            Self::Redis(bus) => bus.sessions_of(gateway, limit).await,
         }
     }
 
@@ -116,6 +129,7 @@ impl Bus {
         match self {
             // All gateways are of this process, where one ends before its sessions are taken from it.
             Self::Embedded(log) => log.end_session(tenant, session).await,
+            Self::Redis(bus) => bus.bury_session(tenant, session).await,
         }
     }
 
@@ -126,6 +140,7 @@ impl Bus {
     pub async fn forget_gateway(&self, gateway: GatewayId) -> Result<bool, BusError> {
         match self {
             Self::Embedded(log) => Ok(log.fleet()?.forget(gateway)),
+            Self::Redis(bus) => bus.forget_gateway(gateway).await,
         }
     }
 
@@ -143,6 +158,7 @@ impl Bus {
     ) -> Result<Claim, BusError> {
         match self {
             Self::Embedded(log) => log.claim(tenant, partition, gateway, living).await,
+            Self::Redis(bus) => bus.claim(tenant, partition, gateway, living).await,
         }
     }
 
@@ -158,6 +174,7 @@ impl Bus {
     ) -> Result<(), BusError> {
         match self {
             Self::Embedded(log) => log.yield_partition(tenant, partition, gateway).await,
+            Self::Redis(bus) => bus.yield_partition(tenant, partition, gateway).await,
         }
     }
 }

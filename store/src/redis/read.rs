@@ -192,6 +192,21 @@ fn letter(value: Value) -> Option<DeadLetter> {
     })
 }
 
+/// The inboxes with dead letters behind one, by id.
+pub(super) async fn dead_inboxes(
+    core: &Core,
+    tenant: &TenantKey,
+    after: Option<InboxId>,
+    limit: usize,
+) -> Result<Vec<InboxId>, BusError> {
+    let doing = "list the inboxes with dead letters";
+    let after = after.map_or_else(|| text(""), |after| id(after.uuid()));
+    let args = vec![text("parked"), after, number(limit as u64)];
+    let found = parts(look(core, tenant, doing, args).await?).ok_or_else(|| malformed(doing))?;
+    let inboxes = found.iter().map(|inbox| super::values::uuid_of(inbox).map(InboxId::from));
+    inboxes.collect::<Option<_>>().ok_or_else(|| malformed(doing))
+}
+
 pub(super) async fn inbox_depth(
     core: &Core,
     tenant: &TenantKey,

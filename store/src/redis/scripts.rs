@@ -48,6 +48,9 @@ macro_rules! scripts {
 scripts! {
     APPEND = "append";
     ACQUIRE = "acquire";
+    CLAIM = "claim";
+    FLEET = "fleet";
+    FENCE = "fence";
     ROUTE = "route";
     PULL = "pull";
     ACK = "ack";

@@ -25,7 +25,10 @@ for n = last + 1, #ARGV do
       end
       changed = changed + 1
     end
-    if dead and (what ~= 'replay' or f[5]) then call('ZREM', inbox_key(inbox, 'x'), seq) end
+    if dead and (what ~= 'replay' or f[5]) then
+      call('ZREM', inbox_key(inbox, 'x'), seq)
+      if call('EXISTS', inbox_key(inbox, 'x')) == 0 then call('ZREM', base .. ':parked', inbox) end
+    end
   end
 end
 write_sums()

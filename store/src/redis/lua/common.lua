@@ -111,6 +111,7 @@ end
 local function park(copy, seq, inbox, reason)
   call('HSET', copy.key, 'c:' .. inbox, state('x', copy.attempts, copy.replay, now, reason))
   call('ZADD', inbox_key(inbox, 'x'), seq, seq)
+  call('ZADD', base .. ':parked', 0, inbox)
   count(copy.key, copy.f, -1, 1)
 end
 

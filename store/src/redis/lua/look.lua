@@ -1,5 +1,5 @@
 -- Looks without a change. ARGV: `event` and id; `events`, before and how many; `dead`, inbox, after and how many;
--- `inbox` and inbox; `depth` and the number of partitions.
+-- `parked`, inbox and how many; `inbox` and inbox; `depth` and the number of partitions.
 local what = ARGV[4]
 if what == 'event' then
   local seq = call('HGET', base .. ':ids', ARGV[5])
@@ -26,6 +26,8 @@ elseif what == 'dead' then
     if f[3] then out[#out + 1] = { seq, f[1], f[2], f[3] } end
   end
   return out
+elseif what == 'parked' then
+  return call('ZRANGEBYLEX', base .. ':parked', ARGV[5] == '' and '-' or '(' .. ARGV[5], '+', 'LIMIT', 0, ARGV[6])
 elseif what == 'inbox' then
   local w, t = inbox_key(ARGV[5], 'w'), inbox_key(ARGV[5], 't')
   local oldest = call('ZRANGE', w, 0, 0)[1]
