@@ -222,7 +222,7 @@ fn tempdir() -> TempDir {
 }
 
 /// Three ports that are free now; held together, so that they differ.
-fn free_ports() -> [u16; 3] {
+pub fn free_ports() -> [u16; 3] {
     let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
