@@ -118,6 +118,7 @@ impl Gateway {
         let shared = Arc::new(Shared {
             leases: settings.leases.clone(),
             fleet: settings.fleet.clone(),
+            drained: std::sync::OnceLock::new(),
             bus: deps.bus,
             gate: deps.gate,
             config: deps.config,

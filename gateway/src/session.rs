@@ -169,13 +169,18 @@ impl<'a> Session<'a> {
     /// Parts with the agent and returns what it held, both at once.
     async fn close(self, end: &End) {
         let Self { shared, lease, mut transport, state, tenant, identity, .. } = self;
+        // Counted once, by the first that ends in the drain: those that follow are fewer and fewer.
+        let together = match end {
+            End::Draining => *shared.drained.get_or_init(|| shared.presence.sessions()),
+            _ => 1,
+        };
         let part = async {
             let stopped = matches!(end, End::Stopped { .. });
             // A frame that waits half sent can only be finished or cut off. After a stop it is cut off.
             let cut = transport.is_unsent() && (stopped || *end == End::TooSlow);
             let parted = !cut
                 && matches!(
-                    timeout(end.patience(&shared.settings), transport.part(end, end.goodbye())).await,
+                    timeout(end.patience(&shared.settings), transport.part(end, end.goodbye(together))).await,
                     Ok(Ok(()))
                 );
             // What the kernel still has to send would be delivered whenever the agent reads again. After a stop

@@ -1,6 +1,6 @@
 //! What every session and every request of one gateway has in common.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use nexus_core::clock::Clock;
 use nexus_runtime::lane::StopGate;
@@ -27,4 +27,6 @@ pub(crate) struct Shared {
     pub(crate) presence: Presence,
     pub(crate) leases: Leases,
     pub(crate) fleet: Fleet,
+    /// How many sessions there were when a drain began.
+    pub(crate) drained: OnceLock<usize>,
 }

@@ -50,6 +50,7 @@ impl World {
         let shared = Shared {
             leases: Leases::default(),
             fleet: Fleet::default(),
+            drained: std::sync::OnceLock::new(),
             bus,
             gate: lane.gate(),
             config: tokio::sync::watch::channel(Arc::new(config)).1,

@@ -9,6 +9,7 @@ use nexus_core::id::AgentId;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
 
 use crate::agent::Agents;
 use crate::harness::{Nexus, SECRET, Site, free_ports, until};
@@ -159,11 +160,12 @@ async fn a_gateway_that_is_killed_leaves_nothing_behind() {
 
     // Killed with events on their way: the other routes and delivers all of them.
     let site = Arc::clone(&fleet.objects);
-    let load = tokio::spawn(async move { post(&site, 10_000..10_300).await });
+    let mut load = JoinSet::new();
+    load.spawn(async move { post(&site, 10_000..10_300).await });
     let goal = delivered(&on_first) + 10;
     until("events flow", || async { (delivered(&on_first) >= goal).then_some(()) }).await;
     first.kill().await;
-    accepted.extend(load.await.unwrap());
+    accepted.extend(load.join_next().await.unwrap().unwrap());
     all_came("all events arrive after the kill", &accepted, &[&on_first, &on_second]).await;
     let repeats: u32 = [&on_first, &on_second]
         .iter()
@@ -186,6 +188,48 @@ async fn a_gateway_that_is_killed_leaves_nothing_behind() {
     })
     .await;
     assert!(back.terminate().await.success());
+}
+
+/// One that stands still is taken for dead, and finds that out when it goes on: it begins again, and nothing that it held
+/// is lost or stays with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_stood_still_begins_again() {
+    let mut fleet = Fleet::new();
+    fleet.redis.start();
+    let _ingest = fleet.ingest();
+    let (first, _second) = (fleet.gateway(0), fleet.gateway(1));
+    fleet.objects.ready().await;
+    for gateway in &fleet.gateways {
+        gateway.ready().await;
+    }
+    let on_first = Agents::start(&fleet.gateways[0], "coder", 1, 4);
+    until("it is connected", || async { on_first.read(|memory| (memory.sessions > 0).then_some(())) }).await;
+    let mut accepted = post(&fleet.objects, 0..10).await;
+    first.signal("STOP").await;
+    // Its agent is on a socket that nobody serves, and its share of the partitions waits for an owner.
+    accepted.extend(post(&fleet.objects, 10..40).await);
+    until("it is buried", || async {
+        let metrics = admin(&fleet.gateways[1], "/metrics").await?;
+        metrics.lines().any(|line| line == "nexus_gateways 1").then_some(())
+    })
+    .await;
+    let on_second = Agents::start(&fleet.gateways[1], "coder", 1, 4);
+    all_came("what it held and was to route arrives elsewhere", &accepted, &[&on_first, &on_second]).await;
+    drop(on_second);
+    let sessions = on_first.read(|memory| memory.sessions);
+    first.signal("CONT").await;
+    until("its agent is back", || async {
+        on_first.read(|memory| (memory.sessions > sessions).then_some(()))
+    })
+    .await;
+    let later = post(&fleet.objects, 40..60).await;
+    all_came("it delivers again", &later, &[&on_first]).await;
+    until("both live", || async {
+        let metrics = admin(&fleet.gateways[1], "/metrics").await?;
+        metrics.lines().any(|line| line == "nexus_gateways 2").then_some(())
+    })
+    .await;
+    assert!(first.terminate().await.success());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

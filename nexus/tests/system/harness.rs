@@ -170,6 +170,12 @@ impl Nexus {
         self.0.kill().await.unwrap();
     }
 
+    /// Sends a signal.
+    pub async fn signal(&self, name: &str) {
+        let pid = self.0.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().await.unwrap().success());
+    }
+
     /// SIGTERM, then the exit status.
     pub async fn terminate(mut self) -> std::process::ExitStatus {
         let pid = self.0.id().unwrap().to_string();
