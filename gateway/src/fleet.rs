@@ -73,6 +73,11 @@ impl View {
         self.living.contains(&self.me)
     }
 
+    /// Whether all who had entered by then are known.
+    pub(crate) fn is_newer_than(&self, moment: Instant) -> bool {
+        self.heard.is_some_and(|heard| heard > moment)
+    }
+
     /// Whether a partition falls to this gateway.
     pub(crate) fn is_mine(&self, tenant: &TenantKey, partition: u16) -> bool {
         rank::first(&self.living, tenant, partition) == Some(self.me)

@@ -23,6 +23,7 @@ use nexus_store::bus::{BusError, Epoch, PARTITIONS, Route, Seq, Unrouted};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::chain;
@@ -108,13 +109,15 @@ struct Partition<'a> {
     index: u16,
     fleet: watch::Receiver<Arc<View>>,
     epoch: Option<Epoch>,
+    /// When another was found to have taken it over.
+    fenced: Option<Instant>,
     /// Everything up to here is routed.
     after: Seq,
 }
 
 impl<'a> Partition<'a> {
     fn new(shared: &'a Shared, tenant: &'a TenantKey, index: u16) -> Self {
-        Self { shared, tenant, index, fleet: shared.fleet.watch(), epoch: None, after: 0 }
+        Self { shared, tenant, index, fleet: shared.fleet.watch(), epoch: None, fenced: None, after: 0 }
     }
 
     /// Routes until the bus is closed.
@@ -152,6 +155,9 @@ impl<'a> Partition<'a> {
         // Another owner took it over, or what was written is unknown: begin again from the start.
         self.epoch = None;
         self.after = 0;
+        if matches!(error, BusError::Fenced { .. }) {
+            self.fenced = Some(Instant::now());
+        }
     }
 
     /// Routes all that waits.
@@ -175,10 +181,18 @@ impl<'a> Partition<'a> {
             }
             return Ok(None);
         }
+        // Who took it may have entered since: to know no better than before would be to take it back from one who lives.
+        // And who stood still for long does not know that it is taken for dead.
+        let informed = self.fenced.is_none_or(|fenced| view.is_newer_than(fenced));
         if self.epoch.is_none()
+            && informed
+            && self.shared.fleet.is_sure()
             && let Claim::Ours(epoch) = bus.claim(self.tenant, self.index, view.me, &view.living).await?
         {
+            let (tenant, partition, living) = (self.tenant, self.index, view.living.len());
+            tracing::debug!(%tenant, partition, epoch, living, me = %view.me, "claimed");
             self.epoch = Some(epoch);
+            self.fenced = None;
             // Whatever another routed meanwhile, what waits is found from the start.
             self.after = 0;
         }
