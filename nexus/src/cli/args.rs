@@ -39,7 +39,7 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
-    /// Address of the admin server: served by `dev`, asked by the other verbs
+    /// Address of the admin server: served by `dev`, `ingest` and `gateway`, asked by the other verbs
     #[arg(long, global = true, env = "NEXUS_ADMIN", default_value = ADMIN, value_name = "HOST:PORT")]
     pub admin: String,
     /// `table` for people, `json` for machines
