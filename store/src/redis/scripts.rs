@@ -14,8 +14,8 @@ pub(super) struct Script {
 }
 
 impl Script {
-    fn new(own: &str) -> Self {
-        let source = format!("{}{own}", include_str!("lua/common.lua"));
+    fn new(flags: &str, own: &str) -> Self {
+        let source = format!("{flags}{}{own}", include_str!("lua/common.lua"));
         let sha = hex::encode(Sha1::digest(&source));
         Self { source, sha }
     }
@@ -38,28 +38,36 @@ impl Script {
     }
 }
 
+/// Takes more memory, and is refused when there is none.
+const GROWS: &str = "";
+
+/// Gets events out, which is what makes room: also done when memory is full.
+const DRAINS: &str = "#!lua flags=allow-oom\n";
+
+const READS: &str = "#!lua flags=no-writes\n";
+
 macro_rules! scripts {
-    ($($name:ident = $file:literal;)*) => {
+    ($($name:ident = $file:literal, $flags:ident;)*) => {
         $(pub(super) static $name: LazyLock<Script> =
-            LazyLock::new(|| Script::new(include_str!(concat!("lua/", $file, ".lua"))));)*
+            LazyLock::new(|| Script::new($flags, include_str!(concat!("lua/", $file, ".lua"))));)*
     };
 }
 
 scripts! {
-    APPEND = "append";
-    ACQUIRE = "acquire";
-    CLAIM = "claim";
-    FLEET = "fleet";
-    FENCE = "fence";
-    ROUTE = "route";
-    PULL = "pull";
-    ACK = "ack";
-    NACK = "nack";
-    GIVE_BACK = "give_back";
-    END_SESSION = "end_session";
-    AGAIN = "again";
-    UNROUTED = "unrouted";
-    LOOK = "look";
-    SWEEP = "sweep";
-    POLL = "poll";
+    APPEND = "append", GROWS;
+    ACQUIRE = "acquire", DRAINS;
+    CLAIM = "claim", DRAINS;
+    FLEET = "fleet", DRAINS;
+    FENCE = "fence", DRAINS;
+    ROUTE = "route", DRAINS;
+    PULL = "pull", DRAINS;
+    ACK = "ack", DRAINS;
+    NACK = "nack", DRAINS;
+    GIVE_BACK = "give_back", DRAINS;
+    END_SESSION = "end_session", DRAINS;
+    AGAIN = "again", DRAINS;
+    UNROUTED = "unrouted", READS;
+    LOOK = "look", READS;
+    SWEEP = "sweep", DRAINS;
+    POLL = "poll", DRAINS;
 }

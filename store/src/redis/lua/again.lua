@@ -2,6 +2,10 @@
 -- inboxes, ids.
 local what, inboxes, last = ARGV[4], {}, 5 + tonumber(ARGV[5])
 for n = 6, last do inboxes[#inboxes + 1] = ARGV[n] end
+local function recount(key, f, open, dead)
+  local o, x = count(f, open, dead)
+  call('HSET', key, 'o', o, 'x', x)
+end
 local changed = 0
 for n = last + 1, #ARGV do
   local seq = call('HGET', base .. ':ids', ARGV[n])
@@ -12,16 +16,16 @@ for n = last + 1, #ARGV do
     local dead = letter == 'x'
     if what == 'replay' and f[5] and letter ~= 'w' and letter ~= 'h' then
       ready(key, seq, inbox, 0, 1, '')
-      count(key, f, 1, dead and -1 or 0)
+      recount(key, f, 1, dead and -1 or 0)
       changed = changed + 1
     elseif what ~= 'replay' and dead then
       local attempts, replay, _, reason = read_state(f[4])
       if what == 'requeue' then
         ready(key, seq, inbox, 0, replay, '')
-        count(key, f, 1, -1)
+        recount(key, f, 1, -1)
       else
         call('HSET', key, field, state('g', attempts, replay, now, reason))
-        count(key, f, 0, -1)
+        recount(key, f, 0, -1)
       end
       changed = changed + 1
     end

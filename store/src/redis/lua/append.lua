@@ -3,7 +3,7 @@
 local FIELDS = 12
 local m = call('HMGET', base, 'last', 'stored', 'pending')
 local last, stored, pending = tonumber(m[1]) or 0, tonumber(m[2]) or 0, tonumber(m[3]) or 0
-local out, any = {}, false
+local out, any, ids, queues = {}, false, {}, {}
 for i = 4, #ARGV, FIELDS do
   local key, id, bytes = base .. ':d:' .. ARGV[i], ARGV[i + 3], tonumber(ARGV[i + 5])
   local note = ARGV[i + 2] .. ':' .. id
@@ -21,13 +21,19 @@ for i = 4, #ARGV, FIELDS do
     local seq = string.format('%.0f', last)
     call('HSET', event_key(seq), 'i', id, 'b', ARGV[i + 5], 'p', ARGV[i + 6], 'h', ARGV[i + 7], 'e', ARGV[i + 8],
       'r', ARGV[i + 9], 'k', ARGV[i + 10], 't', ARGV[i + 11])
-    call('HSET', base .. ':ids', id, seq)
-    call('ZADD', base .. ':q:' .. ARGV[i + 6], seq, seq)
+    ids[#ids + 1] = id
+    ids[#ids + 1] = seq
+    local queue = queues[ARGV[i + 6]] or {}
+    queues[ARGV[i + 6]] = queue
+    queue[#queue + 1] = seq
+    queue[#queue + 1] = seq
     wake_partition(ARGV[i + 6])
     out[#out + 1] = 's' .. seq
   end
 end
 if any then
+  call_many('HSET', base .. ':ids', ids)
+  for partition, queue in pairs(queues) do call_many('ZADD', base .. ':q:' .. partition, queue) end
   call('HSET', base, 'last', last, 'stored', stored, 'pending', pending)
   publish()
 end

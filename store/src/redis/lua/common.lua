@@ -42,8 +42,14 @@ local function write_holds()
   end
 end
 
--- Some copies of an event were opened or closed (`open`), parked or taken back (`dead`). `f` is its o, x and b.
-local function count(key, f, open, dead)
+-- A command with many arguments after its key, in portions that Lua can unpack.
+local function call_many(command, key, args)
+  for first = 1, #args, 1000 do call(command, key, unpack(args, first, math.min(first + 999, #args))) end
+end
+
+-- Some copies of an event were opened or closed (`open`), parked or taken back (`dead`). `f` is its o, x and b. Gives
+-- the new o and x, for the caller to write with what else changes.
+local function count(f, open, dead)
   local o, x, b = tonumber(f[1]) or 0, tonumber(f[2]) or 0, tonumber(f[3]) or 0
   local o2, x2 = math.max(o + open, 0), math.max(x + dead, 0)
   if o + x > 0 and o2 + x2 == 0 then add('pending', -b) end
@@ -51,7 +57,7 @@ local function count(key, f, open, dead)
   if x > 0 and x2 == 0 then add('dead_bytes', -b) end
   if x == 0 and x2 > 0 then add('dead_bytes', b) end
   add('dead', x2 - x)
-  call('HSET', key, 'o', o2, 'x', x2)
+  return o2, x2
 end
 
 -- A copy's state as text: its letter, attempts, replay mark, time, and the rest.
@@ -86,15 +92,15 @@ local function end_delays(inbox)
   return #ended > 0
 end
 
--- Where a session holds an event: places and inboxes.
-local function held(session, id)
+-- Where a session holds an event, of what it notes: places and inboxes.
+local function places_of(text)
   local found = {}
-  local text = call('HGET', session_key(session), id)
   if text then
     for seq, inbox in string.gmatch(text, '(%d+):(%x+);') do found[#found + 1] = { seq, inbox } end
   end
   return found
 end
+local function held(session, id) return places_of(call('HGET', session_key(session), id)) end
 
 -- A copy that a session lets go of; nil if it is not what the session thinks.
 local function held_copy(seq, inbox, session)
@@ -109,10 +115,10 @@ local function held_copy(seq, inbox, session)
 end
 
 local function park(copy, seq, inbox, reason)
-  call('HSET', copy.key, 'c:' .. inbox, state('x', copy.attempts, copy.replay, now, reason))
+  local o, x = count(copy.f, -1, 1)
+  call('HSET', copy.key, 'c:' .. inbox, state('x', copy.attempts, copy.replay, now, reason), 'o', o, 'x', x)
   call('ZADD', inbox_key(inbox, 'x'), seq, seq)
   call('ZADD', base .. ':parked', 0, inbox)
-  count(copy.key, copy.f, -1, 1)
 end
 
 -- Puts a copy back, to be handed out again at once.

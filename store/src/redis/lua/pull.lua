@@ -3,7 +3,7 @@ local out = {}
 for i = 4, #ARGV, 6 do
   local inbox, session, most, room = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
   local process, number = ARGV[i + 4], ARGV[i + 5]
-  local handed, gone, bytes = {}, {}, 0
+  local handed, gone, ids, notes, bytes = {}, {}, {}, {}, 0
   local revoked = call('HMGET', base .. ':r:' .. session, process, '*')
   if tonumber(number) > (tonumber(revoked[1]) or 0) and not revoked[2] and most > 0 then
     end_delays(inbox)
@@ -19,16 +19,23 @@ for i = 4, #ARGV, 6 do
         if #handed > 0 and bytes > room then break end
         attempts = attempts + 1
         call('HSET', key, 'c:' .. inbox, state('h', attempts, replay, now, session .. ':' .. process .. '-' .. number))
-        local place = seq .. ':' .. inbox .. ';'
-        if call('HSETNX', session_key(session), f[1], place) == 0 then
-          call('HSET', session_key(session), f[1], call('HGET', session_key(session), f[1]) .. place)
-        end
+        if not notes[f[1]] then ids[#ids + 1] = f[1] end
+        notes[f[1]] = (notes[f[1]] or '') .. seq .. ':' .. inbox .. ';'
         gone[#gone + 1] = seq
         handed[#handed + 1] = { f[1], attempts, replay, f[2] }
       end
     end
-    if #gone > 0 then call('ZREM', w, unpack(gone)) end
-    if #handed > 0 then add_held(inbox, #handed) end
+    call_many('ZREM', w, gone)
+    if #ids > 0 then
+      -- The session may hold the same events through other inboxes.
+      local known, fields = call('HMGET', session_key(session), unpack(ids)), {}
+      for n, id in ipairs(ids) do
+        fields[#fields + 1] = id
+        fields[#fields + 1] = (known[n] or '') .. notes[id]
+      end
+      call_many('HSET', session_key(session), fields)
+      add_held(inbox, #handed)
+    end
   end
   out[#out + 1] = handed
 end

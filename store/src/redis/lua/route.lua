@@ -50,6 +50,36 @@ local function claim(inbox, rank, keys, all)
   return false
 end
 
+-- What comes into each inbox, written at the end.
+local waits = {}
+local function wait_in(inbox, seq)
+  local places = waits[inbox] or {}
+  waits[inbox] = places
+  places[#places + 1] = seq
+  places[#places + 1] = seq
+  wake_inbox(inbox)
+end
+
+-- Puts an event into inboxes; gives how many it was left out of.
+local function put(key, seq, f, decision, first, last)
+  local rank, keys, all = changes(f[1])
+  local open, fields = 0, { 'd', decision }
+  for n = first, last do
+    local inbox, copy = ARGV[n], 'c'
+    if not claim(inbox, rank, keys, all) then
+      copy, open = 'w0:0:0:', open + 1
+      wait_in(inbox, seq)
+    end
+    fields[#fields + 1] = 'c:' .. inbox
+    fields[#fields + 1] = copy
+  end
+  fields[#fields + 1] = 'o'
+  fields[#fields + 1] = open
+  call_many('HSET', key, fields)
+  if open == 0 then add('pending', -(tonumber(f[2]) or 0)) end
+  return last - first + 1 - open
+end
+
 local out, routed, left_out, at = {}, 0, 0, 6
 while at <= #ARGV do
   local partition, epoch, routes = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
@@ -57,42 +87,24 @@ while at <= #ARGV do
   local newest = call('HGET', base, 'epoch:' .. partition) or '0'
   local ours = newest == epoch and epoch ~= '0'
   out[#out + 1] = ours and '' or newest
-  local queue = base .. ':q:' .. partition
+  local gone = {}
   for _ = 1, routes do
-    local seq, decision, inboxes = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
-    local first = at + 3
-    at = first + inboxes
-    if ours and call('ZREM', queue, seq) == 1 then
+    local seq, decision, first = ARGV[at], ARGV[at + 1], at + 3
+    at = first + tonumber(ARGV[at + 2])
+    if ours then
       local key = event_key(seq)
-      local f = call('HMGET', key, 'k', 'b')
-      if f[1] then
-        local rank, keys, all = changes(f[1])
-        local open, fields = 0, { 'd', decision }
-        for n = first, at - 1 do
-          local inbox, copy = ARGV[n], 'c'
-          if not claim(inbox, rank, keys, all) then
-            copy, open = 'w0:0:0:', open + 1
-            call('ZADD', inbox_key(inbox, 'w'), seq, seq)
-            wake_inbox(inbox)
-          else
-            left_out = left_out + 1
-          end
-          fields[#fields + 1] = 'c:' .. inbox
-          fields[#fields + 1] = copy
-          if #fields >= 2000 then
-            call('HSET', key, unpack(fields))
-            fields = {}
-          end
-        end
-        fields[#fields + 1] = 'o'
-        fields[#fields + 1] = open
-        call('HSET', key, unpack(fields))
-        if open == 0 then add('pending', -(tonumber(f[2]) or 0)) end
+      local f = call('HMGET', key, 'k', 'b', 'p', 'd')
+      -- What was routed has a decision.
+      if f[1] and f[3] == partition and not f[4] then
+        left_out = left_out + put(key, seq, f, decision, first, at - 1)
         routed = routed + 1
+        gone[#gone + 1] = seq
       end
     end
   end
+  call_many('ZREM', base .. ':q:' .. partition, gone)
 end
+for inbox, places in pairs(waits) do call_many('ZADD', inbox_key(inbox, 'w'), places) end
 write_sums()
 publish()
 return { out, routed, left_out }
