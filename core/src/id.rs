@@ -156,6 +156,10 @@ uuid_id! {
     InboxId, "inbox id (a UUID)"
 }
 uuid_id! {
+    /// One life of a gateway: a random id, fresh at each start.
+    GatewayId, "gateway id (a UUID)"
+}
+uuid_id! {
     /// One connection of an agent.
     SessionId, "session id (a UUID)"
 }

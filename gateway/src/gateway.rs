@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use tonic_health::server::HealthReporter;
 
 use crate::config::GatewayConfig;
+use crate::fleet::{self, Fleet};
 use crate::leases::Leases;
 use crate::presence::Presence;
 use crate::shared::Shared;
@@ -61,6 +62,8 @@ pub struct GatewaySettings {
     /// Which sessions hold events. To be kept by whoever starts a gateway again in the same process: what an
     /// aborted one held is returned by the next that is given the same.
     pub leases: Leases,
+    /// The gateway's place among those that share its bus. To be kept likewise.
+    pub fleet: Fleet,
     /// Bounds of the HTTP server.
     pub server: ServerLimits,
     /// How long everything may take to end in a drain.
@@ -80,6 +83,7 @@ impl GatewaySettings {
             write_deadline: Duration::from_secs(10),
             stop_patience: Duration::from_millis(50),
             leases: Leases::default(),
+            fleet: Fleet::default(),
             server: ServerLimits::default(),
             grace: Duration::from_secs(15),
         }
@@ -113,6 +117,8 @@ impl Gateway {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             leases: settings.leases.clone(),
+            fleet: settings.fleet.clone(),
+            drained: std::sync::OnceLock::new(),
             bus: deps.bus,
             gate: deps.gate,
             config: deps.config,
@@ -151,14 +157,20 @@ impl Bound {
         let mut tasks = Tasks::new("gateway", drain.clone());
         tasks.start("sessions", sessions::own(Arc::clone(&shared), started, drain.clone()));
         tasks.start("routing", routing::route_all(Arc::clone(&shared), drain.clone()));
+        tasks.start("fleet", shared.fleet.clone().keep(shared.bus.clone(), drain.clone()));
+        tasks.start("heirs", fleet::inherit(shared.fleet.clone(), shared.bus.clone(), drain.clone()));
         tasks.start("health", http::grpc::report(health, drain.clone()));
         // One port for HTTP/1.1, WebSocket and gRPC.
         let limits = ServerLimits { http2: true, ..settings.server };
-        tasks.start("http", server::serve(listener, router, limits, drain));
+        tasks.start("http", server::serve(listener, router, limits, drain.clone()));
         let ended = tasks.run(settings.grace).await;
         // Sessions that were cut off, because a task failed or the drain took too long, did not do it themselves.
         if timeout(settings.grace, shared.leases.return_all(&shared.bus)).await.is_err() {
             tracing::warn!("not all events were returned that sessions held; the next gateway returns them");
+        }
+        // Only now: a gateway that left can hold nothing. One that begins again goes on as the one that it was.
+        if drain.is_cancelled() {
+            shared.fleet.leave(&shared.bus).await;
         }
         ended
     }

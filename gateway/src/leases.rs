@@ -1,4 +1,5 @@
 //! Leases: which sessions may hold events of the bus, so that whatever ends a session returns them.
+//! The bus knows them too, under their gateway, for those who find that one dead: see [`crate::fleet`].
 //!
 //! A session has a [`Lease`] and gives it back when it ends as planned. One that is cut off only drops it, which
 //! leaves its id here, for whoever is left to return it: the owner of sessions after a panic, the role when a task
@@ -8,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt as _;
-use nexus_core::id::{EventId, SessionId, TenantKey};
+use nexus_core::id::{EventId, GatewayId, SessionId, TenantKey};
 use nexus_store::bus::{Bus, BusError};
 use tokio::sync::{Notify, Semaphore};
 
@@ -35,6 +36,8 @@ struct Table {
 #[derive(Debug)]
 struct Holder {
     tenant: TenantKey,
+    /// The gateway under which the bus knows it.
+    gateway: Option<GatewayId>,
     /// Whether its session is gone.
     dropped: bool,
 }
@@ -55,7 +58,7 @@ impl Default for Table {
 impl Leases {
     /// Notes a session, before it pulls for the first time.
     pub(crate) fn hold(&self, tenant: &TenantKey, session: SessionId) -> Lease {
-        self.held().insert(session, Holder { tenant: tenant.clone(), dropped: false });
+        self.held().insert(session, Holder { tenant: tenant.clone(), gateway: None, dropped: false });
         Lease { leases: self.clone(), session }
     }
 
@@ -117,7 +120,13 @@ impl Leases {
             }
         }
         // Not before it is done: whoever is cut off in between leaves it to the next.
-        self.held().remove(&session);
+        let holder = self.held().remove(&session);
+        if let Some(gateway) = holder.and_then(|holder| holder.gateway)
+            && let Err(error) = bus.drop_session(gateway, session).await
+        {
+            // It stays known until its gateway ends, which is when somebody ends it once more.
+            tracing::debug!(%session, error = chain(&error), "cannot forget a session");
+        }
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<SessionId, Holder>> {
@@ -126,6 +135,18 @@ impl Leases {
 }
 
 impl Lease {
+    /// Tells the bus whose the session is. False if the gateway does not live any more.
+    pub(crate) async fn enter(&self, bus: &Bus, gateway: GatewayId) -> Result<bool, BusError> {
+        let tenant = {
+            let mut held = self.leases.held();
+            let Some(holder) = held.get_mut(&self.session) else { return Ok(false) };
+            // Before it is: what may have been written is taken back.
+            holder.gateway = Some(gateway);
+            holder.tenant.clone()
+        };
+        bus.hold_session(gateway, &tenant, self.session).await
+    }
+
     /// Returns what the session holds, as it ends: what it sent, which counts as tried, and what it did not.
     pub(crate) async fn give_back(self, bus: &Bus, unsent: Vec<EventId>) {
         let tenant = self.leases.held().get(&self.session).map(|holder| holder.tenant.clone());

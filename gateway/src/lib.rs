@@ -10,10 +10,12 @@
 //! 4. the session pulls against the agent's credit, delivers, and commits what the agent acknowledges;
 //! 5. a stop, a drain, an expiry or silence ends it; what it held returns to the inbox at once.
 //!
-//! Tasks: `http` (the server), `sessions` (owns every session), `routing` (owns a task per tenant).
+//! Tasks: `http` (the server), `sessions` (owns every session), `routing` (owns a task per tenant), `fleet` (beats), `heirs` (what dead
+//! gateways leave).
 
 mod backoff;
 pub mod config;
+mod fleet;
 mod gateway;
 mod http;
 mod leases;
@@ -27,6 +29,7 @@ pub mod token;
 mod world;
 
 pub use config::{GatewayConfig, Snapshots};
+pub use fleet::Fleet;
 pub use gateway::{Bound, Gateway, GatewayDeps, GatewaySettings};
 pub use http::{Granted, Metadata, OAuthError};
 pub use leases::Leases;

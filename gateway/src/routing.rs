@@ -18,14 +18,17 @@ use nexus_core::route::{Decision, RouteTable};
 use nexus_core::trace::{Step, TraceId};
 use nexus_runtime::Drain;
 use nexus_runtime::trace::{self, Kind, Span};
+use nexus_store::bus::fleet::Claim;
 use nexus_store::bus::{BusError, Epoch, PARTITIONS, Route, Seq, Unrouted};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::chain;
 use crate::config::GatewayConfig;
+use crate::fleet::View;
 use crate::session::sever::changed;
 use crate::shared::Shared;
 
@@ -104,14 +107,17 @@ struct Partition<'a> {
     shared: &'a Shared,
     tenant: &'a TenantKey,
     index: u16,
+    fleet: watch::Receiver<Arc<View>>,
     epoch: Option<Epoch>,
+    /// When another was found to have taken it over.
+    fenced: Option<Instant>,
     /// Everything up to here is routed.
     after: Seq,
 }
 
 impl<'a> Partition<'a> {
     fn new(shared: &'a Shared, tenant: &'a TenantKey, index: u16) -> Self {
-        Self { shared, tenant, index, epoch: None, after: 0 }
+        Self { shared, tenant, index, fleet: shared.fleet.watch(), epoch: None, fenced: None, after: 0 }
     }
 
     /// Routes until the bus is closed.
@@ -129,6 +135,7 @@ impl<'a> Partition<'a> {
                     tokio::select! {
                         changed = unrouted.changed() => changed.map_err(|_| RoutingError::BusClosed)?,
                         () = changed(&mut config) => {}
+                        () = came_or_went(&mut self.fleet) => {}
                         () = tokio::time::sleep(SAFETY_POLL) => self.after = 0,
                     }
                 }
@@ -148,6 +155,9 @@ impl<'a> Partition<'a> {
         // Another owner took it over, or what was written is unknown: begin again from the start.
         self.epoch = None;
         self.after = 0;
+        if matches!(error, BusError::Fenced { .. }) {
+            self.fenced = Some(Instant::now());
+        }
     }
 
     /// Routes all that waits.
@@ -160,12 +170,40 @@ impl<'a> Partition<'a> {
         Ok(())
     }
 
+    /// The epoch under which this gateway may route, if the partition is its own: claimed when it falls to this gateway,
+    /// and yielded when it does not any more.
+    async fn own(&mut self) -> Result<Option<Epoch>, BusError> {
+        let (bus, view) = (&self.shared.bus, Arc::clone(&self.fleet.borrow_and_update()));
+        if !view.is_mine(self.tenant, self.index) {
+            if self.epoch.is_some() {
+                bus.yield_partition(self.tenant, self.index, view.me).await?;
+                self.epoch = None;
+            }
+            return Ok(None);
+        }
+        // Who took it may have entered since: to know no better than before would be to take it back from one who lives.
+        // And who stood still for long does not know that it is taken for dead.
+        let informed = self.fenced.is_none_or(|fenced| view.is_newer_than(fenced));
+        if self.epoch.is_none()
+            && informed
+            && self.shared.fleet.is_sure()
+            && let Claim::Ours(epoch) = bus.claim(self.tenant, self.index, view.me, &view.living).await?
+        {
+            let (tenant, partition, living) = (self.tenant, self.index, view.living.len());
+            tracing::debug!(%tenant, partition, epoch, living, me = %view.me, "claimed");
+            self.epoch = Some(epoch);
+            self.fenced = None;
+            // Whatever another routed meanwhile, what waits is found from the start.
+            self.after = 0;
+        }
+        Ok(self.epoch)
+    }
+
     /// Routes a batch and says how many events it had.
     async fn turn(&mut self) -> Result<usize, BusError> {
         let bus = &self.shared.bus;
-        let epoch = match self.epoch {
-            Some(epoch) => epoch,
-            None => *self.epoch.insert(bus.acquire(self.tenant, self.index).await?),
+        let Some(epoch) = self.own().await? else {
+            return Ok(0);
         };
         let events = bus.unrouted(self.tenant, self.index, self.after, BATCH).await?;
         let Some(last) = events.last().map(|event| event.seq) else {
@@ -210,6 +248,13 @@ impl<'a> Partition<'a> {
     }
 }
 
+/// Waits until the fleet is another one.
+async fn came_or_went(fleet: &mut watch::Receiver<Arc<View>>) {
+    if fleet.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// Whom an event concerns. One that cannot be read concerns nobody: it must not hold up what follows.
 fn decide(table: &RouteTable, event: &Unrouted) -> Route {
     let (inboxes, decision) = match serde_json::from_slice::<StandardEvent>(&event.event) {
@@ -250,6 +295,11 @@ mod tests {
             // Some are large, so that a bound on bytes ends a batch early as well.
             let text = if n % 16 == 0 { large.as_str() } else { "x" };
             world.append(text.to_owned()).await;
+        }
+        let (fleet, bus) = (&world.shared.fleet, world.shared.bus.clone());
+        tokio::select! {
+            ended = fleet.clone().keep(bus, Drain::new()) => panic!("{ended:?}"),
+            () = fleet.entered() => {}
         }
         let mut partition = Partition::new(&world.shared, &world.tenant, partition_of(THREAD));
         partition.settle().await.unwrap();

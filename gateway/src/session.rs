@@ -86,7 +86,9 @@ async fn open<'a>(
     opening: Opening,
 ) -> Result<Session<'a>, End> {
     let transport = Transport::open(opening).await?;
-    Session::over(shared, tenant, admitted, entered, transport)
+    let mut session = Session::over(shared, tenant, admitted, entered, transport)?;
+    session.enter().await?;
+    Ok(session)
 }
 
 fn terms(profile: &Profile<'_>) -> Terms {
@@ -143,6 +145,17 @@ impl<'a> Session<'a> {
         })
     }
 
+    /// Tells the bus whose the session is, so that others can end it should this gateway die.
+    async fn enter(&mut self) -> Result<(), End> {
+        let Shared { fleet, bus, .. } = self.shared;
+        fleet.entered().await;
+        match self.lease.enter(bus, fleet.view().me).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(End::Internal),
+            Err(error) => Err(self.store_failed("enter a session", &error)),
+        }
+    }
+
     /// Works until the session ends, from within or from outside.
     async fn run(&mut self, gate: StopGate, drain: &Drain) -> End {
         let (shared, admitted, figures) = (self.shared, self.admitted, self.entered.figures());
@@ -157,12 +170,17 @@ impl<'a> Session<'a> {
     async fn close(self, end: &End) {
         let Self { shared, lease, mut transport, state, .. } = self;
         let stopped = matches!(end, End::Stopped { .. });
+        // Counted once, by the first that ends in the drain: those that follow are fewer and fewer.
+        let together = match end {
+            End::Draining => *shared.drained.get_or_init(|| shared.presence.sessions()),
+            _ => 1,
+        };
         let part = async {
             // A frame that waits half sent can only be finished or cut off. After a stop it is cut off.
             let cut = transport.is_unsent() && (stopped || *end == End::TooSlow);
             let parted = !cut
                 && matches!(
-                    timeout(end.patience(&shared.settings), transport.part(end, end.goodbye())).await,
+                    timeout(end.patience(&shared.settings), transport.part(end, end.goodbye(together))).await,
                     Ok(Ok(()))
                 );
             // What the kernel still has to send would be delivered whenever the agent reads again. After a stop

@@ -1,6 +1,6 @@
 //! What every session and every request of one gateway has in common.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use nexus_core::clock::Clock;
 use nexus_runtime::lane::StopGate;
@@ -8,6 +8,7 @@ use nexus_store::bus::Bus;
 use tokio::sync::watch;
 
 use crate::config::GatewayConfig;
+use crate::fleet::Fleet;
 use crate::gateway::GatewaySettings;
 use crate::leases::Leases;
 use crate::presence::Presence;
@@ -25,4 +26,7 @@ pub(crate) struct Shared {
     pub(crate) settings: GatewaySettings,
     pub(crate) presence: Presence,
     pub(crate) leases: Leases,
+    pub(crate) fleet: Fleet,
+    /// How many sessions there were when a drain began.
+    pub(crate) drained: OnceLock<usize>,
 }

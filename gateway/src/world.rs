@@ -19,6 +19,7 @@ use nexus_store::bus::{Append, Appended, Bus, Raw, Route, Seq, partition_of};
 use uuid::Uuid;
 
 use crate::config::GatewayConfig;
+use crate::fleet::Fleet;
 use crate::gateway::GatewaySettings;
 use crate::leases::Leases;
 use crate::presence::{Entered, Figures, Presence};
@@ -48,6 +49,8 @@ impl World {
         let config = GatewayConfig::new([(tenant.clone(), Arc::new(snapshot(&tenant)))].into());
         let shared = Shared {
             leases: Leases::default(),
+            fleet: Fleet::default(),
+            drained: std::sync::OnceLock::new(),
             bus,
             gate: lane.gate(),
             config: tokio::sync::watch::channel(Arc::new(config)).1,

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use listing::{Content, Listing};
 use nexus_core::clock::Clock;
 use object::ObjectId;
-pub use objects::Objects;
+pub use objects::{FilePolicy, Objects};
 use parsed::Parsed;
 use pass::{Held, Pass};
 pub use policies::{PolicyError, PolicyStore};

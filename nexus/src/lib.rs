@@ -5,7 +5,8 @@
 //!
 //! The flow, in five lines:
 //! 1. [`cli`] reads the arguments;
-//! 2. `nexus dev` reads a folder ([`folder`]), compiles it and runs all roles (`dev`);
+//! 2. `nexus dev` reads a folder ([`folder`]), compiles it and runs all roles (`dev`); `nexus ingest` and `nexus gateway`
+//!    run one (`role`);
 //! 3. the roles restart one by one when they fail, and drain on Ctrl-C;
 //! 4. the admin API (`api`) shows what is going on and turns the stop switch;
 //! 5. every other verb is a client of that API, but for `send`, which is a provider.
@@ -17,4 +18,5 @@ pub mod cli;
 mod dev;
 pub mod folder;
 mod openapi;
+mod role;
 mod sample;

@@ -168,6 +168,9 @@ pub const METRICS: &[Metric] = &[
         "Events that could not be read and were routed to nobody.",
     ),
     // Agents.
+    metric(Gauge, "nexus_gateways", &[], "Gateways that live on this bus, as this one finds it."),
+    metric(Counter, "nexus_beat_errors_total", &[], "Beats of this gateway that the bus did not hear."),
+    metric(Counter, "nexus_bus_open_failures_total", &[], "Failed attempts to open the bus at the start."),
     metric(Gauge, "nexus_sessions", &[], "Sessions, those included that did not say Hello yet."),
     metric(Gauge, "nexus_agents_online", &["tenant"], "Agents with an open session."),
     metric(

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 mod calls;
 mod dead;
+pub mod fleet;
 
 /// How many partitions a tenant has. Events of one thread are in one partition.
 pub const PARTITIONS: u16 = 8;

@@ -26,6 +26,7 @@ mod copies;
 mod dead;
 mod deliver;
 mod expiring;
+mod fleet;
 mod give_back;
 mod keys;
 mod list;
@@ -79,6 +80,7 @@ pub(crate) const COMPRESSED_AT_ONCE: usize = 64 << 10;
 pub struct EmbeddedLog {
     clock: Clock,
     shared: Arc<Shared>,
+    fleet: fleet::Table,
     /// Taken when the log is dropped, which ends the writer.
     commands: Option<mpsc::Sender<Command>>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -107,7 +109,13 @@ impl EmbeddedLog {
             .name("nexus-bus".to_owned())
             .spawn(move || writer.run(&runtime))
             .map_err(cannot("start the writer"))?;
-        Ok(Self { clock, shared, commands: Some(commands), writer: Mutex::new(Some(writer)) })
+        Ok(Self {
+            clock,
+            shared,
+            fleet: fleet::Table::default(),
+            commands: Some(commands),
+            writer: Mutex::new(Some(writer)),
+        })
     }
 
     /// Asks the writer, unless the engine is broken: nobody queues for what will be refused. The writer's end is
@@ -150,7 +158,7 @@ impl EmbeddedLog {
         self.ask(|reply| Command::Append(tenant.clone(), prepared, reply)).await
     }
 
-    pub(crate) async fn acquire(&self, tenant: &TenantKey, partition: u16) -> Result<Epoch, BusError> {
+    async fn next_epoch(&self, tenant: &TenantKey, partition: u16) -> Result<Epoch, BusError> {
         self.ask(|reply| Command::Acquire(tenant.clone(), partition, reply)).await
     }
 

@@ -12,6 +12,7 @@
 mod connection;
 mod core;
 mod durability;
+mod fleet;
 mod keeper;
 mod lane;
 mod read;

@@ -15,6 +15,7 @@ mod contract {
     mod dead_inboxes;
     mod deliver;
     mod figures;
+    mod fleet;
     mod model;
     mod redis;
     mod rig;

@@ -8,6 +8,12 @@ use nexus_wire::frame;
 
 use crate::gateway::GatewaySettings;
 
+/// How many agents of a gateway that drains connect elsewhere in a second, about.
+const RECONNECTS_PER_SECOND: u64 = 200;
+
+/// The least and the longest time over which they do.
+const SPREAD: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(120));
+
 /// Why a session ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum End {
@@ -67,7 +73,9 @@ impl End {
     }
 
     /// What the agent is told; nothing where nobody listens.
-    pub(crate) fn goodbye(&self) -> Option<Goodbye> {
+    ///
+    /// `sessions` is how many end with it in a drain.
+    pub(crate) fn goodbye(&self, sessions: usize) -> Option<Goodbye> {
         let (reason, message, after) = match self {
             Self::Stopped { engagement, reason } => (
                 GoodbyeReason::Stopped,
@@ -78,7 +86,7 @@ impl End {
                 GoodbyeReason::Draining,
                 "this gateway restarts; connect again".to_owned(),
                 // Spread out, or all agents would come back at once.
-                Some(Duration::from_millis(rand::random_range(0..=5_000))),
+                Some(spread(sessions).mul_f64(rand::random())),
             ),
             Self::HeartbeatMissed => (
                 GoodbyeReason::HeartbeatMissed,
@@ -110,6 +118,12 @@ impl End {
     }
 }
 
+/// The time over which agents come back after a drain.
+fn spread(sessions: usize) -> Duration {
+    let needed = Duration::from_secs(sessions as u64 / RECONNECTS_PER_SECOND);
+    needed.clamp(SPREAD.0, SPREAD.1)
+}
+
 /// A stop in a sentence: which engagement, why, and what ends it.
 pub(crate) fn stop_message(engagement: Option<&EngagementName>, reason: Option<&str>) -> String {
     let Some(engagement) = engagement else {
@@ -120,4 +134,22 @@ pub(crate) fn stop_message(engagement: Option<&EngagementName>, reason: Option<&
         "stopped by engagement {engagement}{because}; it holds until an admin takes back spec.stop and sets \
          spec.release to {engagement} on the NexusPolicy"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_sessions_a_drain_ends_the_longer_they_take_to_come_back() {
+        assert_eq!(spread(3), SPREAD.0);
+        assert_eq!(spread(10_000), Duration::from_secs(50));
+        assert_eq!(spread(1_000_000), SPREAD.1);
+        let hints = (0..1000).map(|_| {
+            let after = End::Draining.goodbye(10_000).unwrap().reconnect_after.unwrap();
+            u64::try_from(after.seconds).unwrap()
+        });
+        let late = hints.inspect(|after| assert!(*after <= 50)).filter(|after| *after >= 25).count();
+        assert!((300..700).contains(&late), "{late} of 1000 in the second half");
+    }
 }

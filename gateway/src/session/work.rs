@@ -87,6 +87,11 @@ impl Session<'_> {
         let Some(inbox) = self.inboxes.next_ready() else {
             return Ok(false);
         };
+        if !self.shared.fleet.is_sure() {
+            // The session may not be this gateway's any more: the safety poll asks again.
+            self.inboxes.emptied(inbox);
+            return Ok(true);
+        }
         let (bus, session) = (&self.shared.bus, self.identity.session);
         match bus.pull(self.tenant, inbox, session, wanted, MAX_PULL_BYTES).await {
             Ok(held) => {
@@ -256,7 +261,7 @@ impl Session<'_> {
         slow_or_lost(flushed.await)
     }
 
-    fn store_failed(&self, doing: &'static str, error: &BusError) -> End {
+    pub(super) fn store_failed(&self, doing: &'static str, error: &BusError) -> End {
         metrics::counter!("nexus_session_store_errors_total", "error" => error.label()).increment(1);
         let session = self.identity.session;
         tracing::error!(tenant = %self.tenant, %session, doing, error = chain(error), "store failed");

@@ -1,6 +1,7 @@
 //! Arguments: every verb with an example.
 
 mod again;
+mod alone;
 mod diff_routes;
 mod select;
 mod values;
@@ -14,6 +15,7 @@ use nexus_core::id::TenantKey;
 use nexus_core::kind::Kind;
 
 pub use self::again::{DlqVerb, ReplayArgs, WhichArgs, WhoseArgs};
+pub use self::alone::{GatewayArgs, IngestArgs};
 pub use self::diff_routes::DiffRoutesArgs;
 pub use self::select::SelectArgs;
 #[cfg(test)]
@@ -38,7 +40,7 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
-    /// Address of the admin server: served by `dev`, asked by the other verbs
+    /// Address of the admin server: served by `dev`, `ingest` and `gateway`, asked by the other verbs
     #[arg(long, global = true, env = "NEXUS_ADMIN", default_value = ADMIN, value_name = "HOST:PORT")]
     pub admin: String,
     /// `table` for people, `json` for machines
@@ -52,6 +54,18 @@ pub enum Verb {
     /// Run all roles in one process over a folder of CR and Secret files
     #[command(after_help = "Example:\n  nexus dev examples/quickstart --data /var/lib/nexus")]
     Dev(DevArgs),
+    /// Take webhooks, as one of many processes around a Redis
+    #[command(
+        after_help = "Examples:\n  nexus ingest /etc/nexus --bus redis://redis:6379 --listen 0.0.0.0:8080 --admin 0.0.0.0:9090\n  \
+                            NEXUS_BUS=rediss://:word@redis:6379 nexus ingest examples/quickstart"
+    )]
+    Ingest(IngestArgs),
+    /// Serve agents and route events, as one of many processes around a Redis
+    #[command(
+        after_help = "Example:\n  nexus gateway /etc/nexus --bus redis://redis:6379 --token-keys /run/secrets/token-keys \\\n    \
+                            --data /var/lib/nexus --listen 0.0.0.0:8081 --admin 0.0.0.0:9090"
+    )]
+    Gateway(GatewayArgs),
     /// Show tenants, agents, queues and whether a stop holds
     #[command(after_help = "Example:\n  nexus status -o json")]
     Status,
@@ -138,10 +152,7 @@ impl DevArgs {
     /// The settings of `nexus dev`.
     pub fn into_settings(self, admin: &str) -> anyhow::Result<DevSettings> {
         let Self { dir, data, ingest, gateway, token_lifetime, log_json } = self;
-        let admin = admin.trim_start_matches("http://").trim_end_matches('/');
-        let admin: SocketAddr = admin.parse().map_err(|_| {
-            anyhow::anyhow!("--admin {admin} is no address to serve on; give one such as {ADMIN}")
-        })?;
+        let admin = admin_address(admin)?;
         anyhow::ensure!(
             admin.ip().is_loopback(),
             "--admin {admin} is open to others, and the admin server of `nexus dev` asks nobody who they are; \
@@ -149,6 +160,14 @@ impl DevArgs {
         );
         Ok(DevSettings { folder: dir, data, ingest, gateway, admin, token_lifetime, log_json })
     }
+}
+
+/// The address to serve the admin on.
+fn admin_address(admin: &str) -> anyhow::Result<SocketAddr> {
+    let admin = admin.trim_start_matches("http://").trim_end_matches('/');
+    admin
+        .parse()
+        .map_err(|_| anyhow::anyhow!("--admin {admin} is no address to serve on; give one such as {ADMIN}"))
 }
 
 /// Arguments of `events`.

@@ -17,10 +17,10 @@ use nexus_core::kind::Kind;
 use nexus_store::bus::{Filter, Page};
 use serde::Deserialize;
 
-use super::control::{Control, SwitchError};
 use super::roles::Roles;
 use super::story;
 use crate::api::{ApiError, EventLine, EventStory, ReleaseRequest, Status, StopAnswer, StopRequest};
+use crate::role::switch::{Switch, SwitchError};
 
 /// An error with its status.
 struct Failure(StatusCode, String);
@@ -155,7 +155,7 @@ async fn stop(
     request: Result<Json<StopRequest>, JsonRejection>,
 ) -> Result<Json<StopAnswer>, Failure> {
     let (Path(policy), Json(request)) = (policy?, request?);
-    switch(&roles, move |control| control.engage(&policy, request.reason)).await
+    switch(&roles, move |switch| switch.engage(&policy, request.reason)).await
 }
 
 async fn release(
@@ -164,15 +164,15 @@ async fn release(
     request: Result<Json<ReleaseRequest>, JsonRejection>,
 ) -> Result<Json<StopAnswer>, Failure> {
     let (Path(policy), Json(request)) = (policy?, request?);
-    switch(&roles, move |control| control.release(&policy, &request.engagement)).await
+    switch(&roles, move |switch| switch.release(&policy, &request.engagement)).await
 }
 
 /// Turns the switch on a thread that may wait for the disk: those that serve sessions are needed to end them.
 async fn switch(
     roles: &Arc<Roles>,
-    turn: impl FnOnce(&Control) -> Result<(), SwitchError> + Send + 'static,
+    turn: impl FnOnce(&Switch) -> Result<(), SwitchError> + Send + 'static,
 ) -> Result<Json<StopAnswer>, Failure> {
-    let control = Arc::clone(&roles.control);
-    tokio::task::spawn_blocking(move || turn(&control)).await.map_err(Failure::internal)??;
-    Ok(Json(StopAnswer { stops: story::stops(&roles.lane.gate().latch()), sessions: roles.sessions() }))
+    let switch = Arc::clone(&roles.switch);
+    tokio::task::spawn_blocking(move || turn(&switch)).await.map_err(Failure::internal)??;
+    Ok(Json(StopAnswer { stops: story::stops(&roles.gate().latch()), sessions: roles.sessions() }))
 }

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::credentials;
-use super::data::DataDir;
 use super::roles::Roles;
 use crate::cli::print;
+use crate::role::credentials;
+use crate::role::data::DataDir;
 
 /// Shows the banner.
 pub fn show(roles: &Roles, data: &DataDir) -> anyhow::Result<()> {
@@ -41,7 +41,7 @@ pub fn show(roles: &Roles, data: &DataDir) -> anyhow::Result<()> {
     if view.tenants.is_empty() {
         let _ = writeln!(text, "\nno tenant yet: put a Tenant and an AgentProfile into the folder");
     }
-    for stop in super::story::stops(&roles.lane.gate().latch()) {
+    for stop in super::story::stops(&roles.gate().latch()) {
         let _ = writeln!(text, "\nSTOPPED by {}; release with: {}", stop.policy, stop.release_command());
     }
     if let (Some(agent), Some(source)) = (first_agent, first_source) {

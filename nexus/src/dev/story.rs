@@ -9,19 +9,19 @@ use nexus_core::snapshot::{Agent, Alias, Delivery, GatewaySnapshot};
 use nexus_core::stop::{Engagement, Latch, Subject, Targets};
 use nexus_store::bus::{Bus, BusError, InboxDepth, Page, Summary};
 
-use super::control::complaints;
 use super::roles::Roles;
 use crate::api::{
     AgentStatus, AliasStatus, CopyStory, EventLine, EventStory, SharedStatus, SourceStatus, Status, Stop,
     TenantStatus,
 };
+use crate::role::control::complaints;
 
 impl Roles {
     /// How things are.
     pub async fn status(&self) -> Result<Status, BusError> {
         let view = self.control.view();
         let addresses = self.addresses();
-        let latch = self.lane.gate().latch();
+        let latch = self.gate().latch();
         let mut tenants = Vec::new();
         for (tenant, compiled) in &view.tenants {
             tenants.push(self.tenant_status(tenant, compiled, &latch).await?);

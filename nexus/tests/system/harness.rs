@@ -170,6 +170,12 @@ impl Nexus {
         self.0.kill().await.unwrap();
     }
 
+    /// Sends a signal.
+    pub async fn signal(&self, name: &str) {
+        let pid = self.0.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().await.unwrap().success());
+    }
+
     /// SIGTERM, then the exit status.
     pub async fn terminate(mut self) -> std::process::ExitStatus {
         let pid = self.0.id().unwrap().to_string();
@@ -222,7 +228,7 @@ fn tempdir() -> TempDir {
 }
 
 /// Three ports that are free now; held together, so that they differ.
-fn free_ports() -> [u16; 3] {
+pub fn free_ports() -> [u16; 3] {
     let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }

@@ -12,6 +12,7 @@ mod crash;
 mod diff_routes;
 mod events;
 mod examples;
+mod fleet;
 mod harness;
 mod openapi;
 #[path = "puppets/puppet.rs"]

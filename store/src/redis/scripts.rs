@@ -56,6 +56,9 @@ macro_rules! scripts {
 scripts! {
     APPEND = "append", GROWS;
     ACQUIRE = "acquire", DRAINS;
+    CLAIM = "claim", DRAINS;
+    FLEET = "fleet", DRAINS;
+    FENCE = "fence", DRAINS;
     ROUTE = "route", DRAINS;
     PULL = "pull", DRAINS;
     ACK = "ack", DRAINS;

@@ -309,3 +309,16 @@ async fn a_server_over_tls_is_trusted_by_its_authority_alone() {
         assert_eq!(refused.unwrap_err().label(), "storage", "{url}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_of_a_dead_gateway_takes_nothing_whichever_process_asks() {
+    let faulty = Faulty::start(&[]).await;
+    let (rig, survivor) = (&faulty.rig, open(&faulty.server.url()).await.unwrap());
+    rig.fill(&["a", "b"], inbox(1)).await;
+    assert_eq!(rig.pull(inbox(1), session(1), 1).await.len(), 1);
+    assert_eq!(survivor.bury_session(&tenant(), session(1)).await.unwrap(), 1);
+    // The process of the session stood still, and pulls on.
+    assert!(rig.pull(inbox(1), session(1), 9).await.is_empty());
+    assert!(survivor.pull(&tenant(), inbox(1), session(1), 9, usize::MAX).await.unwrap().is_empty());
+    assert_eq!(rig.pull_ids(inbox(1), session(2)).await, ids(&["a", "b"]));
+}

@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use nexus_compile::{ConditionType, Previous, Reason, Status};
 use nexus_core::snapshot::GatewaySnapshot;
 
-use crate::dev::complaints;
 use crate::folder::{Folder, Problem};
+use crate::role::control::complaints;
 
 /// A folder's rules, and what of it an admin should know.
 #[derive(Debug, Default)]

@@ -4,8 +4,8 @@ for i = 4, #ARGV, 6 do
   local inbox, session, most, room = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
   local process, number = ARGV[i + 4], ARGV[i + 5]
   local handed, gone, ids, notes, bytes = {}, {}, {}, {}, 0
-  local revoked = tonumber(call('HGET', base .. ':r:' .. session, process)) or 0
-  if tonumber(number) > revoked and most > 0 then
+  local revoked = call('HMGET', base .. ':r:' .. session, process, '*')
+  if tonumber(number) > (tonumber(revoked[1]) or 0) and not revoked[2] and most > 0 then
     end_delays(inbox)
     local w = inbox_key(inbox, 'w')
     for _, seq in ipairs(call('ZRANGE', w, 0, most - 1)) do

@@ -1,8 +1,6 @@
-//! The control plane of `nexus dev`: the folder's objects, compiled and published.
+//! The control plane of a process: the folder's objects, compiled and published, less what its roles have no use for.
 //!
-//! Stop policies have locks of their own. A stop by command takes only one that is held for moments, never over
-//! a read, a compile or a write: it is in force before anything waits for a disk. A stop by file is in force
-//! once the folder is read, before it is compiled.
+//! A stop by file is in force once the folder is read, before it is compiled: see [`Switch`].
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,16 +11,16 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use nexus_compile::{Compiled, Previous, Status};
 use nexus_core::id::{AgentId, TenantKey};
-use nexus_core::stop::EngagementName;
 use nexus_gateway::GatewayConfig;
 use nexus_ingest::{IngestConfig, TenantSources};
-use nexus_runtime::lane::{KnownAgent, StopLane};
+use nexus_runtime::lane::KnownAgent;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
 use super::credentials;
-use super::data::DataDir;
-use crate::folder::{Folder, Objects, PolicyError, PolicyStore, Reading};
+use super::cut::Cut;
+use super::switch::Switch;
+use crate::folder::{Folder, Objects, Reading};
 
 /// What is in force.
 #[derive(Debug, Default)]
@@ -33,34 +31,32 @@ pub struct View {
     pub problems: Vec<String>,
 }
 
-/// Why the stop switch did not turn as asked.
-#[derive(Debug, thiserror::Error)]
-pub enum SwitchError {
-    /// The policy's name is none.
-    #[error("cannot turn the switch")]
-    Name(#[source] PolicyError),
-    /// The release does not fit what is engaged.
-    #[error("{0}")]
-    Refused(String),
-    /// It cannot be written.
-    #[error("the stop is in force, but it cannot be kept over a restart")]
-    StopNotKept(#[source] anyhow::Error),
-    /// It cannot be written.
-    #[error("the stop holds: its release cannot be kept; it may take effect by itself once it can")]
-    ReleaseNotKept(#[source] anyhow::Error),
+/// The folder to serve, as it is called for good.
+pub fn served(folder: &Path) -> anyhow::Result<PathBuf> {
+    folder.canonicalize().with_context(|| {
+        format!("{} is no folder; give one with Tenant and AgentProfile files", folder.display())
+    })
+}
+
+/// What a process is given of the folder.
+#[derive(Default)]
+pub struct Scope {
+    /// A folder below the served one that is left out: what is in there is ours.
+    pub without: Option<PathBuf>,
+    /// Which snapshots it keeps.
+    pub cut: Cut,
+    /// Where credentials are made that no Secret gives; where there is no such place, an agent needs a Secret.
+    pub agents: Option<PathBuf>,
+    /// The stop switch, in a process that has agents.
+    pub switch: Option<Arc<Switch>>,
 }
 
 /// Reads, compiles and publishes.
 pub struct Control {
     folder: Mutex<Folder>,
-    /// Held for moments only.
-    policies: Mutex<PolicyStore>,
-    /// Held over whatever releases, and over every write of policies. Stops do not wait for it.
-    order: Mutex<()>,
-    agents: PathBuf,
+    scope: Scope,
     /// Whether credentials could not be made and must be tried again.
     incomplete: AtomicBool,
-    lane: Arc<StopLane>,
     view: ArcSwap<View>,
     ingest: watch::Sender<Arc<IngestConfig>>,
     gateway: watch::Sender<Arc<GatewayConfig>>,
@@ -68,25 +64,30 @@ pub struct Control {
 
 impl Control {
     /// Nothing is in force yet; [`Control::reload`] comes next.
-    pub fn open(folder: &Path, data: &DataDir, lane: Arc<StopLane>) -> anyhow::Result<Self> {
-        let policies = PolicyStore::open(&data.policies()).context("cannot read what is kept of policies")?;
-        Ok(Self {
-            // The data folder may lie inside the served one; what is in there is ours.
-            folder: Mutex::new(Folder::new(folder).without(data.path())),
-            policies: Mutex::new(policies),
-            order: Mutex::new(()),
-            agents: data.agents(),
+    pub fn new(folder: &Path, scope: Scope) -> Self {
+        let served = Folder::new(folder);
+        let served = match &scope.without {
+            Some(ours) => served.without(ours),
+            None => served,
+        };
+        Self {
+            folder: Mutex::new(served),
+            scope,
             incomplete: AtomicBool::new(false),
-            lane,
             view: ArcSwap::default(),
             ingest: watch::Sender::new(Arc::default()),
             gateway: watch::Sender::new(Arc::default()),
-        })
+        }
     }
 
     /// What is in force.
     pub fn view(&self) -> Arc<View> {
         self.view.load_full()
+    }
+
+    /// Which snapshots this process keeps.
+    pub fn cut(&self) -> Cut {
+        self.scope.cut
     }
 
     /// What ingest is configured with.
@@ -104,95 +105,13 @@ impl Control {
         // Held to the end: two reloads must not publish in the wrong order.
         let mut folder = lock(&self.folder);
         let reading = folder.read();
-        self.observe_policies(&reading);
+        if let Some(switch) = &self.scope.switch {
+            switch.observe(&reading.objects.policies);
+        }
         touched("nexus_config_read_timestamp_seconds");
         if reading.changed || self.incomplete.load(Ordering::Relaxed) {
             self.apply(&reading);
         }
-    }
-
-    /// Orders a stop on behalf of an admin. Blocks on the disk, but only once the stop is in force.
-    pub fn engage(&self, policy: &str, reason: Option<String>) -> Result<(), SwitchError> {
-        let current = lock(&self.policies).engage(policy, reason).map_err(SwitchError::Name)?;
-        let observed = self.lane.observe(&current).map_err(anyhow::Error::from);
-        let kept = self.keep(&lock(&self.order)).map_err(anyhow::Error::from);
-        observed.and(kept).map_err(SwitchError::StopNotKept)
-    }
-
-    /// Releases an engagement on behalf of an admin. Blocks on the disk.
-    pub fn release(&self, policy: &str, engagement: &str) -> Result<(), SwitchError> {
-        let _order = lock(&self.order);
-        let current = loop {
-            let name = self.releasable(policy, engagement)?;
-            let before = lock(&self.policies).clone();
-            let mut after = before.clone();
-            let current = after.release(policy, &name).map_err(|error| match error {
-                PolicyError::Name { .. } => SwitchError::Name(error),
-                PolicyError::OrderedByFile { .. } => SwitchError::Refused(error.to_string()),
-                _ => SwitchError::ReleaseNotKept(error.into()),
-            })?;
-            let mut store = lock(&self.policies);
-            // A stop that was ordered meanwhile must not be overwritten: look again whether the name still holds.
-            if *store == before {
-                *store = after;
-                break current;
-            }
-        };
-        let merged =
-            self.lane.observe(&current).map_err(|error| SwitchError::ReleaseNotKept(error.into()))?;
-        if merged.released.iter().all(|name| name.to_string() != engagement) {
-            let why = format!(
-                "`{engagement}` is not released, as the policy was changed meanwhile; see `nexus status`"
-            );
-            return Err(SwitchError::Refused(why));
-        }
-        Ok(())
-    }
-
-    /// The engagement of this name, if it is one of the policy's.
-    fn releasable(&self, policy: &str, engagement: &str) -> Result<EngagementName, SwitchError> {
-        let latch = self.lane.gate().latch();
-        let held: Vec<_> = latch.engagements().map(|held| (held.name(), &held.policy)).collect();
-        let refused = |why| Err(SwitchError::Refused(why));
-        match held.iter().find(|(name, _)| name.to_string() == engagement) {
-            Some((name, owner)) if *owner == policy => Ok(name.clone()),
-            Some((_, owner)) => {
-                refused(format!("`{engagement}` is of policy {owner}: give --policy {owner}"))
-            }
-            None if held.is_empty() => refused("no stop is engaged".to_owned()),
-            None => {
-                let names: Vec<_> = held.iter().map(|(name, _)| name.to_string()).collect();
-                refused(format!("`{engagement}` is not engaged; engaged: {}", names.join(", ")))
-            }
-        }
-    }
-
-    fn observe_policies(&self, reading: &Reading) {
-        let order = lock(&self.order);
-        let current = lock(&self.policies).observe(&reading.objects.policies);
-        let observed = self.lane.observe(&current).err().map(anyhow::Error::from);
-        let kept = self.keep(&order).err().map(anyhow::Error::from);
-        if observed.is_none() {
-            touched("nexus_stop_read_timestamp_seconds");
-        }
-        for error in observed.into_iter().chain(kept) {
-            tracing::error!(
-                error = format!("{error:#}"),
-                "cannot keep the state of the stop switch; trying again"
-            );
-        }
-    }
-
-    /// Writes the policies as they stand, without holding up those who order a stop.
-    fn keep(&self, _order: &MutexGuard<'_, ()>) -> Result<(), PolicyError> {
-        let mut copy = lock(&self.policies).clone();
-        let before = copy.clone();
-        copy.save()?;
-        let mut store = lock(&self.policies);
-        if *store == before {
-            *store = copy;
-        }
-        Ok(())
     }
 
     fn apply(&self, reading: &Reading) {
@@ -208,7 +127,8 @@ impl Control {
             let key = nexus_compile::tenant_key(&objects.tenant).ok();
             let previous = key.and_then(|key| before.tenants.get(&key));
             let previous = previous.map_or_else(Previous::default, |compiled| compiled.as_previous());
-            if let Ok(compiled) = nexus_compile::compile(&objects, previous) {
+            if let Ok(mut compiled) = nexus_compile::compile(&objects, previous) {
+                self.scope.cut.keep(&mut compiled);
                 tenants.insert(compiled.gateway.tenant.clone(), Arc::new(compiled));
             }
         }
@@ -227,6 +147,9 @@ impl Control {
     ) -> (Vec<nexus_compile::TenantObjects>, Vec<nexus_compile::ObjectConditions>) {
         let (mut groups, orphans) = objects.by_tenant();
         self.incomplete.store(false, Ordering::Relaxed);
+        let Some(agents) = &self.scope.agents else {
+            return (groups, orphans);
+        };
         for group in &mut groups {
             let Ok(tenant) = nexus_compile::tenant_key(&group.tenant) else {
                 continue;
@@ -239,8 +162,7 @@ impl Control {
                 if group.secrets.contains_key(&secret) {
                     continue;
                 }
-                match credentials::ensure(&self.agents, tenant.namespace(), name, AgentId::of(&tenant, name))
-                {
+                match credentials::ensure(agents, tenant.namespace(), name, AgentId::of(&tenant, name)) {
                     Ok(made) => {
                         let data = BTreeMap::from([(nexus_compile::CLIENT_SECRET.to_owned(), made)]);
                         group.secrets.insert(secret, data);
@@ -262,19 +184,16 @@ impl Control {
         };
         let tenants = view.tenants.iter().map(|(key, compiled)| (key.clone(), sources(compiled)));
         self.ingest.send_replace(Arc::new(IngestConfig { tenants: tenants.collect() }));
-        let known = view.tenants.iter().flat_map(|(tenant, compiled)| {
-            compiled.gateway.agents.values().map(|agent| KnownAgent {
-                tenant: tenant.clone(),
-                agent: agent.id,
-                labels: agent.labels.clone(),
-            })
-        });
-        // The stop lane knows an agent before the gateway does, so that a stop by label never misses one.
-        if let Err(error) = self.lane.know(known.collect()) {
-            tracing::error!(
-                error = format!("{:#}", anyhow::Error::from(error)),
-                "cannot keep the stop latch"
-            );
+        if let Some(switch) = &self.scope.switch {
+            let known = view.tenants.iter().flat_map(|(tenant, compiled)| {
+                compiled.gateway.agents.values().map(|agent| KnownAgent {
+                    tenant: tenant.clone(),
+                    agent: agent.id,
+                    labels: agent.labels.clone(),
+                })
+            });
+            // The stop lane knows an agent before the gateway does, so that a stop by label never misses one.
+            switch.know(known.collect());
         }
         let snapshots =
             view.tenants.iter().map(|(key, compiled)| (key.clone(), Arc::new(compiled.gateway.clone())));
@@ -304,7 +223,7 @@ fn all_problems(view: &View) -> Vec<String> {
 }
 
 /// Notes the time in a gauge.
-fn touched(gauge: &'static str) {
+pub fn touched(gauge: &'static str) {
     let now = nexus_runtime::clock::system().now();
     metrics::gauge!(gauge).set(now.as_duration().as_secs_f64());
 }
@@ -333,7 +252,7 @@ fn report(before: &View, after: &View) {
     tracing::info!(tenants = after.tenants.len(), problems = new.len(), "configuration in force");
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

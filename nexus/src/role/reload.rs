@@ -1,6 +1,6 @@
 //! Watches the folder: told by the kernel where it can, and looking twice a second in any case.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,18 +19,22 @@ const POLL: Duration = Duration::from_millis(500);
 const SETTLE: Duration = Duration::from_millis(50);
 
 /// Reloads until drained.
-pub async fn run(control: Arc<Control>, folder: &Path, data: &Path, drain: Drain) -> anyhow::Result<()> {
+pub async fn run(
+    control: Arc<Control>,
+    folder: PathBuf,
+    data: Option<PathBuf>,
+    drain: Drain,
+) -> anyhow::Result<()> {
     let changed = Arc::new(Notify::new());
     let hint = Arc::clone(&changed);
     // The watcher lives as long as this future. Without it the poll alone does.
-    let ours = data.to_owned();
     let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-        if event.map_or(true, |event| matters(&event, &ours)) {
+        if event.map_or(true, |event| matters(&event, data.as_deref())) {
             hint.notify_one();
         }
     });
     let watcher = watcher.and_then(|mut watcher| {
-        watcher.watch(folder, RecursiveMode::Recursive)?;
+        watcher.watch(&folder, RecursiveMode::Recursive)?;
         Ok(watcher)
     });
     if let Err(error) = &watcher {
@@ -54,10 +58,11 @@ pub async fn run(control: Arc<Control>, folder: &Path, data: &Path, drain: Drain
 
 /// Whether an event may mean a change. Our own reading of the folder opens files, and the data folder may lie
 /// inside: hints of either would make us read again without end.
-fn matters(event: &Event, data: &Path) -> bool {
+fn matters(event: &Event, data: Option<&Path>) -> bool {
     let reading =
         matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write));
-    let ours = !event.paths.is_empty() && event.paths.iter().all(|path| path.starts_with(data));
+    let ours = !event.paths.is_empty()
+        && data.is_some_and(|data| event.paths.iter().all(|path| path.starts_with(data)));
     !reading && !ours
 }
 
@@ -70,7 +75,7 @@ mod tests {
     #[test]
     fn reading_and_our_own_writes_are_no_hints() {
         let matters =
-            |kind, path: &str| matters(&Event::new(kind).add_path(path.into()), Path::new("/d/.nexus"));
+            |kind, path: &str| matters(&Event::new(kind).add_path(path.into()), Some(Path::new("/d/.nexus")));
         assert!(!matters(EventKind::Access(AccessKind::Open(AccessMode::Any)), "/d/a.yaml"));
         assert!(!matters(EventKind::Modify(ModifyKind::Any), "/d/.nexus/bus/1"));
         assert!(matters(EventKind::Access(AccessKind::Close(AccessMode::Write)), "/d/a.yaml"));

@@ -10,10 +10,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use metrics::{counter, gauge};
 use nexus_compile::Compiled;
+use nexus_core::clock::Clock;
 use nexus_core::id::{InboxId, TenantKey};
-use nexus_store::bus::BusError;
+use nexus_runtime::Drain;
+use nexus_runtime::lane::StopGate;
+use nexus_store::bus::{Bus, BusError};
 
-use super::roles::Roles;
+use super::control::Control;
+use super::gateway::GatewayRole;
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(5);
@@ -40,35 +44,47 @@ struct Look {
     shown: BTreeSet<TenantKey>,
 }
 
+/// What is looked at.
+pub struct Looked {
+    /// The bus.
+    pub bus: Bus,
+    /// What is in force.
+    pub control: Arc<Control>,
+    /// The gateway.
+    pub gateway: Arc<GatewayRole>,
+    /// The stop gate.
+    pub gate: StopGate,
+    /// The time.
+    pub clock: Clock,
+}
+
 /// Refreshes gauges until drained.
-pub async fn run(roles: Arc<Roles>) -> anyhow::Result<()> {
+pub async fn run(looked: Looked, drain: Drain) -> anyhow::Result<()> {
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut look = Look::default();
     loop {
         tokio::select! {
-            () = roles.drain().cancelled() => return Ok(()),
+            () = drain.cancelled() => return Ok(()),
             _ = tick.tick() => {}
         }
-        let view = roles.control.view();
-        stop(&roles);
-        present(&roles, view.tenants.keys());
+        let view = looked.control.view();
+        stop(&looked.gate);
+        present(&looked.gateway, view.tenants.keys());
         look.know(&view.tenants);
-        let looked = look.round(&roles, &view.tenants).await;
-        if let Err(error) = looked {
+        if let Err(error) = look.round(&looked, &view.tenants).await {
             counter!("nexus_depth_errors_total", "error" => error.label()).increment(1);
             look = Look { shown: std::mem::take(&mut look.shown), ..Look::default() };
         }
     }
 }
 
-fn stop(roles: &Roles) {
-    let latch = roles.lane.gate().latch();
-    gauge!("nexus_stop_known").set(f64::from(u8::from(latch.is_known())));
+fn stop(gate: &StopGate) {
+    gauge!("nexus_stop_known").set(f64::from(u8::from(gate.latch().is_known())));
 }
 
-fn present<'t>(roles: &Roles, tenants: impl Iterator<Item = &'t TenantKey>) {
-    let Some(presence) = roles.presence() else { return };
+fn present<'t>(gateway: &GatewayRole, tenants: impl Iterator<Item = &'t TenantKey>) {
+    let Some(presence) = gateway.presence() else { return };
     for tenant in tenants {
         let agents = presence.tenant(tenant);
         let online = agents.iter().filter(|agent| agent.online).count();
@@ -83,7 +99,7 @@ impl Look {
     /// Looks at some inboxes, and at whole tenants when their turn comes.
     async fn round(
         &mut self,
-        roles: &Roles,
+        looked: &Looked,
         tenants: &BTreeMap<TenantKey, Arc<Compiled>>,
     ) -> Result<(), BusError> {
         if self.todo.is_empty() {
@@ -95,18 +111,18 @@ impl Look {
         while let Some((tenant, inboxes)) = self.todo.last_mut() {
             let tenant = tenant.clone();
             while let Some(inbox) = inboxes.pop() {
-                self.sum.add(roles.bus.inbox_depth(&tenant, inbox).await?);
+                self.sum.add(looked.bus.inbox_depth(&tenant, inbox).await?);
                 left -= 1;
                 if left == 0 {
                     return Ok(());
                 }
             }
             self.todo.pop();
-            let depth = roles.bus.depth(&tenant).await?;
+            let depth = looked.bus.depth(&tenant).await?;
             set("nexus_bus_unrouted_events", &tenant, depth.unrouted as f64);
             set("nexus_bus_pending_bytes", &tenant, depth.pending_bytes as f64);
             set("nexus_bus_stored_bytes", &tenant, depth.stored_bytes as f64);
-            std::mem::take(&mut self.sum).show(&tenant, roles.now());
+            std::mem::take(&mut self.sum).show(&tenant, looked.clock.now());
             // It may have gone since the pass began.
             self.shown.insert(tenant);
         }

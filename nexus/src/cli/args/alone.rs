@@ -1,0 +1,122 @@
+//! Arguments of roles that are processes of their own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use nexus_core::secret::Secret;
+use nexus_store::redis::RedisSettings;
+
+use crate::role::alone::{AloneSettings, GatewaySettings};
+
+/// What every role takes.
+#[derive(Debug, Args)]
+struct AloneArgs {
+    /// Folder of Tenant, AgentProfile, NexusPolicy and Secret files
+    #[arg(value_name = "DIR", env = "NEXUS_FOLDER")]
+    dir: PathBuf,
+    /// Where the bus is: redis://, rediss://, redis-sentinel://, rediss-sentinel:// or redis+unix://
+    #[arg(long, env = "NEXUS_BUS", hide_env_values = true, value_name = "URL", value_parser = hidden)]
+    bus: Secret,
+    /// Log lines as JSON
+    #[arg(long)]
+    log_json: bool,
+}
+
+/// Arguments of `ingest`.
+#[derive(Debug, Args)]
+pub struct IngestArgs {
+    #[command(flatten)]
+    alone: AloneArgs,
+    /// Address for webhooks
+    #[arg(long, env = "NEXUS_LISTEN", default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
+    listen: SocketAddr,
+}
+
+/// Arguments of `gateway`.
+#[derive(Debug, Args)]
+pub struct GatewayArgs {
+    #[command(flatten)]
+    alone: AloneArgs,
+    /// Address for agents
+    #[arg(long, env = "NEXUS_LISTEN", default_value = "127.0.0.1:8081", value_name = "HOST:PORT")]
+    listen: SocketAddr,
+    /// Where the stop latch is kept; each gateway needs a folder of its own
+    #[arg(long, env = "NEXUS_DATA", default_value = ".nexus-gateway", value_name = "PATH")]
+    data: PathBuf,
+    /// Folder with the keys of access tokens, the same for all gateways: `token` signs, keys in `accepted` are accepted too
+    #[arg(long, env = "NEXUS_TOKEN_KEYS", value_name = "PATH")]
+    token_keys: Option<PathBuf>,
+    /// How long access tokens are good for, from 15s to 24h
+    #[arg(
+        long,
+        env = "NEXUS_TOKEN_LIFETIME",
+        default_value = "10m",
+        value_parser = super::parse_lifetime,
+        value_name = "TIME"
+    )]
+    token_lifetime: Duration,
+}
+
+/// A text that is never shown.
+fn hidden(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text))
+}
+
+impl AloneArgs {
+    fn into_settings(self, listen: SocketAddr, admin: &str) -> anyhow::Result<AloneSettings> {
+        let Self { dir, bus, log_json } = self;
+        let url = std::str::from_utf8(bus.expose()).unwrap_or_default();
+        let bus = url.parse::<RedisSettings>().map_err(|error| anyhow::anyhow!("--bus: {error}"))?;
+        Ok(AloneSettings { folder: dir, bus, listen, admin: super::admin_address(admin)?, log_json })
+    }
+}
+
+impl IngestArgs {
+    /// The settings of `nexus ingest`.
+    pub fn into_settings(self, admin: &str) -> anyhow::Result<AloneSettings> {
+        self.alone.into_settings(self.listen, admin)
+    }
+}
+
+impl GatewayArgs {
+    /// The settings of `nexus gateway`.
+    pub fn into_settings(self, admin: &str) -> anyhow::Result<GatewaySettings> {
+        let Self { alone, listen, data, token_keys, token_lifetime } = self;
+        Ok(GatewaySettings { alone: alone.into_settings(listen, admin)?, data, token_keys, token_lifetime })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::args::{Cli, Verb};
+
+    fn settings(args: &[&str]) -> Result<AloneSettings, String> {
+        let cli = Cli::try_parse_from([&["nexus", "ingest"], args].concat());
+        let cli = cli.map_err(|error| error.to_string())?;
+        let Verb::Ingest(ingest) = cli.verb else { panic!("it is ingest") };
+        assert!(!format!("{ingest:?}").contains("s-word"));
+        ingest.into_settings(&cli.admin).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn wrong_input_names_its_flag_and_shows_no_password() {
+        let settings_of = settings(&["dir", "--bus", "redis://:pass-word@localhost:7000"]).unwrap();
+        assert!(!format!("{settings_of:?}").contains("s-word"));
+        let wrong = settings(&["dir", "--bus", "http://:pass-word@localhost"]).unwrap_err();
+        assert!(
+            wrong.contains("--bus") && wrong.contains("redis://") && !wrong.contains("s-word"),
+            "{wrong}"
+        );
+        let without = settings(&["dir"]).unwrap_err();
+        assert!(without.contains("--bus"), "{without}");
+        let wrong = settings(&["dir", "--bus", "redis://h", "--listen", "8080"]).unwrap_err();
+        assert!(wrong.contains("--listen"), "{wrong}");
+        let wrong = settings(&["dir", "--bus", "redis://h", "--admin", "nowhere"]).unwrap_err();
+        assert!(wrong.contains("--admin"), "{wrong}");
+    }
+}

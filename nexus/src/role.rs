@@ -1,0 +1,27 @@
+//! What a role stands on, whichever process it runs in: `nexus dev`, which has all of them, or one of its own.
+//!
+//! It refuses to know which roles its process has: that is a [`cut::Cut`] of what the folder compiles to.
+//!
+//! The flow, in five lines:
+//! 1. [`process::Process`] begins: telemetry, readiness, signals;
+//! 2. [`control::Control`] reads the folder, compiles it, keeps its cut and publishes; [`reload`] does so again;
+//! 3. [`switch::Switch`] hears of stops before anything is compiled;
+//! 4. [`gateway::GatewayRole`] and [`ingest::IngestRole`] bind and run under [`supervise`];
+//! 5. a signal drains: the roles end, then the bus is closed, then the last traces leave.
+
+pub mod alone;
+pub mod control;
+pub mod credentials;
+pub mod cut;
+pub mod data;
+pub mod gateway;
+pub mod gauges;
+pub mod ingest;
+pub mod keys;
+pub mod ports;
+pub mod process;
+pub mod reload;
+pub mod shown;
+pub mod supervise;
+pub mod switch;
+pub mod upkeep;

@@ -1,0 +1,212 @@
+//! Roles as processes: `nexus ingest` and `nexus gateway`, which meet others at a bus that is a process of its own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use nexus_core::clock::Clock;
+use nexus_runtime::Drain;
+use nexus_runtime::admin::{Admin, guard_browsers};
+use nexus_runtime::lane::StopLane;
+use nexus_runtime::readiness::Readiness;
+use nexus_runtime::server::{ServerLimits, serve};
+use nexus_runtime::tasks::Tasks;
+use nexus_store::bus::Bus;
+use nexus_store::redis::RedisSettings;
+
+use super::control::{self, Control, Scope};
+use super::cut::Cut;
+use super::data::DataDir;
+use super::gateway::{GatewayParts, GatewayRole};
+use super::gauges::{self, Looked};
+use super::ingest::IngestRole;
+use super::process::Process;
+use super::switch::Switch;
+use super::{keys, ports, reload, shown, upkeep};
+
+/// The flag that chooses where a role listens.
+const LISTEN: &str = "--listen";
+
+/// The first pause before the bus is tried again, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+/// Settings of any role that is a process of its own.
+#[derive(Debug, Clone)]
+pub struct AloneSettings {
+    /// Folder of CR and Secret files.
+    pub folder: PathBuf,
+    /// Where the bus is.
+    pub bus: RedisSettings,
+    /// Where the role listens.
+    pub listen: SocketAddr,
+    /// Where the admin listens.
+    pub admin: SocketAddr,
+    /// Whether log lines are JSON.
+    pub log_json: bool,
+}
+
+/// Runs ingest until Ctrl-C or SIGTERM, then drains.
+pub async fn ingest(settings: AloneSettings) -> anyhow::Result<()> {
+    let process = Process::begin(settings.log_json)?;
+    let folder = control::served(&settings.folder)?;
+    let scope = Scope { cut: Cut::Ingest, ..Scope::default() };
+    let control = Arc::new(Control::new(&folder, scope));
+    control.reload();
+    let mut tasks = Tasks::new("nexus ingest", process.drain.clone());
+    let starting = Starting::begin(&settings, &process, &control, &mut tasks).await?;
+    tasks.start("folder", reload::run(Arc::clone(&control), folder, None, process.drain.clone()));
+    let bus = starting.bus.clone();
+    tasks.start("ingest", async move {
+        let Some(bus) = starting.open().await else { return Ok(()) };
+        let listener = ports::bind(LISTEN, starting.settings.listen).await?;
+        tracing::info!(address = %starting.settings.listen, "webhooks are taken");
+        let Starting { clock, readiness, drain, .. } = starting;
+        let role = IngestRole { bus: bus.clone(), control: Arc::clone(&control), clock, flag: LISTEN };
+        tokio::try_join!(
+            Arc::new(role).run(listener, readiness, drain.clone()),
+            upkeep::sweep(bus.clone(), control, drain.clone()),
+            upkeep::watch(bus, drain),
+        )?;
+        anyhow::Ok(())
+    });
+    process.run(tasks, close(bus)).await
+}
+
+/// Settings of `nexus gateway`.
+#[derive(Debug, Clone)]
+pub struct GatewaySettings {
+    /// What it has in common with other roles.
+    pub alone: AloneSettings,
+    /// Where state is kept.
+    pub data: PathBuf,
+    /// The folder with the keys of access tokens that all gateways have; without one a key is made under `data`.
+    pub token_keys: Option<PathBuf>,
+    /// How long access tokens are good for.
+    pub token_lifetime: Duration,
+}
+
+/// Runs a gateway until Ctrl-C or SIGTERM, then drains.
+pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
+    let GatewaySettings { alone: settings, data, token_keys, token_lifetime } = settings;
+    let process = Process::begin(settings.log_json)?;
+    let folder = control::served(&settings.folder)?;
+    let data = DataDir::open(&data)?;
+    let keys = match &token_keys {
+        Some(folder) => keys::given(folder)?,
+        None => keys::kept(&data.token_key())?,
+    };
+    let switch = Arc::new(Switch::open(&data.policies(), StopLane::open(&data.latch())?)?);
+    let scope = Scope {
+        without: Some(data.path().to_owned()),
+        cut: Cut::Gateway,
+        agents: None,
+        switch: Some(Arc::clone(&switch)),
+    };
+    let control = Arc::new(Control::new(&folder, scope));
+    control.reload();
+    let mut tasks = Tasks::new("nexus gateway", process.drain.clone());
+    let starting = Starting::begin(&settings, &process, &control, &mut tasks).await?;
+    let ours = Some(data.path().to_owned());
+    tasks.start("folder", reload::run(Arc::clone(&control), folder, ours, process.drain.clone()));
+    let bus = starting.bus.clone();
+    tasks.start("gateway", async move {
+        let Some(bus) = starting.open().await else { return Ok(()) };
+        let Starting { settings, clock, readiness, drain, .. } = starting;
+        let parts = GatewayParts {
+            bus: bus.clone(),
+            gate: switch.gate(),
+            control: Arc::clone(&control),
+            keys,
+            token_lifetime,
+            clock: clock.clone(),
+            flag: LISTEN,
+        };
+        let role = Arc::new(GatewayRole::new(parts));
+        let bound = role.bind(settings.listen).await?;
+        tracing::info!(address = %role.address(), "agents are taken");
+        let looked =
+            Looked { bus: bus.clone(), control, gateway: Arc::clone(&role), gate: switch.gate(), clock };
+        tokio::try_join!(
+            role.run(bound, readiness, drain.clone()),
+            gauges::run(looked, drain.clone()),
+            upkeep::watch(bus, drain),
+        )?;
+        anyhow::Ok(())
+    });
+    let ended = process.run(tasks, close(bus)).await;
+    // Others may use the folder only now.
+    drop(data);
+    ended
+}
+
+/// What a role waits for before it runs.
+struct Starting {
+    settings: AloneSettings,
+    clock: Clock,
+    readiness: Readiness,
+    drain: Drain,
+    /// The bus, once it is open.
+    bus: Arc<OnceLock<Bus>>,
+}
+
+impl Starting {
+    /// Serves the admin, so that it can be asked what is awaited, and finds a taken port before anything else.
+    async fn begin(
+        settings: &AloneSettings,
+        process: &Process,
+        control: &Arc<Control>,
+        tasks: &mut Tasks,
+    ) -> anyhow::Result<Self> {
+        drop(ports::bind(LISTEN, settings.listen).await?);
+        let admin = ports::bind("--admin", settings.admin).await?;
+        let shown = Arc::clone(control);
+        let router = Admin {
+            readiness: process.readiness.clone(),
+            metrics: process.metrics.clone(),
+            config: Arc::new(move || shown::config(&shown)),
+        };
+        // Elsewhere it is asked by other names than its own, and changes nothing.
+        let router = match settings.admin.ip().is_loopback() {
+            true => guard_browsers(router.router()),
+            false => router.router(),
+        };
+        tasks.start("admin", serve(admin, router, ServerLimits::default(), process.drain.clone()));
+        Ok(Self {
+            settings: settings.clone(),
+            clock: process.clock.clone(),
+            readiness: process.readiness.clone(),
+            drain: process.drain.clone(),
+            bus: Arc::default(),
+        })
+    }
+
+    /// Opens the bus, however long it takes. None once the process is to end.
+    async fn open(&self) -> Option<Bus> {
+        let redis = &self.settings.bus;
+        let _awaited = self.readiness.guard(format!("the bus at {redis}"));
+        let mut pause = PAUSE.0;
+        loop {
+            let error = tokio::select! {
+                () = self.drain.cancelled() => return None,
+                opened = Bus::open_redis(redis.clone(), self.clock.clone()) => match opened {
+                    Ok(bus) => return Some(self.bus.get_or_init(|| bus).clone()),
+                    Err(error) => format!("{:#}", anyhow::Error::from(error)),
+                },
+            };
+            metrics::counter!("nexus_bus_open_failures_total").increment(1);
+            tracing::warn!(error, "cannot reach the bus at {redis}; trying again (--bus names it)");
+            tokio::select! {
+                () = self.drain.cancelled() => return None,
+                () = tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..=1.0))) => {}
+            }
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+}
+
+async fn close(bus: Arc<OnceLock<Bus>>) {
+    if let Some(bus) = bus.get() {
+        bus.close().await;
+    }
+}
