@@ -98,7 +98,7 @@ impl<'q> Ids<'q> {
         while self.read.len() < most
             && let Some(after) = self.after
         {
-            let page = self.query.page(client, self.tenant, Some(("after", after))).await?;
+            let page = self.query.page(client, self.tenant, ("after", after)).await?;
             self.take(after, page);
         }
         let batch: Vec<_> = self.read.drain(..most.min(self.read.len())).collect();
