@@ -14,6 +14,8 @@ mod replay;
 mod roles;
 mod story;
 mod supervise;
+#[cfg(test)]
+mod unreadable;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
