@@ -8,6 +8,8 @@ mod banner;
 mod replay;
 mod roles;
 mod story;
+#[cfg(test)]
+mod unreadable;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -113,6 +113,8 @@ pub struct ReplayRequest {
 pub struct ReplayAnswer {
     /// Who gets how many.
     pub targets: Vec<ReplayTarget>,
+    /// How many copies that are in all; fewer than `targets` add up to if somebody else replayed the same meanwhile.
+    pub copies: usize,
     /// Copies that wait or are held there already and were left alone.
     pub waiting: usize,
     /// Events that were never routed yet, and will be by themselves.
@@ -121,6 +123,9 @@ pub struct ReplayAnswer {
     pub nobody: usize,
     /// Events that are not there.
     pub unknown: Vec<EventId>,
+    /// Events that cannot be read, so that the rules cannot route them: a later version wrote them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<EventId>,
 }
 
 /// How many events one inbox gets.

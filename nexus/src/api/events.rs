@@ -60,6 +60,8 @@ pub struct EventLine {
     pub received: Timestamp,
     /// Whether it was routed.
     pub routed: bool,
+    /// How many bytes it takes, and counts against the quota while it waits or is parked.
+    pub bytes: u64,
     /// The event itself, where `full=true` asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<Box<StandardEvent>>,

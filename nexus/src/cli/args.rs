@@ -95,9 +95,11 @@ pub enum Verb {
     #[command(after_help = "Example:\n  nexus completions bash > /etc/bash_completion.d/nexus")]
     Completions(CompletionsArgs),
     /// Show which events would go elsewhere by the rules of an edited folder
-    #[command(after_help = "Exit status: 0 nothing moves, 1 something does, 2 trouble\n\nExamples:\n  \
+    #[command(
+        after_help = "Exit status: 0 nothing moves, 1 something does, 2 trouble, or no event to compare\n\nExamples:\n  \
                       nexus diff-routes edited\n  nexus diff-routes edited --last 1000 --tenant acme/acme\n  \
-                      nexus diff-routes edited --against main --events events.ndjson")]
+                      nexus diff-routes edited --against main --events events.ndjson"
+    )]
     DiffRoutes(DiffRoutesArgs),
     /// List, requeue or give up events that were parked after their last attempt
     #[command(subcommand, after_help = "Examples:\n  nexus dlq ls\n  nexus dlq requeue --all --agent coder")]

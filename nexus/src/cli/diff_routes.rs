@@ -18,7 +18,7 @@ use self::compare::{Agents, Moved, Rules, Turn};
 use super::args::DiffRoutesArgs;
 use super::client::Client;
 use super::output::{Output, clip, note, table};
-use super::pages::{Pages, no_such};
+use super::pages::{Pages, no_such, unknown_source};
 use super::progress;
 use crate::api::Routing;
 
@@ -51,10 +51,26 @@ pub async fn run(client: &Client, args: DiffRoutesArgs, output: Output) -> anyho
     }
     bar.finish_and_clear();
     if report.compared == 0 {
-        note("no event was compared: there is none that the arguments choose");
+        nothing(client, &args).await?;
     }
     output.show(&report, show)?;
     Ok(if report.moved.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(MOVES) })
+}
+
+/// Nothing was compared, which is no proof that nothing moves: an error, unless it may be so.
+async fn nothing(client: &Client, args: &DiffRoutesArgs) -> anyhow::Result<()> {
+    // Whether a source is known tells the server alone.
+    if args.events.is_none()
+        && let Some(why) = unknown_source(client, &args.select).await?
+    {
+        anyhow::bail!(why);
+    }
+    anyhow::ensure!(
+        args.allow_empty,
+        "no event was compared: there is none that the arguments choose; if that is well, say --allow-empty"
+    );
+    note("no event was compared");
+    Ok(())
 }
 
 /// The rules before and after.

@@ -42,10 +42,10 @@ impl Query {
         &self,
         client: &Client,
         tenant: &TenantKey,
-        from: Option<(&'static str, Seq)>,
+        (side, place): (&'static str, Seq),
     ) -> anyhow::Result<EventsPage> {
         let mut pairs = self.pairs.clone();
-        pairs.extend(from.map(|(side, seq)| (side, seq.to_string())));
+        pairs.push((side, place.to_string()));
         client.get_query(&format!("tenants/{tenant}/events"), &pairs).await
     }
 }
@@ -63,8 +63,8 @@ pub struct Pages<'c> {
 struct Reading {
     tenant: TenantKey,
     lines: VecDeque<EventLine>,
-    /// Where its next page begins; outer none before the first, inner none behind the last.
-    next: Option<Option<Seq>>,
+    /// The place before which its next page lies; none behind the last one.
+    next: Option<Seq>,
 }
 
 impl<'c> Pages<'c> {
@@ -75,14 +75,19 @@ impl<'c> Pages<'c> {
         full: bool,
         limit: usize,
     ) -> anyhow::Result<Self> {
-        let now = nexus_runtime::clock::system().now();
         let tenants = tenants(client, select.tenant.as_ref()).await?;
-        let reading = |log: TenantLog| Reading { tenant: log.tenant, lines: VecDeque::new(), next: None };
-        Ok(Self {
-            client,
-            query: Query::new(select, full, limit, now),
-            tenants: tenants.into_iter().map(reading).collect(),
-        })
+        let now = nexus_runtime::clock::system().now();
+        Ok(Self::up_to(client, Query::new(select, full, limit, now), tenants))
+    }
+
+    /// The events that a query gives, none of them newer than the newest that is named of its tenant.
+    pub fn up_to(client: &'c Client, query: Query, tenants: Vec<TenantLog>) -> Self {
+        let reading = |TenantLog { tenant, newest }| Reading {
+            tenant,
+            lines: VecDeque::new(),
+            next: Some(newest.saturating_add(1)),
+        };
+        Self { client, query, tenants: tenants.into_iter().map(reading).collect() }
     }
 
     /// What is asked of each tenant.
@@ -93,12 +98,13 @@ impl<'c> Pages<'c> {
     /// The next event.
     pub async fn next(&mut self) -> anyhow::Result<Option<EventLine>> {
         for reading in &mut self.tenants {
-            while reading.lines.is_empty() && reading.next != Some(None) {
-                let before = reading.next.flatten().map(|seq| ("before", seq));
-                let page = self.query.page(self.client, &reading.tenant, before).await?;
+            while reading.lines.is_empty()
+                && let Some(before) = reading.next
+            {
+                let page = self.query.page(self.client, &reading.tenant, ("before", before)).await?;
                 note_unreadable(&reading.tenant, &page);
                 reading.lines.extend(page.events);
-                reading.next = Some(page.next);
+                reading.next = page.next;
             }
         }
         let newest = self.tenants.iter_mut().max_by_key(|one| one.lines.front().map(|line| line.received));

@@ -7,9 +7,11 @@ use nexus_core::id::EventId;
 use nexus_core::route::{Chosen, Decision, Mismatch, PassedOver, Rule};
 use nexus_store::bus::Copy;
 
+use super::args::SelectArgs;
 use super::client::Client;
 use super::output::{Output, clip, span};
-use crate::api::{CopyStory, EventLine, EventStory};
+use super::pages::Pages;
+use crate::api::{CopyStory, EventStory};
 
 /// Agents that were passed over and are named on the screen.
 const SHOWN: usize = 10;
@@ -26,9 +28,8 @@ pub async fn resolve(client: &Client, event: &str) -> anyhow::Result<EventId> {
     if event != "last" {
         return event.parse().with_context(|| "give an id as `nexus events` lists them, or `last`");
     }
-    let events: Vec<EventLine> = client.get_query("events", &[("limit", 1.to_string())]).await?;
-    let newest = events.iter().max_by_key(|event| event.received).context("there is no event yet")?;
-    Ok(newest.id)
+    let newest = Pages::open(client, &SelectArgs::default(), false, 1).await?.next().await?;
+    Ok(newest.context("there is no event yet")?.id)
 }
 
 /// The screen.

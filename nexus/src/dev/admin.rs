@@ -6,20 +6,17 @@ mod events;
 use std::sync::Arc;
 
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use nexus_core::id::{EventId, TenantKey};
-use nexus_core::kind::Kind;
-use nexus_store::bus::{Filter, Page};
-use serde::Deserialize;
 
 use super::roles::Roles;
 use super::story;
-use crate::api::{ApiError, EventLine, EventStory, ReleaseRequest, Status, StopAnswer, StopRequest};
+use crate::api::{ApiError, EventStory, ReleaseRequest, Status, StopAnswer, StopRequest};
 use crate::role::switch::{Switch, SwitchError};
 
 /// An error with its status.
@@ -74,7 +71,6 @@ impl Failure {
 pub fn router(roles: Arc<Roles>) -> Router {
     Router::new()
         .route("/api/v1/status", get(status))
-        .route("/api/v1/events", get(list))
         .route("/api/v1/events/{id}", get(event))
         .route("/api/v1/events/{id}/raw", get(raw))
         .route("/api/v1/routing", get(events::routing))
@@ -92,28 +88,6 @@ pub fn router(roles: Arc<Roles>) -> Router {
 
 async fn status(State(roles): State<Arc<Roles>>) -> Result<Json<Status>, Failure> {
     roles.status().await.map(Json).map_err(Failure::internal)
-}
-
-/// The query of `GET /api/v1/events`.
-#[derive(Debug, Deserialize)]
-struct EventsQuery {
-    tenant: Option<TenantKey>,
-    kind: Option<Kind>,
-    limit: Option<usize>,
-}
-
-async fn list(
-    State(roles): State<Arc<Roles>>,
-    query: Result<Query<EventsQuery>, QueryRejection>,
-) -> Result<Json<Vec<EventLine>>, Failure> {
-    let Query(query) = query?;
-    let limit = query.limit.unwrap_or(20).min(1000);
-    let page = Page {
-        filter: Filter { kinds: query.kind.into_iter().collect(), ..Filter::default() },
-        limit,
-        before: None,
-    };
-    story::events(&roles.bus, query.tenant.as_ref(), page).await.map(Json).map_err(Failure::internal)
 }
 
 async fn event(

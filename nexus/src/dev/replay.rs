@@ -19,9 +19,6 @@ pub enum ReplayError {
     /// The bus does not answer.
     #[error("cannot replay")]
     Bus(#[from] BusError),
-    /// What is stored was written by another version.
-    #[error("what is stored of event {0} was written by another version")]
-    Read(EventId),
 }
 
 /// Who gets an event: names and inboxes.
@@ -49,7 +46,13 @@ pub async fn replay(
         }
         let mut targets = match &named {
             Some(named) => named.clone(),
-            None => route(&table, &record, id)?,
+            None => match route(&table, &record) {
+                Ok(targets) => targets,
+                Err(_) => {
+                    answer.unreadable.push(id);
+                    continue;
+                }
+            },
         };
         if targets.is_empty() {
             answer.nobody += 1;
@@ -66,17 +69,23 @@ pub async fn replay(
         for (name, _) in &targets {
             *counts.entry(name.clone()).or_default() += ids.len();
         }
-        if !request.dry_run {
+        let planned = ids.len() * targets.len();
+        if request.dry_run {
+            answer.copies += planned;
+        } else {
             let inboxes = targets.into_iter().map(|(_, inbox)| inbox).collect();
-            bus.replay(&rules.tenant, ids, inboxes).await?;
+            let copies = bus.replay(&rules.tenant, ids, inboxes).await?;
+            answer.copies += copies;
+            // Somebody else was faster with these.
+            answer.waiting += planned.saturating_sub(copies);
         }
     }
     answer.targets = counts.into_iter().map(|(target, events)| ReplayTarget { target, events }).collect();
     Ok(answer)
 }
 
-fn route(table: &RouteTable, record: &Record, id: EventId) -> Result<Targets, ReplayError> {
-    let event: StandardEvent = serde_json::from_slice(&record.event).map_err(|_| ReplayError::Read(id))?;
+fn route(table: &RouteTable, record: &Record) -> serde_json::Result<Targets> {
+    let event: StandardEvent = serde_json::from_slice(&record.event)?;
     let chosen = table.route(&event).chosen.into_iter();
     Ok(chosen.map(|chosen| (chosen.target, chosen.inbox)).collect())
 }
@@ -120,4 +129,23 @@ fn unknown<'k>(
         None => "`nexus status` lists them".to_owned(),
     };
     ReplayError::Target(format!("{tenant} has no {what} `{given}`; {remedy}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_core::snapshot::Heartbeat;
+
+    use super::*;
+    use crate::dev::unreadable::{self, id};
+
+    #[tokio::test]
+    async fn one_event_that_cannot_be_read_does_not_keep_the_others_back() {
+        let (_folder, bus, tenant) = unreadable::bus().await;
+        let (agents, aliases) = (BTreeMap::new(), Vec::new());
+        let rules = GatewaySnapshot { tenant, agents, aliases, heartbeat: Heartbeat::default() };
+        let request = ReplayRequest { events: [1, 2, 3, 4].map(id).to_vec(), target: None, dry_run: false };
+        let answer = replay(&bus, &rules, request).await.unwrap();
+        assert_eq!(answer.unreadable, [id(2)]);
+        assert_eq!((answer.nobody, answer.unknown), (2, vec![id(4)]));
+    }
 }

@@ -1,13 +1,12 @@
 //! What the admin API tells, gathered from the bus, the gateway and the control plane.
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use nexus_compile::Compiled;
 use nexus_core::id::{EventId, InboxId, TenantKey};
 use nexus_core::route::Decision;
 use nexus_core::snapshot::{Agent, Alias, Delivery, GatewaySnapshot};
 use nexus_core::stop::{Engagement, Latch, Subject, Targets};
-use nexus_store::bus::{Bus, BusError, InboxDepth, Page, Summary};
+use nexus_store::bus::{Bus, BusError, InboxDepth, Summary};
 
 use super::roles::Roles;
 use crate::api::{
@@ -148,33 +147,10 @@ pub fn stops(latch: &Latch) -> Vec<Stop> {
     latch.engagements().map(stop).collect()
 }
 
-/// Events of one tenant or of all that the bus has, newest first.
-pub async fn events(bus: &Bus, tenant: Option<&TenantKey>, page: Page) -> Result<Vec<EventLine>, BusError> {
-    let tenants = match tenant {
-        Some(tenant) => vec![tenant.clone()],
-        None => bus.tenants().await?,
-    };
-    let mut lines = Vec::new();
-    for tenant in tenants {
-        let mut page = page.clone();
-        while page.limit > 0 {
-            let found = bus.events(&tenant, page.clone()).await?;
-            page.limit = page.limit.saturating_sub(found.events.len());
-            lines.extend(found.events.into_iter().map(|summary| line(&tenant, summary)));
-            page.before = found.next;
-            if page.before.is_none() {
-                break;
-            }
-        }
-    }
-    lines.sort_by_key(|line| std::cmp::Reverse::<Timestamp>(line.received));
-    Ok(lines)
-}
-
 /// The line of an event in lists.
 pub fn line(tenant: &TenantKey, summary: Summary) -> EventLine {
-    let Summary { seq, id, kind, source, title, received, routed, bytes: _ } = summary;
-    EventLine { tenant: tenant.clone(), seq, id, kind, source, title, received, routed, event: None }
+    let Summary { seq, id, kind, source, title, received, routed, bytes } = summary;
+    EventLine { tenant: tenant.clone(), seq, id, kind, source, title, received, routed, bytes, event: None }
 }
 
 /// Whose an inbox is by these rules.

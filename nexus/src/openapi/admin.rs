@@ -1,13 +1,12 @@
 //! What the admin server shows and does. A new route is one entry in [`describe`].
 
 use nexus_core::id::InboxId;
-use nexus_core::kind::Kind;
 use serde_json::{Value, json};
 
 use super::build::{Document, Operation, Server};
 use crate::api::{
-    ApiError, DeadAnswer, DeadInboxes, DeadPage, DeadRequest, EventLine, EventStory, EventsPage,
-    ReleaseRequest, ReplayAnswer, ReplayRequest, Routing, Status, StopAnswer, StopRequest, TenantLog,
+    ApiError, DeadAnswer, DeadInboxes, DeadPage, DeadRequest, EventStory, EventsPage, ReleaseRequest,
+    ReplayAnswer, ReplayRequest, Routing, Status, StopAnswer, StopRequest, TenantLog,
 };
 
 pub fn describe(document: &mut Document) {
@@ -18,20 +17,6 @@ pub fn describe(document: &mut Document) {
 
     let status = document.answer::<Status>();
     document.add(get("/api/v1/status", "status", "Tells how things are").json(200, "The status.", status));
-
-    let (lines, kind) = (document.answer::<Vec<EventLine>>(), document.request::<Kind>());
-    document.add(
-        get("/api/v1/events", "listEvents", "Lists events, newest first")
-            .query("tenant", "Only this tenant, `namespace/name`.", json!({ "type": "string" }))
-            .query("kind", "Only this kind.", kind)
-            .query(
-                "limit",
-                "At most so many of each tenant; more than 1000 counts as 1000.",
-                json!({ "type": "integer", "minimum": 0, "default": 20 }),
-            )
-            .json(200, "The events.", lines)
-            .json(400, "A parameter cannot be read.", error.clone()),
-    );
 
     let story = document.answer::<EventStory>();
     document.add(

@@ -170,6 +170,52 @@ async fn a_replay_by_filter_goes_through_many_pages() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_tenant_is_replayed_when_another_one_cannot_be() {
+    let site = Site::new(&["coder"]);
+    // Each is named behind acme/acme, and so would come after it.
+    for tenant in ["kept", "left"] {
+        site.write(&format!("{tenant}.yaml"), &tenant_yaml(tenant));
+    }
+    let _nexus = site.start().await;
+    for (number, tenant) in (1..).zip(["acme/acme", "acme/kept", "acme/left"]) {
+        assert!(site.post_issue_to(tenant, number).await.unwrap().status().is_success());
+    }
+    until("all are routed", || async {
+        let events = site.cli_json(&["events"]).await;
+        events.as_array().unwrap().iter().all(|event| event["routed"] == true).then_some(())
+    })
+    .await;
+    // So that there is something to replay for the coder: no copy of his waits.
+    let mut hand = Hand::connect(&site, "coder").await;
+    let deliver = hand.frame("deliver").await;
+    hand.send(json!({"ack": {"eventId": deliver["event"]["id"]}})).await;
+    let id = deliver["event"]["id"].as_str().unwrap();
+    let state = || async { site.cli_json(&["why", id]).await["copies"][0]["state"].clone() };
+    until("it is done", || async { (state().await == "done").then_some(()) }).await;
+    site.remove("left.yaml");
+    until("a tenant is gone", || async {
+        (site.status().await["tenants"].as_array().unwrap().len() == 2).then_some(())
+    })
+    .await;
+
+    let refused = site.cli(&["replay", "--since", "1h", "--agent", "coder", "--yes"]).await;
+    assert!(!refused.status.success());
+    assert!(text(&refused).contains("acme/kept has no agent `coder`"), "{refused:?}");
+    assert!(text(&refused).contains("--tenant: acme/acme"), "{refused:?}");
+    assert_eq!(state().await, "done", "nothing was replayed");
+    let gone = site.cli(&["replay", "--tenant", "acme/left", "--yes"]).await;
+    assert!(!gone.status.success() && text(&gone).contains("no longer has acme/left"), "{gone:?}");
+
+    let done = site.cli(&["replay", "--since", "1h", "--yes", "-o", "json"]).await;
+    assert!(done.status.success() && text(&done).contains("no longer has acme/left"), "{done:?}");
+    let done: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!((&done["events"], &done["copies"], &done["nobody"]), (&json!(2), &json!(1), &json!(1)));
+    assert!(done["bytes"].as_u64().unwrap() > 0, "{done}");
+    let deliver = hand.frame("deliver").await;
+    assert_eq!((&deliver["event"]["id"], &deliver["replay"]), (&json!(id), &json!(true)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_parked_for_an_agent_that_is_gone_is_shown_and_can_be_given_up() {
     let site = Site::new(&["coder", "tester"]);
     let _nexus = site.start().await;

@@ -68,6 +68,18 @@ async fn exactly_what_moves_is_shown() {
     let same = diff(&[&path(&served)]).await;
     assert_eq!(same.status.code(), Some(0), "{}", String::from_utf8_lossy(&same.stdout));
 
+    // Nothing that was compared is no proof, but where it may be so.
+    let old = [path(&wider), "--until".to_owned(), "1h".to_owned()];
+    for (more, status, told) in [
+        (&[][..], 2, "no event was compared"),
+        (&["--allow-empty"], 0, "no event was compared"),
+        (&["--allow-empty", "--source", "githob"], 2, "did you mean `github`?"),
+    ] {
+        let output = diff(&[&old.each_ref().map(String::as_str), more].concat()).await;
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(status) && said.contains(told), "{more:?}: {said}");
+    }
+
     let broken = edited("subscriptions:", "subscription:");
     let output = diff(&[&path(&broken)]).await;
     let told = String::from_utf8(output.stderr).unwrap();

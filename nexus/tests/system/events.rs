@@ -1,10 +1,15 @@
 //! Lists of events: what the flags choose, and what follows as it comes.
 
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use axum::Router;
+use axum::http::Uri;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStderr, ChildStdout};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use tokio::task::JoinSet;
 
 use crate::harness::{PATIENCE, Site, tenant_yaml, until};
 
@@ -17,7 +22,10 @@ struct Follower {
 
 impl Follower {
     fn start(site: &Site, args: &[&str]) -> Self {
-        let mut verb = site.verb(&[&["events", "--follow", "-o", "json"], args].concat());
+        Self::run(site.verb(&[&["events", "--follow", "-o", "json"], args].concat()))
+    }
+
+    fn run(mut verb: Command) -> Self {
         verb.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut process = verb.spawn().unwrap();
         let events = BufReader::new(process.stdout.take().unwrap()).lines();
@@ -76,6 +84,45 @@ async fn what_follows_is_printed_once_and_in_order_also_across_a_restart() {
         until("the comment is there", || async { ids(&site, &["--kind", "NewComment"]).await.pop() }).await;
     assert_eq!(comments.event().await["id"], json!(comment), "{sent:?}");
     assert_eq!(all.event().await["id"], json!(comment));
+}
+
+/// A way to the site's admin server on which issues 3 to 5 come right before the first page of events is read.
+async fn busy_way(site: Arc<Site>) -> (u16, JoinSet<std::io::Result<()>>) {
+    let come = Arc::new(AtomicBool::new(false));
+    let pass = move |uri: Uri| {
+        let (site, come) = (Arc::clone(&site), Arc::clone(&come));
+        async move {
+            if uri.path().ends_with("/events") && !come.swap(true, Ordering::Relaxed) {
+                for number in 3..=5 {
+                    site.post_issue(number).await.unwrap();
+                }
+            }
+            let answer = site.http.get(format!("http://127.0.0.1:{}{uri}", site.admin)).send().await.unwrap();
+            (answer.status(), answer.bytes().await.unwrap())
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut served = JoinSet::new();
+    served.spawn(async move { axum::serve(listener, Router::new().fallback(pass)).await });
+    (port, served)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_while_the_old_ones_are_read_is_not_cut_off_by_the_limit() {
+    let site = Arc::new(Site::new(&["coder"]));
+    let _nexus = site.start().await;
+    for number in 1..=2 {
+        site.post_issue(number).await.unwrap();
+    }
+    let (port, _served) = busy_way(Arc::clone(&site)).await;
+    let admin = format!("127.0.0.1:{port}");
+    let mut verb = Command::new(env!("CARGO_BIN_EXE_nexus"));
+    verb.args(["events", "--follow", "--limit", "1", "-o", "json", "--admin", &admin]);
+    let mut follower = Follower::run(verb);
+    for seq in 2..=5 {
+        assert_eq!(follower.event().await["seq"], seq);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

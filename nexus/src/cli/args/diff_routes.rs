@@ -21,6 +21,9 @@ pub struct DiffRoutesArgs {
     /// Events from a file instead of the running server, as `nexus events --full` writes them; `-` is standard input
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
+    /// Succeed also if there is no event to compare
+    #[arg(long)]
+    pub allow_empty: bool,
     /// Compare with this folder instead of the rules that the running server has in force
     #[arg(long, value_name = "DIR")]
     pub against: Option<PathBuf>,

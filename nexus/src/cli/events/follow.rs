@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Unit;
+use jiff::{Timestamp, Unit};
 use nexus_core::id::TenantKey;
 use nexus_store::bus::Seq;
 
@@ -26,6 +26,7 @@ pub async fn run(client: &Client, args: &EventsArgs, output: Output) -> anyhow::
         client,
         args,
         output,
+        now,
         // The old events are cut off by --limit, those that come by nothing: pages are as large as may be.
         query: Query::new(&args.select, args.full, usize::MAX, now),
         places: BTreeMap::new(),
@@ -56,20 +57,23 @@ struct Follower<'c> {
     client: &'c Client,
     args: &'c EventsArgs,
     output: Output,
+    /// When it began, which times such as `2h` mean.
+    now: Timestamp,
     query: Query,
     /// Place of the last event that was looked at, by tenant.
     places: BTreeMap<TenantKey, Seq>,
 }
 
 impl Follower<'_> {
-    /// Prints the old events. The places are read before them, so that none can slip in between.
+    /// Prints the old events: those up to the places where what comes begins, so that nothing that comes meanwhile
+    /// is taken for old and cut off by the limit.
     async fn begin(&mut self) -> anyhow::Result<()> {
         let EventsArgs { select, limit, full, .. } = self.args;
         let limit = usize::try_from(*limit)?;
-        for TenantLog { tenant, newest } in pages::tenants(self.client, select.tenant.as_ref()).await? {
-            self.places.insert(tenant, newest);
-        }
-        let mut old = Pages::open(self.client, select, *full, limit).await?.take(limit).await?;
+        let logs = pages::tenants(self.client, select.tenant.as_ref()).await?;
+        self.places = logs.iter().map(|log| (log.tenant.clone(), log.newest)).collect();
+        let query = Query::new(select, *full, limit, self.now);
+        let mut old = Pages::up_to(self.client, query, logs).take(limit).await?;
         old.reverse();
         if old.is_empty()
             && let Some(why) = pages::unknown_source(self.client, select).await?
@@ -78,7 +82,6 @@ impl Follower<'_> {
         }
         for line in &old {
             self.print(line)?;
-            self.advance(&line.tenant, line.seq);
         }
         Ok(())
     }
@@ -103,7 +106,7 @@ impl Follower<'_> {
 
     /// Prints a page behind a place; gives the place where the next one begins.
     async fn page(&mut self, tenant: &TenantKey, place: Seq, newest: Seq) -> anyhow::Result<Seq> {
-        let page = self.query.page(self.client, tenant, Some(("after", place))).await?;
+        let page = self.query.page(self.client, tenant, ("after", place)).await?;
         for line in &page.events {
             self.print(line)?;
             self.advance(tenant, line.seq);

@@ -149,7 +149,7 @@ pub(super) async fn replay(
     };
     replay::replay(&roles.bus, &compiled.gateway, request).await.map(Json).map_err(|error| match error {
         ReplayError::Target(_) => Failure::new(StatusCode::NOT_FOUND, error.to_string()),
-        ReplayError::Bus(_) | ReplayError::Read(_) => Failure::internal(error),
+        ReplayError::Bus(_) => Failure::internal(error),
     })
 }
 

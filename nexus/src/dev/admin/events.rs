@@ -10,13 +10,13 @@ use jiff::Timestamp;
 use nexus_core::id::TenantKey;
 use nexus_core::kind::Kind;
 use nexus_core::snapshot::{Agent, GatewaySnapshot};
-use nexus_store::bus::{Filter, Page, Seq};
+use nexus_store::bus::{Bus, Filter, Page, Seq};
 use serde::Deserialize;
 
 use super::Failure;
 use crate::api::{EventLine, EventsPage, MAX_FULL_PAGE, MAX_PAGE, Routing, TenantLog};
 use crate::dev::roles::Roles;
-use crate::dev::story::{StoryError, line};
+use crate::dev::story::line;
 
 /// A page that carries events whole ends behind so many bytes of them.
 const MAX_PAGE_BYTES: usize = 8 << 20;
@@ -86,7 +86,7 @@ pub(super) async fn events(
         Some(after) => in_order(&roles, &tenant, &query, after).await?,
     };
     if query.full {
-        fill(&roles, &tenant, &mut page).await?;
+        fill(&roles.bus, &tenant, &mut page).await?;
     }
     Ok(Json(page))
 }
@@ -130,24 +130,48 @@ async fn in_order(
     Ok(page)
 }
 
-/// Adds the events themselves; ends the page early if they are large.
-async fn fill(roles: &Roles, tenant: &TenantKey, page: &mut EventsPage) -> Result<(), Failure> {
-    let mut bytes = 0;
+/// Adds the events themselves; ends the page early if they are large. Of one that cannot be read only the place is
+/// told: it must not hide the others.
+async fn fill(bus: &Bus, tenant: &TenantKey, page: &mut EventsPage) -> Result<(), Failure> {
+    let (mut bytes, mut looked) = (0, None);
     let mut lines: Vec<EventLine> = Vec::new();
     for mut line in std::mem::take(&mut page.events) {
         if bytes > MAX_PAGE_BYTES {
-            page.next = lines.last().map(|last| last.seq);
+            page.next = looked;
             break;
         }
+        looked = Some(line.seq);
         // It is missing only if it was forgotten meanwhile.
-        let Some(record) = roles.bus.event(tenant, line.id).await.map_err(Failure::internal)? else {
+        let Some(record) = bus.event(tenant, line.id).await.map_err(Failure::internal)? else {
             continue;
         };
         bytes += record.event.len();
-        let event = serde_json::from_slice(&record.event).map_err(StoryError::Read);
-        line.event = Some(Box::new(event.map_err(Failure::internal)?));
-        lines.push(line);
+        match serde_json::from_slice(&record.event) {
+            Ok(event) => {
+                line.event = Some(Box::new(event));
+                lines.push(line);
+            }
+            Err(_) => page.unreadable.push(line.seq),
+        }
     }
     page.events = lines;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dev::unreadable::{self, id};
+
+    #[tokio::test]
+    async fn one_event_that_cannot_be_read_does_not_hide_the_others() {
+        let (_folder, bus, tenant) = unreadable::bus().await;
+        let found = bus.events(&tenant, Page { before: None, filter: Filter::default(), limit: 10 }).await;
+        let events = found.unwrap().events.into_iter().map(|summary| line(&tenant, summary)).collect();
+        let mut page = EventsPage { events, ..EventsPage::default() };
+        assert!(fill(&bus, &tenant, &mut page).await.is_ok());
+        assert_eq!(page.unreadable, [2]);
+        assert_eq!(page.events.iter().map(|line| line.id).collect::<Vec<_>>(), [id(3), id(1)]);
+        assert!(page.events.iter().all(|line| line.event.is_some()));
+    }
 }
