@@ -119,6 +119,15 @@ async fn post(site: &Site, numbers: std::ops::Range<u64>) -> HashSet<String> {
     accepted
 }
 
+/// Waits until a gateway knows so many to live.
+async fn gateways_known(site: &Site, count: usize) {
+    until(&format!("{count} gateways are known to live"), || async {
+        let metrics = admin(site, "/metrics").await?;
+        metrics.lines().any(|line| line == format!("nexus_gateways {count}")).then_some(())
+    })
+    .await;
+}
+
 async fn all_came(what: &str, accepted: &HashSet<String>, agents: &[&Agents]) {
     until(what, || async {
         let came =
@@ -182,11 +191,7 @@ async fn a_gateway_that_is_killed_leaves_nothing_behind() {
     assert_eq!(while_dead.len(), 20);
     let back = fleet.gateway(1);
     all_came("what came while all were dead arrives", &while_dead, &[&on_second]).await;
-    until("nothing is held by the dead", || async {
-        let metrics = admin(&fleet.gateways[1], "/metrics").await?;
-        metrics.lines().any(|line| line == "nexus_gateways 1").then_some(())
-    })
-    .await;
+    gateways_known(&fleet.gateways[1], 1).await;
     assert!(back.terminate().await.success());
 }
 
@@ -204,15 +209,13 @@ async fn a_gateway_that_stood_still_begins_again() {
     }
     let on_first = Agents::start(&fleet.gateways[0], "coder", 1, 4);
     until("it is connected", || async { on_first.read(|memory| (memory.sessions > 0).then_some(())) }).await;
+    // A gateway is buried only by one that heard it beat.
+    gateways_known(&fleet.gateways[1], 2).await;
     let mut accepted = post(&fleet.objects, 0..10).await;
     first.signal("STOP").await;
     // Its agent is on a socket that nobody serves, and its share of the partitions waits for an owner.
     accepted.extend(post(&fleet.objects, 10..40).await);
-    until("it is buried", || async {
-        let metrics = admin(&fleet.gateways[1], "/metrics").await?;
-        metrics.lines().any(|line| line == "nexus_gateways 1").then_some(())
-    })
-    .await;
+    gateways_known(&fleet.gateways[1], 1).await;
     let on_second = Agents::start(&fleet.gateways[1], "coder", 1, 4);
     all_came("what it held and was to route arrives elsewhere", &accepted, &[&on_first, &on_second]).await;
     drop(on_second);
@@ -224,11 +227,7 @@ async fn a_gateway_that_stood_still_begins_again() {
     .await;
     let later = post(&fleet.objects, 40..60).await;
     all_came("it delivers again", &later, &[&on_first]).await;
-    until("both live", || async {
-        let metrics = admin(&fleet.gateways[1], "/metrics").await?;
-        metrics.lines().any(|line| line == "nexus_gateways 2").then_some(())
-    })
-    .await;
+    gateways_known(&fleet.gateways[1], 2).await;
     assert!(first.terminate().await.success());
 }
 
