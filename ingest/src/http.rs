@@ -20,7 +20,8 @@ use nexus_core::clock::Clock;
 use nexus_core::event::{Provider, StandardEvent};
 use nexus_core::id::{EventId, TenantKey};
 use nexus_core::secret::Secret;
-use nexus_store::bus::{Append, Appended, Bus};
+use nexus_store::bus::Append;
+use nexus_store::spool::Taken;
 use tokio::sync::watch;
 use uuid::{ContextV7, Uuid};
 
@@ -30,6 +31,7 @@ use self::note::Note;
 use crate::budget::{Budget, Share};
 use crate::config::{IngestConfig, IngestSettings};
 use crate::delivery::{Unverified, Verified};
+use crate::intake::Intake;
 use crate::normalize::{self, Edge, Meaning, Normalized};
 use crate::verify::Claim;
 
@@ -45,7 +47,7 @@ pub struct Ingest(Arc<Door>);
 
 #[derive(Debug)]
 struct Door {
-    bus: Bus,
+    intake: Intake,
     config: watch::Receiver<Arc<IngestConfig>>,
     clock: Clock,
     settings: IngestSettings,
@@ -56,16 +58,16 @@ struct Door {
 }
 
 impl Ingest {
-    /// A door to this bus, for the sources that `config` holds at the time of each delivery.
+    /// A door to this intake, for the sources that `config` holds at the time of each delivery.
     #[must_use]
     pub fn new(
-        bus: Bus,
+        intake: Intake,
         config: watch::Receiver<Arc<IngestConfig>>,
         clock: Clock,
         settings: IngestSettings,
     ) -> Self {
         Self(Arc::new(Door {
-            bus,
+            intake,
             config,
             clock,
             settings,
@@ -169,12 +171,12 @@ async fn take(door: &Door, source: Source, request: Request, note: &mut Note) ->
         Made::Challenge(text) => Ok(Answer::Challenge(text)),
         Made::Append(tenant, append, share) => {
             note.append(&door.clock, append.kind);
-            let appended = door.bus.append(&tenant, *append).await;
-            note.appended(&door.clock, id, &appended);
+            let taken = door.intake.take(&tenant, *append).await;
+            note.taken(&door.clock, id, &taken);
             drop(share);
-            match appended? {
-                Appended::Stored(_) => Ok(Answer::Stored(id)),
-                Appended::Duplicate(first) => Ok(Answer::Duplicate(first)),
+            match taken? {
+                Taken::New => Ok(Answer::Stored(id)),
+                Taken::Duplicate(first) => Ok(Answer::Duplicate(first)),
             }
         }
     }

@@ -22,6 +22,7 @@ pub mod ports;
 pub mod process;
 pub mod reload;
 pub mod shown;
+pub mod spool;
 pub mod supervise;
 pub mod switch;
 pub mod upkeep;

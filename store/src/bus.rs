@@ -341,6 +341,14 @@ pub enum BusError {
         /// Bytes that may.
         quota: u64,
     },
+    /// The spool before the bus has no room for more of the tenant.
+    #[error("the spool is full; {waiting} bytes of tenant {tenant} wait in it until the bus takes them")]
+    Full {
+        /// The tenant.
+        tenant: TenantKey,
+        /// Bytes of it that wait.
+        waiting: u64,
+    },
     /// Another owner has taken the partition over.
     #[error("partition {partition} of {tenant} has a newer owner (epoch {held}, ours is {ours})")]
     Fenced {
@@ -373,6 +381,7 @@ impl BusError {
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Quota { .. } => "quota",
+            Self::Full { .. } => "full",
             Self::Fenced { .. } => "fenced",
             Self::Storage { .. } => "storage",
             Self::Closed => "closed",

@@ -14,6 +14,7 @@
 pub mod bus;
 pub mod embedded;
 pub mod redis;
+pub mod spool;
 mod watches;
 
 // The tests within share the contract's rig, which knows the crate by its name.

@@ -15,6 +15,7 @@ mod durability;
 mod fleet;
 mod keeper;
 mod lane;
+mod prepared;
 mod read;
 mod scripts;
 mod settings;
@@ -38,14 +39,16 @@ use self::connection::{Connection, cannot};
 use self::core::{Core, Life, TENANTS, lock};
 use self::keeper::{Counters, End};
 use self::lane::{Lane, Step};
+pub(crate) use self::prepared::Prepared;
 use self::scripts::Script;
-use self::steps::{AckStep, Acks, AppendStep, Pull, PullStep, RouteStep, Routing, most_attempts, prepare};
-use self::values::{count_of, cut, exactly, id, malformed, number, number_of, parts, text};
+use self::steps::{AckStep, Acks, AppendStep, Pull, PullStep, RouteStep, Routing, most_attempts};
+pub(crate) use self::steps::{MOST_APPENDED, Origin};
+use self::values::{count_of, cut, exactly, id, malformed, number, number_of, parts, str_of, text};
 use crate::bus::{
     Append, Appended, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, MAX_UNROUTED_BYTES,
     PARTITIONS, Page, Record, Route, Seq, Swept, Unrouted,
 };
-use crate::embedded::{COMPRESSED_AT_ONCE, LONGEST_DELAY, SESSION_ENDED, Tally};
+use crate::embedded::{LONGEST_DELAY, SESSION_ENDED, Tally};
 use crate::watches::Topic;
 
 /// The most events that one call of [`RedisBus::unrouted`] gives.
@@ -54,6 +57,18 @@ const MOST_UNROUTED: usize = 10_000;
 /// Places that one script of a sweep looks at, and how many such scripts one call runs.
 const SWEPT_AT_ONCE: u64 = 250;
 const SWEEPS_PER_CALL: usize = 40;
+
+/// What became of events that a spool sent.
+#[derive(Debug)]
+pub(crate) enum AppendedAll {
+    /// Of each, the first of them first; those behind one that the quota refused were not looked at.
+    Done(Vec<Result<Appended, BusError>>),
+    /// Nothing was done: the bus has the spool's events up to this place only, which is less than the spool knew.
+    Lost {
+        /// The place.
+        upto: u64,
+    },
+}
 
 /// A bus in Redis. Its tasks end with it.
 #[derive(Debug)]
@@ -67,7 +82,11 @@ pub struct RedisBus {
 }
 
 impl RedisBus {
-    pub(crate) async fn open(settings: RedisSettings, clock: Clock) -> Result<Self, BusError> {
+    /// [`crate::bus::Bus::open_redis`], for whoever is in front of it with a spool.
+    ///
+    /// # Errors
+    /// See there.
+    pub async fn open(settings: RedisSettings, clock: Clock) -> Result<Self, BusError> {
         let (connection, library) = Connection::open(&settings).await?;
         let core = Arc::new(Core::new(settings, connection, clock));
         let mut tasks = JoinSet::new();
@@ -107,12 +126,35 @@ impl RedisBus {
 
     pub(crate) async fn append(&self, tenant: &TenantKey, append: Append) -> Result<Appended, BusError> {
         self.core.check_open()?;
-        let prepared = if append.raw.body.len() <= COMPRESSED_AT_ONCE {
-            prepare(append)?
-        } else {
-            tokio::task::spawn_blocking(move || prepare(append)).await.map_err(|_| BusError::Closed)??
-        };
+        let prepared = Prepared::of(append).await?;
         self.appends.ask(&self.core, tenant, prepared).await
+    }
+
+    /// Appends what a spool sends, in order, up to the first that the quota refuses. What comes of an error is open:
+    /// the same is sent again then, before anything else of the tenant.
+    pub(crate) async fn append_all(
+        &self,
+        tenant: &TenantKey,
+        origin: Origin<'_>,
+        events: &[(u64, Arc<Prepared>)],
+    ) -> Result<AppendedAll, BusError> {
+        self.core.check_open()?;
+        self.core.register(tenant).await?;
+        let mut args = origin.begin();
+        for (place, event) in events {
+            let quota = origin.quota.unwrap_or(event.quota);
+            steps::encode_append(&self.core, event, quota, *place, &mut args);
+        }
+        let answer = self.run(tenant, steps::APPEND, &scripts::APPEND, args).await?;
+        let read = |answer: Value| {
+            let answers = parts(answer)?;
+            if let Some(upto) = answers.first().and_then(str_of).and_then(|first| first.strip_prefix('l')) {
+                return Some(AppendedAll::Lost { upto: upto.parse().ok()? });
+            }
+            let events = events.iter().map(|(_, event)| &**event);
+            steps::decode_appended(tenant, events, &answers).map(AppendedAll::Done)
+        };
+        read(answer).ok_or_else(|| malformed(steps::APPEND))
     }
 
     pub(crate) async fn acquire(&self, tenant: &TenantKey, partition: u16) -> Result<Epoch, BusError> {

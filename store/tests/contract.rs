@@ -20,6 +20,7 @@ mod contract {
     mod redis;
     mod rig;
     mod route;
+    mod spool;
     mod sweep;
     mod watch;
 }

@@ -57,6 +57,8 @@ pub(super) enum Refusal {
     Budget(#[from] Exhausted),
     #[error("the tenant's quota of waiting events is full: its agents must acknowledge some first")]
     Quota,
+    #[error("what waits of the tenant has filled the spool: send again later")]
+    Full(#[source] BusError),
     #[error("nothing durable can be written now: send again later")]
     Storage(#[source] BusError),
     #[error("the server stopped before the event was stored: send again")]
@@ -67,6 +69,7 @@ impl From<BusError> for Refusal {
     fn from(error: BusError) -> Self {
         match error {
             BusError::Quota { .. } => Self::Quota,
+            full @ BusError::Full { .. } => Self::Full(full),
             other => Self::Storage(other),
         }
     }
@@ -74,7 +77,7 @@ impl From<BusError> for Refusal {
 
 impl Refusal {
     /// One of each, with example values.
-    fn each() -> [Self; 16] {
+    fn each() -> [Self; 17] {
         [
             Self::UnknownSource,
             Self::Method(Method::GET),
@@ -90,6 +93,7 @@ impl Refusal {
             Self::Malformed(Malformed::NoPayload),
             Self::Budget(Exhausted),
             Self::Quota,
+            Self::Full(BusError::Closed),
             Self::Storage(BusError::Closed),
             Self::Stopped,
         ]
@@ -111,6 +115,7 @@ impl Refusal {
             Self::Malformed(_) => "malformed",
             Self::Budget(_) => "budget",
             Self::Quota => "quota",
+            Self::Full(_) => "full",
             Self::Storage(_) => "storage",
             Self::Stopped => "stopped",
         }
@@ -126,9 +131,12 @@ impl Refusal {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::Broken | Self::Malformed(_) => StatusCode::BAD_REQUEST,
-            Self::NoSecret | Self::Budget(_) | Self::Quota | Self::Storage(_) | Self::Stopped => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NoSecret
+            | Self::Budget(_)
+            | Self::Quota
+            | Self::Full(_)
+            | Self::Storage(_)
+            | Self::Stopped => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -136,7 +144,7 @@ impl Refusal {
     const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Budget(_) | Self::Stopped => Some(Duration::from_secs(1)),
-            Self::Storage(_) | Self::NoSecret => Some(Duration::from_secs(10)),
+            Self::Full(_) | Self::Storage(_) | Self::NoSecret => Some(Duration::from_secs(10)),
             Self::Quota => Some(Duration::from_secs(60)),
             _ => None,
         }
@@ -247,7 +255,7 @@ impl LogLimit {
 pub(super) fn log(tenant: &TenantKey, source: &str, refusal: &Refusal) {
     let outcome = refusal.label();
     match refusal {
-        Refusal::Storage(error) => {
+        Refusal::Full(error) | Refusal::Storage(error) => {
             let error: &dyn std::error::Error = error;
             tracing::error!(%tenant, source, outcome, error, "delivery refused");
         }

@@ -9,7 +9,8 @@ use nexus_core::id::{EventId, TenantKey};
 use nexus_core::kind::Kind;
 use nexus_core::trace::{Remote, Step, TraceId};
 use nexus_runtime::trace::{self, Kind as Side, Span};
-use nexus_store::bus::{Appended, BusError};
+use nexus_store::bus::BusError;
+use nexus_store::spool::Taken;
 
 use super::Source;
 use super::answer::{Answer, Refusal};
@@ -55,12 +56,12 @@ impl Note {
         self.appending = Some((Instant::now(), clock.now()));
     }
 
-    /// The bus has answered.
-    pub(super) fn appended(&mut self, clock: &Clock, id: EventId, result: &Result<Appended, BusError>) {
+    /// The event is durable, or could not be kept.
+    pub(super) fn taken(&mut self, clock: &Clock, id: EventId, result: &Result<Taken, BusError>) {
         self.id = Some(id);
         let Some((began, start)) = self.appending else { return };
         metrics::histogram!("nexus_ingest_append_seconds").record(began.elapsed().as_secs_f64());
-        if let Ok(Appended::Stored(_)) = result {
+        if let Ok(Taken::New) = result {
             trace::record(id, Step::Append, || {
                 let tenant = self.tenant.to_string();
                 Span::new(format!("append {tenant}"), Side::Producer, start, clock.now())
@@ -125,7 +126,12 @@ const fn class(result: &Result<Answer, Refusal>) -> &'static str {
     match result {
         Ok(_) => "accepted",
         Err(
-            Refusal::NoSecret | Refusal::Budget(_) | Refusal::Quota | Refusal::Storage(_) | Refusal::Stopped,
+            Refusal::NoSecret
+            | Refusal::Budget(_)
+            | Refusal::Quota
+            | Refusal::Full(_)
+            | Refusal::Storage(_)
+            | Refusal::Stopped,
         ) => "unavailable",
         Err(_) => "refused",
     }

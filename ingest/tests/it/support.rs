@@ -19,7 +19,7 @@ use nexus_core::snapshot::{IngestSnapshot, Source, Storage};
 use nexus_ingest::delivery::{Unverified, Verified};
 use nexus_ingest::normalize::{Edge, Malformed, Meaning, Normalized, normalize};
 use nexus_ingest::verify::Claim;
-use nexus_ingest::{Ingest, IngestConfig, IngestSettings, TenantSources, router};
+use nexus_ingest::{Ingest, IngestConfig, IngestSettings, Intake, TenantSources, router};
 use nexus_store::bus::{Bus, Page, Record, Summary};
 use sha2::Sha256;
 use tempfile::TempDir;
@@ -202,7 +202,7 @@ impl World {
         let clock = ManualClock::at(now());
         let bus = Bus::open_embedded(folder.path(), clock.clock()).unwrap();
         let (config, watched) = watch::channel(Arc::new(config(storage, &[SECRET])));
-        let ingest = Ingest::new(bus.clone(), watched, clock.clock(), settings);
+        let ingest = Ingest::new(Intake::Bus(bus.clone()), watched, clock.clock(), settings);
         Self { bus, clock, config, ingest, _folder: folder }
     }
 

@@ -20,7 +20,7 @@ pub use self::diff_routes::DiffRoutesArgs;
 pub use self::select::SelectArgs;
 #[cfg(test)]
 pub use self::values::parse_moment;
-use self::values::{parse_kind, parse_lifetime};
+use self::values::{parse_kind, parse_lifetime, parse_spool_bytes};
 
 use super::output::Output;
 use crate::dev::DevSettings;
@@ -56,7 +56,8 @@ pub enum Verb {
     Dev(DevArgs),
     /// Take webhooks, as one of many processes around a Redis
     #[command(
-        after_help = "Examples:\n  nexus ingest /etc/nexus --bus redis://redis:6379 --listen 0.0.0.0:8080 --admin 0.0.0.0:9090\n  \
+        after_help = "Examples:\n  nexus ingest /etc/nexus --bus redis://redis:6379 --listen 0.0.0.0:8080 --admin 0.0.0.0:9090 \\\n    \
+                            --data /var/lib/nexus --spool-class volume\n  \
                             NEXUS_BUS=rediss://:word@redis:6379 nexus ingest examples/quickstart"
     )]
     Ingest(IngestArgs),

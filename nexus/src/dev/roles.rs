@@ -9,6 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use nexus_core::clock::Clock;
 use nexus_core::id::AgentId;
 use nexus_gateway::Presence;
+use nexus_ingest::Intake;
 use nexus_runtime::Drain;
 use nexus_runtime::admin::{Admin, guard_browsers};
 use nexus_runtime::lane::StopGate;
@@ -141,7 +142,7 @@ impl Roles {
         let (readiness, drain) = (&self.readiness, &self.drain);
         tasks.start("gateway", Arc::clone(&self.gateway).run(gateway, readiness.clone(), drain.clone()));
         let role = IngestRole {
-            bus: self.bus.clone(),
+            intake: Intake::Bus(self.bus.clone()),
             control: Arc::clone(&self.control),
             clock: self.clock.clone(),
             flag: "--ingest",

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nexus_core::clock::Clock;
+use nexus_ingest::Intake;
 use nexus_runtime::Drain;
 use nexus_runtime::admin::{Admin, guard_browsers};
 use nexus_runtime::lane::StopLane;
@@ -13,7 +14,7 @@ use nexus_runtime::readiness::Readiness;
 use nexus_runtime::server::{ServerLimits, serve};
 use nexus_runtime::tasks::Tasks;
 use nexus_store::bus::Bus;
-use nexus_store::redis::RedisSettings;
+use nexus_store::redis::{RedisBus, RedisSettings};
 
 use super::control::{self, Control, Scope};
 use super::cut::Cut;
@@ -22,8 +23,9 @@ use super::gateway::{GatewayParts, GatewayRole};
 use super::gauges::{self, Looked};
 use super::ingest::IngestRole;
 use super::process::Process;
+use super::spool::SpoolClass;
 use super::switch::Switch;
-use super::{keys, ports, reload, shown, upkeep};
+use super::{keys, ports, reload, shown, spool, upkeep};
 
 /// The flag that chooses where a role listens.
 const LISTEN: &str = "--listen";
@@ -46,31 +48,82 @@ pub struct AloneSettings {
     pub log_json: bool,
 }
 
-/// Runs ingest until Ctrl-C or SIGTERM, then drains.
-pub async fn ingest(settings: AloneSettings) -> anyhow::Result<()> {
+/// Settings of `nexus ingest`.
+#[derive(Debug, Clone)]
+pub struct IngestSettings {
+    /// What it has in common with other roles.
+    pub alone: AloneSettings,
+    /// Where the spool is kept.
+    pub data: PathBuf,
+    /// The most bytes that the spool takes.
+    pub spool_bytes: u64,
+    /// What the spool's folder outlives.
+    pub spool_class: SpoolClass,
+}
+
+/// Runs ingest until Ctrl-C or SIGTERM, then drains. It takes webhooks as soon as the spool is open, whether or not the
+/// bus is there.
+pub async fn ingest(settings: IngestSettings) -> anyhow::Result<()> {
+    let IngestSettings { alone: settings, data, spool_bytes, spool_class } = settings;
     let process = Process::begin(settings.log_json)?;
     let folder = control::served(&settings.folder)?;
-    let scope = Scope { cut: Cut::Ingest, ..Scope::default() };
+    let data = DataDir::open(&data)?;
+    let without = Some(data.path().to_owned());
+    let scope = Scope { without: without.clone(), cut: Cut::Ingest, ..Scope::default() };
     let control = Arc::new(Control::new(&folder, scope));
     control.reload();
     let mut tasks = Tasks::new("nexus ingest", process.drain.clone());
     let starting = Starting::begin(&settings, &process, &control, &mut tasks).await?;
-    tasks.start("folder", reload::run(Arc::clone(&control), folder, None, process.drain.clone()));
-    let bus = starting.bus.clone();
-    tasks.start("ingest", async move {
-        let Some(bus) = starting.open().await else { return Ok(()) };
-        let listener = ports::bind(LISTEN, starting.settings.listen).await?;
-        tracing::info!(address = %starting.settings.listen, "webhooks are taken");
-        let Starting { clock, readiness, drain, .. } = starting;
-        let role = IngestRole { bus: bus.clone(), control: Arc::clone(&control), clock, flag: LISTEN };
-        tokio::try_join!(
-            Arc::new(role).run(listener, readiness, drain.clone()),
-            upkeep::sweep(bus.clone(), control, drain.clone()),
-            upkeep::watch(bus, drain),
-        )?;
-        anyhow::Ok(())
+    tasks.start("folder", reload::run(Arc::clone(&control), folder, without, process.drain.clone()));
+    let (bus, clock, readiness, drain) =
+        (starting.bus.clone(), process.clock.clone(), process.readiness.clone(), process.drain.clone());
+    let spool = spool::open(data.spool(), spool_bytes, spool_class).await?;
+    let listener = ports::bind(LISTEN, settings.listen).await?;
+    tracing::info!(address = %settings.listen, "webhooks are taken");
+    // Cancelled when no more webhooks are taken: what waits then is the last.
+    let served = Drain::new();
+    tasks.start("ingest", {
+        let (control, intake) = (Arc::clone(&control), Intake::Spool(spool.clone()));
+        let role = Arc::new(IngestRole { intake, control, clock, flag: LISTEN });
+        let (readiness, drain, served) = (readiness.clone(), drain.clone(), served.clone().drop_guard());
+        async move {
+            let _served = served;
+            role.run(listener, readiness, drain).await
+        }
     });
-    process.run(tasks, close(bus)).await
+    tasks.start("spool", {
+        let (spool, served) = (spool.clone(), served.clone());
+        async move {
+            spool::care(&spool, readiness, served).await;
+            anyhow::Ok(())
+        }
+    });
+    tasks.start("bus", {
+        let spool = spool.clone();
+        async move {
+            let Some(redis) = starting.open().await else { return Ok(()) };
+            let bus = Bus::Redis(Arc::clone(&redis));
+            let moved = async {
+                spool::drain(&spool, redis, served).await;
+                anyhow::Ok(())
+            };
+            tokio::try_join!(
+                moved,
+                upkeep::sweep(bus.clone(), control, drain.clone()),
+                upkeep::watch(bus, drain)
+            )?;
+            anyhow::Ok(())
+        }
+    });
+    let ended = process
+        .run(tasks, async {
+            spool.close().await;
+            close(bus).await;
+        })
+        .await;
+    // Others may use the folder only now.
+    drop(data);
+    ended
 }
 
 /// Settings of `nexus gateway`.
@@ -111,7 +164,10 @@ pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
     tasks.start("folder", reload::run(Arc::clone(&control), folder, ours, process.drain.clone()));
     let bus = starting.bus.clone();
     tasks.start("gateway", async move {
-        let Some(bus) = starting.open().await else { return Ok(()) };
+        let awaited = starting.readiness.guard(format!("the bus at {}", starting.settings.bus));
+        let Some(redis) = starting.open().await else { return Ok(()) };
+        drop(awaited);
+        let bus = Bus::Redis(redis);
         let Starting { settings, clock, readiness, drain, .. } = starting;
         let parts = GatewayParts {
             bus: bus.clone(),
@@ -182,15 +238,18 @@ impl Starting {
     }
 
     /// Opens the bus, however long it takes. None once the process is to end.
-    async fn open(&self) -> Option<Bus> {
+    async fn open(&self) -> Option<Arc<RedisBus>> {
         let redis = &self.settings.bus;
-        let _awaited = self.readiness.guard(format!("the bus at {redis}"));
         let mut pause = PAUSE.0;
         loop {
             let error = tokio::select! {
                 () = self.drain.cancelled() => return None,
-                opened = Bus::open_redis(redis.clone(), self.clock.clone()) => match opened {
-                    Ok(bus) => return Some(self.bus.get_or_init(|| bus).clone()),
+                opened = RedisBus::open(redis.clone(), self.clock.clone()) => match opened {
+                    Ok(bus) => {
+                        let bus = Arc::new(bus);
+                        let _ = self.bus.set(Bus::Redis(Arc::clone(&bus)));
+                        return Some(bus);
+                    }
                     Err(error) => format!("{:#}", anyhow::Error::from(error)),
                 },
             };

@@ -59,6 +59,11 @@ impl DataDir {
         self.path.join("bus")
     }
 
+    /// The spool before the bus.
+    pub fn spool(&self) -> PathBuf {
+        self.path.join("spool")
+    }
+
     /// The key that signs tokens.
     pub fn token_key(&self) -> PathBuf {
         self.path.join("keys").join("token")

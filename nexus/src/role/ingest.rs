@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use nexus_core::clock::Clock;
-use nexus_ingest::{Ingest, IngestSettings};
+use nexus_ingest::{Ingest, IngestSettings, Intake};
 use nexus_runtime::Drain;
 use nexus_runtime::readiness::Readiness;
 use nexus_runtime::server::{ServerLimits, serve};
-use nexus_store::bus::Bus;
 use tokio::net::TcpListener;
 
 use super::control::Control;
@@ -18,8 +17,8 @@ use super::supervise::supervise;
 
 /// Ingest, and what outlives its restarts.
 pub struct IngestRole {
-    /// The bus.
-    pub bus: Bus,
+    /// Where accepted events go.
+    pub intake: Intake,
     /// The control plane.
     pub control: Arc<Control>,
     /// The time.
@@ -55,8 +54,8 @@ impl IngestRole {
             Some(listener) => listener,
             None => ports::bind(self.flag, address).await?,
         };
-        let (bus, config, clock) = (self.bus.clone(), self.control.ingest(), self.clock.clone());
-        let router = nexus_ingest::router(Ingest::new(bus, config, clock, IngestSettings::default()));
+        let (intake, config, clock) = (self.intake.clone(), self.control.ingest(), self.clock.clone());
+        let router = nexus_ingest::router(Ingest::new(intake, config, clock, IngestSettings::default()));
         serve(listener, router, ServerLimits::default(), drain).await.context("the ingest server failed")
     }
 }

@@ -41,6 +41,11 @@ impl Redis {
         self.process = Some(process.expect("redis-server is not there; install it with `scripts/test-deps`"));
     }
 
+    /// kill -9.
+    async fn kill(&mut self) {
+        self.process.take().unwrap().kill().await.unwrap();
+    }
+
     fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
@@ -93,7 +98,8 @@ impl Fleet {
     }
 
     fn ingest(&self) -> Nexus {
-        self.command("ingest", &self.objects, self.objects.ingest).spawn().unwrap().into()
+        let mut command = self.command("ingest", &self.objects, self.objects.ingest);
+        command.arg("--data").arg(self.objects.data.path().join("ingest")).spawn().unwrap().into()
     }
 
     fn gateway(&self, which: usize) -> Nexus {
@@ -235,16 +241,15 @@ async fn a_gateway_that_stood_still_begins_again() {
 async fn each_role_knows_its_own_cut_and_waits_for_its_bus() {
     let mut fleet = Fleet::new();
     let (ingest, gateway) = (fleet.ingest(), fleet.gateway(0));
-    // Without the bus they live, are not ready, and say why.
-    for site in [&*fleet.objects, &fleet.gateways[0]] {
-        until("it says what it waits for", || async {
-            admin(site, "/readyz").await.filter(|text| text.contains("the bus at 127.0.0.1")).map(drop)
-        })
-        .await;
-        assert_eq!(admin(site, "/healthz").await.as_deref(), Some("ok"));
-    }
-    fleet.redis.start();
+    // Without the bus a gateway lives, is not ready, and says why; ingest has its spool.
+    let site = &fleet.gateways[0];
+    until("it says what it waits for", || async {
+        admin(site, "/readyz").await.filter(|text| text.contains("the bus at 127.0.0.1")).map(drop)
+    })
+    .await;
+    assert_eq!(admin(site, "/healthz").await.as_deref(), Some("ok"));
     fleet.objects.ready().await;
+    fleet.redis.start();
     fleet.gateways[0].ready().await;
 
     let digest = nexus_core::secret::Secret::new(AGENT_SECRET).digest().to_hex();
@@ -267,4 +272,52 @@ async fn each_role_knows_its_own_cut_and_waits_for_its_bus() {
     let goodbyes = agents.read(|memory| memory.goodbyes.clone());
     assert_eq!(goodbyes.first().map(String::as_str), Some("GOODBYE_REASON_DRAINING"));
     assert!(ingest.terminate().await.success());
+}
+
+/// The bus is away when ingest starts, when it is killed, and once more under load: what was accepted arrives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ingest_needs_no_bus_to_take_webhooks() {
+    let mut fleet = Fleet::new();
+    let ingest = fleet.ingest();
+    fleet.objects.ready().await;
+    let mut accepted = post(&fleet.objects, 0..20).await;
+    assert_eq!(accepted.len(), 20);
+    ingest.kill().await;
+    let ingest = fleet.ingest();
+    fleet.objects.ready().await;
+    spooled(&fleet.objects, 20).await;
+
+    fleet.redis.start();
+    let _gateway = fleet.gateway(0);
+    fleet.gateways[0].ready().await;
+    let agents = Agents::start(&fleet.gateways[0], "coder", 1, 4);
+    all_came("what came before the bus arrives", &accepted, &[&agents]).await;
+    spooled(&fleet.objects, 0).await;
+
+    fleet.redis.kill().await;
+    let away = post(&fleet.objects, 100..120).await;
+    assert_eq!(away.len(), 20, "all are accepted while the bus is away");
+    fleet.redis.start();
+    accepted.extend(away);
+    accepted.extend(post(&fleet.objects, 200..220).await);
+    all_came("what came while it was away arrives", &accepted, &[&agents]).await;
+    spooled(&fleet.objects, 0).await;
+
+    // A clean end leaves what nobody takes, and is quick about it.
+    fleet.redis.kill().await;
+    let last = post(&fleet.objects, 300..310).await;
+    assert!(ingest.terminate().await.success());
+    fleet.redis.start();
+    let ingest = fleet.ingest();
+    all_came("what was left arrives", &last, &[&agents]).await;
+    assert!(ingest.terminate().await.success());
+}
+
+/// Waits until so many events wait in the spool.
+async fn spooled(site: &Site, count: usize) {
+    until(&format!("{count} events wait in the spool"), || async {
+        let metrics = admin(site, "/metrics").await?;
+        metrics.lines().any(|line| line == format!("nexus_spool_waiting_events {count}")).then_some(())
+    })
+    .await;
 }

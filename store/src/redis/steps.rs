@@ -4,23 +4,26 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use fred::prelude::Value;
 use metrics::counter;
 use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
 
-use super::connection::cannot;
 use super::core::Core;
 use super::lane::Step;
+use super::prepared::Prepared;
 use super::scripts::{self, Script};
-use super::values::{
-    bytes, count_of, encode_change, event_of, exactly, id, number, number_of, parts, short, str_of, text,
-};
-use crate::bus::{Append, Appended, BusError, Held, MAX_ATTEMPTS, Route, partition_of};
-use crate::embedded::{CLAIMS_LAST, Head, Tally, encode_event};
+use super::values::{bytes, count_of, event_of, exactly, id, number, number_of, parts, str_of, text};
+use crate::bus::{Appended, BusError, Held, MAX_ATTEMPTS, Route};
+use crate::embedded::{CLAIMS_LAST, Tally};
 
 /// Keys are cleared up by the server after at most so long.
 const LONGEST_KEPT: Duration = Duration::from_secs(3650 * 24 * 3600);
+
+/// What appending is called in errors.
+pub(super) const APPEND: &str = "append an event";
+
+/// Events that one script appends at most.
+pub(crate) const MOST_APPENDED: usize = 256;
 
 /// Copies that one pull hands out at most.
 const MOST_PULLED: usize = 1000;
@@ -34,59 +37,92 @@ fn lasts(core: &Core, time: Duration) -> [Value; 2] {
     [number(millis), text(until.max(0).to_string())]
 }
 
-/// An event as it will be kept; all that costs time was done by the caller.
-pub(super) struct Prepared {
-    id: EventId,
-    delivery_key: String,
-    dedupe_for: Duration,
-    partition: u16,
-    change: String,
-    received: i64,
-    head: Vec<u8>,
-    json: Bytes,
-    raw: Bytes,
-    quota: u64,
+/// Who appends: a spool, and the highest of its places that it knows to be in the bus.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin<'a> {
+    pub(crate) spool: &'a str,
+    pub(crate) known: u64,
+    /// The tenant's quota, if it may be another than when its events were taken.
+    pub(crate) quota: Option<u64>,
 }
 
-/// Encodes and compresses an event.
-pub(super) fn prepare(append: Append) -> Result<Prepared, BusError> {
-    let doing = "keep a body of this size";
-    let raw = encode_event(&[], &append.raw).map_err(cannot(doing))?;
-    let len = u32::try_from(append.event.len()).map_err(cannot("keep an event of this size"))?;
-    let change = encode_change(&append.change);
-    let head = Head {
-        id: append.id,
-        partition: partition_of(&append.thread_key),
-        kind: append.kind,
-        source: append.source,
-        title: append.title,
-        received: append.received,
-        change: append.change,
-        len,
-        bytes: (append.event.len() + raw.len()) as u64,
-    };
-    Ok(Prepared {
-        id: append.id,
-        delivery_key: short(&append.delivery_key),
-        dedupe_for: append.dedupe_for,
-        partition: head.partition,
-        change,
-        received: append.received.as_microsecond(),
-        head: head.encode().map_err(cannot("write an event"))?,
-        json: append.event,
-        raw: raw.into(),
-        quota: append.quota_bytes,
-    })
+impl Origin<'_> {
+    /// Who sends nothing again.
+    const NOBODY: Self = Self { spool: "", known: 0, quota: None };
+
+    /// The arguments of the script before those of the first event.
+    pub(super) fn begin(self) -> Vec<Value> {
+        vec![text(self.spool), number(self.known)]
+    }
 }
 
-/// Appends.
+/// The arguments of the script for an event that has this place in its spool.
+pub(super) fn encode_append(core: &Core, event: &Prepared, quota: u64, place: u64, args: &mut Vec<Value>) {
+    let [keep, until] = lasts(core, event.dedupe_for);
+    args.extend([
+        text(event.delivery_key.as_str()),
+        keep,
+        until,
+        id(event.id.uuid()),
+        number(quota),
+        number(event.weight() as u64),
+        number(event.partition.into()),
+        bytes(event.head.clone()),
+        bytes(event.json.clone()),
+        bytes(event.raw.clone()),
+        text(event.change.as_str()),
+        text(event.received.to_string()),
+        number(place),
+    ]);
+}
+
+/// What became of events, the first of them first; there may be fewer answers than events.
+pub(super) fn decode_appended<'a>(
+    tenant: &TenantKey,
+    events: impl Iterator<Item = &'a Prepared>,
+    answer: &[Value],
+) -> Option<Vec<Result<Appended, BusError>>> {
+    let mut tally = Tally::default();
+    let mut refused = 0;
+    let outcomes: Option<Vec<_>> = answer
+        .iter()
+        .zip(events)
+        .map(|(outcome, event)| {
+            let outcome = str_of(outcome)?;
+            let (how, what) = outcome.split_at_checked(1)?;
+            Some(match how {
+                "s" => {
+                    tally.stored += 1;
+                    Ok(Appended::Stored(what.parse().ok()?))
+                }
+                "d" => {
+                    tally.duplicates += 1;
+                    Ok(Appended::Duplicate(EventId::from(uuid::Uuid::try_parse(what).ok()?)))
+                }
+                "q" => {
+                    refused += 1;
+                    let pending = what.parse().ok()?;
+                    Err(BusError::Quota { tenant: tenant.clone(), pending, quota: event.quota })
+                }
+                _ => return None,
+            })
+        })
+        .collect();
+    tally.tell();
+    if refused > 0 {
+        counter!("nexus_bus_appended_total", "outcome" => "quota").increment(refused);
+    }
+    outcomes
+}
+
+/// Appends one by one.
 pub(super) struct AppendStep;
 
 impl Step for AppendStep {
     type Ask = Prepared;
     type Answer = Appended;
-    const DOING: &'static str = "append an event";
-    const MOST: usize = 256;
+    const DOING: &'static str = APPEND;
+    const MOST: usize = MOST_APPENDED;
 
     fn script() -> &'static Script {
         &scripts::APPEND
@@ -96,26 +132,16 @@ impl Step for AppendStep {
         true
     }
 
+    fn begin(_core: &Core) -> Vec<Value> {
+        Origin::NOBODY.begin()
+    }
+
     fn encode(core: &Core, ask: &Prepared, args: &mut Vec<Value>) {
-        let [keep, until] = lasts(core, ask.dedupe_for);
-        args.extend([
-            text(ask.delivery_key.as_str()),
-            keep,
-            until,
-            id(ask.id.uuid()),
-            number(ask.quota),
-            number(Self::weight(ask) as u64),
-            number(ask.partition.into()),
-            bytes(ask.head.clone()),
-            bytes(ask.json.clone()),
-            bytes(ask.raw.clone()),
-            text(ask.change.as_str()),
-            text(ask.received.to_string()),
-        ]);
+        encode_append(core, ask, ask.quota, 0, args);
     }
 
     fn weight(ask: &Prepared) -> usize {
-        ask.json.len() + ask.raw.len()
+        ask.weight()
     }
 
     fn decode(
@@ -124,37 +150,7 @@ impl Step for AppendStep {
         asks: &[&Prepared],
         answer: Value,
     ) -> Option<Vec<Result<Appended, BusError>>> {
-        let mut tally = Tally::default();
-        let mut refused = 0;
-        let outcomes: Option<Vec<_>> = parts(answer)?
-            .iter()
-            .zip(asks)
-            .map(|(outcome, ask)| {
-                let outcome = str_of(outcome)?;
-                let (how, what) = outcome.split_at_checked(1)?;
-                Some(match how {
-                    "s" => {
-                        tally.stored += 1;
-                        Ok(Appended::Stored(what.parse().ok()?))
-                    }
-                    "d" => {
-                        tally.duplicates += 1;
-                        Ok(Appended::Duplicate(EventId::from(uuid::Uuid::try_parse(what).ok()?)))
-                    }
-                    "q" => {
-                        refused += 1;
-                        let pending = what.parse().ok()?;
-                        Err(BusError::Quota { tenant: tenant.clone(), pending, quota: ask.quota })
-                    }
-                    _ => return None,
-                })
-            })
-            .collect();
-        tally.tell();
-        if refused > 0 {
-            counter!("nexus_bus_appended_total", "outcome" => "quota").increment(refused);
-        }
-        outcomes
+        decode_appended(tenant, asks.iter().copied(), &parts(answer)?)
     }
 }
 

@@ -8,7 +8,8 @@ use clap::Args;
 use nexus_core::secret::Secret;
 use nexus_store::redis::RedisSettings;
 
-use crate::role::alone::{AloneSettings, GatewaySettings};
+use crate::role::alone::{AloneSettings, GatewaySettings, IngestSettings};
+use crate::role::spool::SpoolClass;
 
 /// What every role takes.
 #[derive(Debug, Args)]
@@ -32,6 +33,21 @@ pub struct IngestArgs {
     /// Address for webhooks
     #[arg(long, env = "NEXUS_LISTEN", default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
     listen: SocketAddr,
+    /// Where events are spooled until the bus has them; each ingest needs a folder of its own
+    #[arg(long, env = "NEXUS_DATA", default_value = ".nexus-ingest", value_name = "PATH")]
+    data: PathBuf,
+    /// The most bytes that the spool takes on the disk, 64Mi at least
+    #[arg(
+        long,
+        env = "NEXUS_SPOOL_BYTES",
+        default_value = "1Gi",
+        value_parser = super::parse_spool_bytes,
+        value_name = "BYTES"
+    )]
+    spool_bytes: u64,
+    /// What the folder in --data outlives: the process only (an emptyDir), or the pod too
+    #[arg(long, env = "NEXUS_SPOOL_CLASS", default_value = "pod", value_enum, value_name = "CLASS")]
+    spool_class: SpoolClass,
 }
 
 /// Arguments of `gateway`.
@@ -75,8 +91,9 @@ impl AloneArgs {
 
 impl IngestArgs {
     /// The settings of `nexus ingest`.
-    pub fn into_settings(self, admin: &str) -> anyhow::Result<AloneSettings> {
-        self.alone.into_settings(self.listen, admin)
+    pub fn into_settings(self, admin: &str) -> anyhow::Result<IngestSettings> {
+        let Self { alone, listen, data, spool_bytes, spool_class } = self;
+        Ok(IngestSettings { alone: alone.into_settings(listen, admin)?, data, spool_bytes, spool_class })
     }
 }
 
@@ -100,7 +117,8 @@ mod tests {
         let cli = cli.map_err(|error| error.to_string())?;
         let Verb::Ingest(ingest) = cli.verb else { panic!("it is ingest") };
         assert!(!format!("{ingest:?}").contains("s-word"));
-        ingest.into_settings(&cli.admin).map_err(|error| format!("{error:#}"))
+        let settings = ingest.into_settings(&cli.admin).map_err(|error| format!("{error:#}"))?;
+        Ok(settings.alone)
     }
 
     #[test]
@@ -116,6 +134,10 @@ mod tests {
         assert!(without.contains("--bus"), "{without}");
         let wrong = settings(&["dir", "--bus", "redis://h", "--listen", "8080"]).unwrap_err();
         assert!(wrong.contains("--listen"), "{wrong}");
+        for bytes in ["many", "1M", "63Mi"] {
+            let wrong = settings(&["dir", "--bus", "redis://h", "--spool-bytes", bytes]).unwrap_err();
+            assert!(wrong.contains("--spool-bytes") && wrong.contains("512Mi"), "{wrong}");
+        }
         let wrong = settings(&["dir", "--bus", "redis://h", "--admin", "nowhere"]).unwrap_err();
         assert!(wrong.contains("--admin"), "{wrong}");
     }

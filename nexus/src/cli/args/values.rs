@@ -49,6 +49,20 @@ pub fn parse_lifetime(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "give 15s to 24h, such as 10m or 1h".to_owned())
 }
 
+/// The least bytes of a spool: a few of its segments, and the largest event.
+const LEAST_SPOOL: u64 = 64 << 20;
+
+/// Reads a number of bytes, as Kubernetes writes it.
+pub fn parse_spool_bytes(text: &str) -> Result<u64, String> {
+    let suffixes = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40)];
+    let split = suffixes.iter().find_map(|(suffix, shift)| Some((text.strip_suffix(suffix)?, *shift)));
+    let (digits, shift) = split.unwrap_or((text, 0));
+    let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    bytes
+        .filter(|bytes| *bytes >= LEAST_SPOOL)
+        .ok_or_else(|| "give 64Mi at least, such as 512Mi, 1Gi or 1073741824".to_owned())
+}
+
 /// Reads the name of a kind.
 pub fn parse_kind(text: &str) -> Result<Kind, String> {
     text.parse().map_err(|_| {

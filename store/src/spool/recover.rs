@@ -1,0 +1,109 @@
+//! What an earlier process left: read, checked, and waiting to go into the bus again.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use uuid::Uuid;
+
+use super::segment::{self, DAMAGED, Found, Scan};
+use super::shelf::{Segment, Shelf};
+use super::{SpoolSettings, cannot};
+use crate::bus::BusError;
+
+/// After a loss of power the bus may have had more of this spool than the disk has. New places begin so far behind the
+/// last one that was found that none of them was ever used.
+const GAP: u64 = 1 << 28;
+
+/// Damaged segments that are kept for whoever looks into it.
+const SET_ASIDE: usize = 4;
+
+/// Reads the folder: what waits, the spool's id, and the number of the next segment.
+pub(super) fn recover(settings: &SpoolSettings) -> Result<(Shelf, Uuid, u64), BusError> {
+    let folder = &settings.folder;
+    make(folder).map_err(cannot("make the folder of the spool"))?;
+    let numbers = segment::list(folder).map_err(cannot("read the folder of the spool"))?;
+    let (mut shelf, now) = (Shelf::default(), Instant::now());
+    let mut ids = Vec::new();
+    let mut all: Vec<Found> = Vec::new();
+    for number in &numbers {
+        let (scan, file, len) = read(folder, *number).map_err(cannot("read a segment of the spool"))?;
+        ids.extend(scan.spool);
+        if scan.found.is_empty() {
+            fs::remove_file(segment::path_of(folder, *number))
+                .map_err(cannot("remove an empty segment of the spool"))?;
+            continue;
+        }
+        shelf.segments.insert(*number, Segment::new(Arc::new(file), len, 0, now));
+        all.extend(scan.found);
+    }
+    let last = all.iter().map(|found| found.place).max().unwrap_or_default();
+    shelf.place = last.saturating_add(GAP);
+    if !all.is_empty() {
+        tracing::info!(
+            events = all.len(),
+            "the spool has events of an earlier process, which are sent again"
+        );
+    }
+    shelf.rewind(all, now);
+    // What the bus says of another spool says nothing of this one.
+    let one = ids.first().copied().filter(|first| ids.iter().all(|id| id == first));
+    let next = numbers.last().map_or(1, |last| last.saturating_add(1));
+    Ok((shelf, one.filter(|_| !shelf_is_new(last)).unwrap_or_else(Uuid::new_v4), next))
+}
+
+/// Without any event nobody knows which places were used.
+const fn shelf_is_new(last: u64) -> bool {
+    last == 0
+}
+
+/// Makes the folder, and its name durable.
+fn make(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+/// Reads and checks a segment. What is torn off at its end is cut off; if it is damaged it is set aside as well.
+fn read(folder: &Path, number: u64) -> io::Result<(Scan, File, u64)> {
+    let path = segment::path_of(folder, number);
+    let bytes = fs::read(&path)?;
+    let scan = segment::scan(number, &bytes);
+    let file = OpenOptions::new().read(true).write(true).open(&path)?;
+    let mut len = bytes.len() as u64;
+    if scan.damaged > 0 || (scan.spool.is_none() && !scan.found.is_empty()) {
+        metrics::counter!("nexus_spool_damaged_total").increment(1);
+        let aside = path.with_extension(DAMAGED);
+        tracing::error!(
+            segment = %path.display(), damaged_bytes = scan.damaged, events = scan.found.len(),
+            "a segment of the spool is damaged; the events that can be read are used, and it is set aside"
+        );
+        set_aside(folder, &path, &aside)?;
+    }
+    if scan.torn > 0 {
+        tracing::info!(segment = %path.display(), bytes = scan.torn, "the end of a segment was never finished");
+        len = len.saturating_sub(scan.torn);
+        file.set_len(len)?;
+    }
+    Ok((scan, file, len))
+}
+
+/// Gives a damaged segment a second name, which stays when the first one goes.
+fn set_aside(folder: &Path, path: &Path, aside: &Path) -> io::Result<()> {
+    let mut damaged = 0;
+    for entry in fs::read_dir(folder)? {
+        damaged += usize::from(entry?.path().extension().is_some_and(|suffix| suffix == DAMAGED));
+    }
+    if damaged >= SET_ASIDE {
+        tracing::warn!("there are {damaged} damaged segments already: this one is not kept");
+        return Ok(());
+    }
+    match fs::hard_link(path, aside) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        outcome => outcome,
+    }
+}
