@@ -107,7 +107,7 @@ impl Model {
     async fn take(&mut self, rig: &mut Rig, step: Step) {
         match step {
             Step::Append { thread } => {
-                let n = self.threads.len() as u32;
+                let n = u32::try_from(self.threads.len()).unwrap();
                 let mut event = rig.event(&name(n));
                 event.thread_key = format!("thread {thread}");
                 rig.store(event).await;
