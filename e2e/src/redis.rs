@@ -72,6 +72,24 @@ impl Redis {
         }
     }
 
+    /// Cuts off what a loss of power left behind the last whole command, as whoever runs a server has to before it starts.
+    pub async fn repair(&self) -> anyhow::Result<()> {
+        let manifest = self.data.join("appendonlydir/appendonly.aof.manifest");
+        if !manifest.exists() {
+            return Ok(());
+        }
+        let mut command = Command::new("redis-check-aof");
+        command.arg("--fix").arg(&manifest).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut process = command.spawn().context("cannot start redis-check-aof, which comes with redis-server")?;
+        if let Some(mut input) = process.stdin.take() {
+            // It may not ask.
+            let _ = input.write_all(b"y\n").await;
+        }
+        let output = process.wait_with_output().await?;
+        ensure!(output.status.success(), "redis-check-aof: {}", String::from_utf8_lossy(&output.stdout));
+        Ok(())
+    }
+
     /// kill -9.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         match self.process.take() {

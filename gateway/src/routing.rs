@@ -111,13 +111,11 @@ struct Partition<'a> {
     epoch: Option<Epoch>,
     /// When another was found to have taken it over.
     fenced: Option<Instant>,
-    /// Everything up to here is routed.
-    after: Seq,
 }
 
 impl<'a> Partition<'a> {
     fn new(shared: &'a Shared, tenant: &'a TenantKey, index: u16) -> Self {
-        Self { shared, tenant, index, fleet: shared.fleet.watch(), epoch: None, fenced: None, after: 0 }
+        Self { shared, tenant, index, fleet: shared.fleet.watch(), epoch: None, fenced: None }
     }
 
     /// Routes until the bus is closed.
@@ -136,7 +134,7 @@ impl<'a> Partition<'a> {
                         changed = unrouted.changed() => changed.map_err(|_| RoutingError::BusClosed)?,
                         () = changed(&mut config) => {}
                         () = came_or_went(&mut self.fleet) => {}
-                        () = tokio::time::sleep(SAFETY_POLL) => self.after = 0,
+                        () = tokio::time::sleep(SAFETY_POLL) => {}
                     }
                 }
                 Err(BusError::Closed) => return Err(RoutingError::BusClosed),
@@ -152,18 +150,23 @@ impl<'a> Partition<'a> {
         metrics::counter!("nexus_route_errors_total", "error" => error.label()).increment(1);
         let (tenant, partition) = (self.tenant, self.index);
         tracing::warn!(%tenant, partition, error = chain(error), "cannot route; trying again");
-        // Another owner took it over, or what was written is unknown: begin again from the start.
+        // Another owner took it over, or what was written is unknown.
         self.epoch = None;
-        self.after = 0;
         if matches!(error, BusError::Fenced { .. }) {
             self.fenced = Some(Instant::now());
         }
     }
 
-    /// Routes all that waits.
+    /// Routes all that waits, each time from the very first: what is routed waits no more, and a bus that lost something
+    /// and got it again has it at places that were passed already.
     async fn settle(&mut self) -> Result<(), BusError> {
+        let mut before = None;
         // However few a batch has, more may wait: the bus bounds it by bytes, too.
-        while self.turn().await? > 0 {
+        while let Some(first) = self.turn().await? {
+            // What is still there after it was routed is looked at again later, not in a circle.
+            if before.replace(first) == Some(first) {
+                break;
+            }
             // A backlog takes turns with the tasks of others.
             tokio::task::yield_now().await;
         }
@@ -193,25 +196,23 @@ impl<'a> Partition<'a> {
             tracing::debug!(%tenant, partition, epoch, living, me = %view.me, "claimed");
             self.epoch = Some(epoch);
             self.fenced = None;
-            // Whatever another routed meanwhile, what waits is found from the start.
-            self.after = 0;
         }
         Ok(self.epoch)
     }
 
-    /// Routes a batch and says how many events it had.
-    async fn turn(&mut self) -> Result<usize, BusError> {
+    /// Routes a batch and says which event was the first of it.
+    async fn turn(&mut self) -> Result<Option<(Seq, EventId)>, BusError> {
         let bus = &self.shared.bus;
         let Some(epoch) = self.own().await? else {
-            return Ok(0);
+            return Ok(None);
         };
-        let events = bus.unrouted(self.tenant, self.index, self.after, BATCH).await?;
-        let Some(last) = events.last().map(|event| event.seq) else {
-            return Ok(0);
+        let events = bus.unrouted(self.tenant, self.index, 0, BATCH).await?;
+        let Some(first) = events.first().map(|event| (event.seq, event.id)) else {
+            return Ok(None);
         };
         let config = Arc::clone(&self.shared.config.borrow());
         let Some(tenant) = config.tenant(self.tenant) else {
-            return Ok(0);
+            return Ok(None);
         };
         let start = self.shared.clock.now();
         let routes: Vec<_> = events.iter().map(|event| decide(tenant.table(), event)).collect();
@@ -222,8 +223,7 @@ impl<'a> Partition<'a> {
         bus.route(self.tenant, self.index, epoch, routes).await?;
         self.note(&noted, start);
         metrics::counter!("nexus_routed_total").increment(count as u64);
-        self.after = last;
-        Ok(count)
+        Ok(Some(first))
     }
 
     /// Tells traces and debug logs what was routed, once it is written.

@@ -90,6 +90,8 @@ async fn lose(scene: &mut Scene, disks: &mut [Power; 2], times: u32) -> anyhow::
         lost[which] = Losses::sum(lost[which], Some(disks[which].lose(seed, MODEL)?));
         scene.times += 1;
         if which == 0 {
+            scene.fleet.redis.repair().await?;
+            disks[0].rebase()?;
             let environment = disks[0].environment();
             scene.fleet.redis.start(&environment).await?;
         } else {

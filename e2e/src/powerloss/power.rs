@@ -23,9 +23,10 @@ impl Power {
         Ok(Self { recorder, work: work.to_owned(), data: data.to_owned(), base: Content::new() })
     }
 
-    /// Begins with what is in the folder now, whole and durable.
-    pub fn over(work: &Path, data: &Path) -> anyhow::Result<Self> {
-        Ok(Self { base: folder::read(data)?, ..Self::new(work, data)? })
+    /// Begins with what is in the folder now, whole and durable: somebody has repaired it.
+    pub fn rebase(&mut self) -> anyhow::Result<()> {
+        self.base = folder::read(&self.data)?;
+        Ok(())
     }
 
     /// Begins with an empty folder again.
