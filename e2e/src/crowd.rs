@@ -19,8 +19,9 @@ use crate::webhook::TENANTS;
 /// The agents of a crowd, which subscribe to nothing; of the first tenant.
 pub const AGENTS: usize = 32;
 
-/// The longest that one waits before it comes back, when nobody said how long.
+/// How long one waits at most before it comes back, when nobody said how long; twice as long each time it fails.
 const PAUSE_MS: u64 = 1000;
+const LONGEST_MS: u64 = 8000;
 
 /// The name of an agent of a crowd.
 pub fn name(number: usize) -> String {
@@ -58,10 +59,12 @@ impl Crowd {
             tasks.spawn(async move {
                 // They do not all come in one moment.
                 sleep(Duration::from_millis(number as u64)).await;
+                let mut most = PAUSE_MS;
                 loop {
                     let pause = member.session().await.unwrap_or_default();
-                    member.look(|seen| seen.open.remove(&number));
-                    let jitter = Duration::from_millis(rand::random_range(0..PAUSE_MS));
+                    let was_open = member.look(|seen| seen.open.remove(&number)).is_some();
+                    most = if was_open { PAUSE_MS } else { (most * 2).min(LONGEST_MS) };
+                    let jitter = Duration::from_millis(rand::random_range(0..most));
                     if pause.is_none() {
                         member.door += 1;
                     }

@@ -33,6 +33,12 @@ struct Books {
     unanswered: HashSet<Delivery>,
     /// The one event id of a delivery, by whomever it was told first.
     ids: HashMap<Delivery, String>,
+    /// Whether an answer may name another id than the event that comes: of a delivery that was sent again while it
+    /// could not be known yet that it was one.
+    behind_a_spool: bool,
+    /// The deliveries of what was received, by id, and those that were answered 200.
+    received_of: HashMap<String, Delivery>,
+    answered: HashSet<Delivery>,
     received: HashMap<Agent, HashMap<String, u32>>,
     acked: HashMap<Agent, HashSet<String>>,
     /// The place in its thread of the last event that was received for the first time.
@@ -145,10 +151,18 @@ impl Ledger {
         with(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Books of a system that has a spool before its bus.
+    pub fn behind_a_spool() -> Self {
+        Self(Mutex::new(Books { behind_a_spool: true, ..Books::default() }))
+    }
+
     /// A delivery was answered 200 with this event id.
     pub fn accept(&self, delivery: Delivery, id: &str) {
         self.books(|books| {
-            books.is_id_of(delivery, id);
+            if !books.behind_a_spool {
+                books.is_id_of(delivery, id);
+            }
+            books.answered.insert(delivery);
             books.accepted.insert(id.to_owned(), delivery);
         });
     }
@@ -262,6 +276,7 @@ impl Books {
 
     fn receive(&mut self, agent: Agent, delivery: Delivery, id: &str, attempt: u64) {
         self.is_id_of(delivery, id);
+        self.received_of.insert(id.to_owned(), delivery);
         let now = Instant::now();
         if let Some(before) = self.heard.insert(agent, now) {
             self.times.pause = self.times.pause.max(now - before);
@@ -293,10 +308,11 @@ impl Books {
         let Some(delivery) = self.accepted.get(id) else {
             return false;
         };
+        let known = self.ids.get(delivery).map_or(id, String::as_str);
         let has = |agent: usize| {
             self.received
                 .get(&(delivery.thread.tenant, agent))
-                .is_some_and(|received| received.contains_key(id))
+                .is_some_and(|received| received.contains_key(known))
         };
         (0..AGENTS.len()).all(has)
     }
@@ -304,14 +320,15 @@ impl Books {
     fn balance(&self) -> Balance {
         let count = |n: usize| n as u64;
         let by_any: HashSet<&String> = self.received.values().flat_map(HashMap::keys).collect();
-        let stray = by_any.iter().filter(|id| !self.accepted.contains_key(**id));
+        let answered = |id: &String| self.received_of.get(id).is_some_and(|of| self.answered.contains(of));
+        let stray = by_any.iter().filter(|id| !answered(id));
         let kept = stray.clone().filter(|id| {
             self.unanswered.iter().any(|delivery| self.ids.get(delivery).is_some_and(|known| known == **id))
         });
         let (stray, kept) = (count(stray.clone().count()), count(kept.count()));
         let everywhere = count(self.accepted.keys().filter(|id| self.is_everywhere(id)).count());
         Balance {
-            accepted: count(self.accepted.len()),
+            accepted: count(self.answered.len()),
             received: everywhere + kept,
             missing: count(self.accepted.len()) - everywhere,
             unanswered_but_kept: kept,

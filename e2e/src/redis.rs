@@ -80,7 +80,8 @@ impl Redis {
         }
         let mut command = Command::new("redis-check-aof");
         command.arg("--fix").arg(&manifest).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut process = command.spawn().context("cannot start redis-check-aof, which comes with redis-server")?;
+        let mut process =
+            command.spawn().context("cannot start redis-check-aof, which comes with redis-server")?;
         if let Some(mut input) = process.stdin.take() {
             // It may not ask.
             let _ = input.write_all(b"y\n").await;
