@@ -36,6 +36,10 @@ bench-load *ARGS:
 durability *ARGS:
     cargo run --release -p nexus-e2e -- durability {{ARGS}}
 
+# Kill, cut off, empty and fill up a fleet and its Redis under load: nothing accepted may be lost.
+faults *ARGS:
+    cargo run --release -p nexus-e2e -- faults {{ARGS}}
+
 # Fuzz what reads untrusted bytes: every target for a minute, or `just fuzz TARGET SECONDS`.
 fuzz *ARGS:
     scripts/fuzz {{ARGS}}

@@ -46,7 +46,9 @@ async fn metrics(State(admin): State<Admin>) -> Response {
 async fn readyz(State(admin): State<Admin>) -> Response {
     let awaited = admin.readiness.awaited();
     let status = if awaited.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "ready": awaited.is_empty(), "awaited": awaited }))).into_response()
+    let backlog = admin.readiness.backlog();
+    let body = json!({ "ready": awaited.is_empty(), "awaited": awaited, "backlog": backlog });
+    (status, Json(body)).into_response()
 }
 
 /// Keeps web pages out of an admin server on a loopback address: a page that a developer visits can send

@@ -489,6 +489,73 @@ mod tests {
         }
     }
 
+    /// Each expression with the metrics that it names, and the labels that it asks for.
+    fn check(expression: &str) -> usize {
+        let word = |text: &str| text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').count();
+        let (mut named, mut labels) = (Vec::new(), BTreeSet::new());
+        let starts = expression.match_indices("nexus_").chain(expression.match_indices("process_"));
+        for (at, _) in
+            starts.filter(|(at, _)| !expression[..*at].ends_with(|c: char| c == '_' || c.is_alphanumeric()))
+        {
+            let name = &expression[at..at + word(&expression[at..])];
+            let series = ["_bucket", "_count", "_sum"].iter().find_map(|end| name.strip_suffix(end));
+            let find = |name: &str| METRICS.iter().find(|metric| metric.name == name);
+            let of_histogram = series.and_then(find).filter(|metric| metric.kind == Histogram);
+            let metric = of_histogram.or_else(|| find(name).filter(|metric| metric.kind != Histogram));
+            named.push(metric.unwrap_or_else(|| panic!("{expression}: there is no {name}")));
+            if let Some(asked) = expression[at + name.len()..].strip_prefix('{') {
+                let asked = asked.split('}').next().unwrap();
+                labels.extend(asked.split(',').map(|each| &each.trim()[..word(each.trim())]));
+            }
+        }
+        for by in expression.split("by (").skip(1) {
+            labels.extend(by.split(')').next().unwrap().split(',').map(str::trim));
+        }
+        for label in labels.into_iter().filter(|label| !["instance", "job", "le"].contains(label)) {
+            assert!(
+                named.iter().any(|metric| metric.labels.contains(&label)),
+                "{expression}: no label {label}"
+            );
+        }
+        named.len()
+    }
+
+    #[test]
+    fn alerts_dashboard_and_autoscaling_ask_for_what_there_is() {
+        use serde_json::Value;
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/monitoring");
+        let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+        let alerts: Value = serde_saphyr::from_str(&read("alerts.yaml")).unwrap();
+        let mut names = BTreeSet::new();
+        for rule in
+            alerts["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap())
+        {
+            let name = rule["alert"].as_str().unwrap();
+            assert!(names.insert(name.to_owned()), "{name} stands twice");
+            assert!(check(rule["expr"].as_str().unwrap()) > 0, "{name} asks for nothing");
+            assert!(
+                rule["annotations"]["summary"].is_string() && rule["labels"]["severity"].is_string(),
+                "{name}"
+            );
+        }
+        assert!(names.len() > 15);
+        let dashboard: Value = serde_json::from_str(&read("dashboard.json")).unwrap();
+        let panels = dashboard["panels"].as_array().unwrap();
+        let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+        let asked: usize = targets.map(|target| check(target["expr"].as_str().unwrap())).sum();
+        assert!(asked > 40, "{asked} metrics are drawn");
+        let queries = dashboard["templating"]["list"].as_array().unwrap().iter();
+        queries
+            .filter_map(|list| list["query"]["query"].as_str())
+            .for_each(|query| assert!(check(query) > 0));
+        let autoscaling = read("autoscaling.yaml");
+        for document in autoscaling.split("\n---\n") {
+            let scaled: Value = serde_saphyr::from_str(document).unwrap();
+            let query = scaled["spec"]["triggers"][0]["metadata"]["query"].as_str().unwrap();
+            assert!(check(query) > 0, "{query}");
+        }
+    }
+
     #[test]
     fn the_document_is_the_table() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");

@@ -157,6 +157,7 @@ impl Roles {
             gateway: Arc::clone(&self.gateway),
             gate: self.gate(),
             clock: self.clock.clone(),
+            readiness: self.readiness.clone(),
         };
         tasks.start("gauges", gauges::run(looked, drain.clone()));
         tasks.start("sweep", upkeep::sweep(self.bus.clone(), Arc::clone(&self.control), drain.clone()));

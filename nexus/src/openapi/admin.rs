@@ -169,6 +169,12 @@ fn health(document: &mut Document) {
         "properties": {
             "ready": { "type": "boolean" },
             "awaited": { "type": "array", "items": { "type": "string" }, "description": "What start-up waits for." },
+            "backlog": {
+                "type": "object",
+                "additionalProperties": { "type": "object", "additionalProperties": { "type": "number" } },
+                "description": "What waits, by queue: `spool` of ingest, `bus` of a gateway (all tenants, as of its last \
+                                look). Ages are in seconds. It does not change whether the process is ready.",
+            },
         },
         "additionalProperties": false,
     });

@@ -181,8 +181,14 @@ pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
         let role = Arc::new(GatewayRole::new(parts));
         let bound = role.bind(settings.listen).await?;
         tracing::info!(address = %role.address(), "agents are taken");
-        let looked =
-            Looked { bus: bus.clone(), control, gateway: Arc::clone(&role), gate: switch.gate(), clock };
+        let looked = Looked {
+            bus: bus.clone(),
+            control,
+            gateway: Arc::clone(&role),
+            gate: switch.gate(),
+            clock,
+            readiness: readiness.clone(),
+        };
         tokio::try_join!(
             role.run(bound, readiness, drain.clone()),
             gauges::run(looked, drain.clone()),

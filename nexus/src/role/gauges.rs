@@ -14,7 +14,9 @@ use nexus_core::clock::Clock;
 use nexus_core::id::{InboxId, TenantKey};
 use nexus_runtime::Drain;
 use nexus_runtime::lane::StopGate;
-use nexus_store::bus::{Bus, BusError};
+use nexus_runtime::readiness::Readiness;
+use nexus_store::bus::{Bus, BusError, Depth};
+use serde_json::{Value, json};
 
 use super::control::Control;
 use super::gateway::GatewayRole;
@@ -40,8 +42,18 @@ struct Look {
     /// Tenants that are still to be looked at in this pass, the next one last, each with its inboxes.
     todo: Vec<(TenantKey, Vec<InboxId>)>,
     sum: Sum,
+    /// All tenants of this pass so far.
+    all: Backlog,
     /// Tenants that have gauges.
     shown: BTreeSet<TenantKey>,
+}
+
+/// What waits of all tenants.
+#[derive(Debug, Default)]
+struct Backlog {
+    unrouted: u64,
+    pending_bytes: u64,
+    inboxes: Sum,
 }
 
 /// What is looked at.
@@ -56,6 +68,8 @@ pub struct Looked {
     pub gate: StopGate,
     /// The time.
     pub clock: Clock,
+    /// Where what waits is shown, too.
+    pub readiness: Readiness,
 }
 
 /// Refreshes gauges until drained.
@@ -105,7 +119,7 @@ impl Look {
         if self.todo.is_empty() {
             self.todo =
                 tenants.iter().rev().map(|(key, compiled)| (key.clone(), inboxes(compiled))).collect();
-            self.sum = Sum::default();
+            (self.sum, self.all) = (Sum::default(), Backlog::default());
         }
         let mut left = INBOXES;
         while let Some((tenant, inboxes)) = self.todo.last_mut() {
@@ -122,10 +136,13 @@ impl Look {
             set("nexus_bus_unrouted_events", &tenant, depth.unrouted as f64);
             set("nexus_bus_pending_bytes", &tenant, depth.pending_bytes as f64);
             set("nexus_bus_stored_bytes", &tenant, depth.stored_bytes as f64);
-            std::mem::take(&mut self.sum).show(&tenant, looked.clock.now());
+            let sum = std::mem::take(&mut self.sum);
+            sum.show(&tenant, looked.clock.now());
+            self.all.add(&depth, &sum);
             // It may have gone since the pass began.
             self.shown.insert(tenant);
         }
+        looked.readiness.show_backlog("bus", self.all.figures(looked.clock.now()));
         Ok(())
     }
 
@@ -165,12 +182,39 @@ impl Sum {
         self.oldest = self.oldest.into_iter().chain(depth.oldest).min();
     }
 
+    /// The age of the oldest copy that waits, in seconds.
+    fn age(&self, now: Timestamp) -> f64 {
+        self.oldest.map_or(0.0, |oldest| now.duration_since(oldest).as_secs_f64().max(0.0))
+    }
+
     fn show(&self, tenant: &TenantKey, now: Timestamp) {
-        let age = self.oldest.map_or(0.0, |oldest| now.duration_since(oldest).as_secs_f64().max(0.0));
+        let age = self.age(now);
         set("nexus_inbox_waiting_events", tenant, self.waiting as f64);
         set("nexus_inbox_held_events", tenant, self.held as f64);
         set("nexus_inbox_dead_events", tenant, self.dead as f64);
         set("nexus_inbox_oldest_age_seconds", tenant, age);
+    }
+}
+
+impl Backlog {
+    fn add(&mut self, depth: &Depth, inboxes: &Sum) {
+        self.unrouted += depth.unrouted;
+        self.pending_bytes += depth.pending_bytes;
+        self.inboxes.waiting += inboxes.waiting;
+        self.inboxes.held += inboxes.held;
+        self.inboxes.dead += inboxes.dead;
+        self.inboxes.oldest = self.inboxes.oldest.into_iter().chain(inboxes.oldest).min();
+    }
+
+    fn figures(&self, now: Timestamp) -> Value {
+        json!({
+            "unroutedEvents": self.unrouted,
+            "pendingBytes": self.pending_bytes,
+            "waitingCopies": self.inboxes.waiting,
+            "heldCopies": self.inboxes.held,
+            "deadCopies": self.inboxes.dead,
+            "oldestSeconds": self.inboxes.age(now),
+        })
     }
 }
 

@@ -10,6 +10,7 @@ use nexus_runtime::Drain;
 use nexus_runtime::readiness::Readiness;
 use nexus_store::redis::RedisBus;
 use nexus_store::spool::{Spool, SpoolSettings};
+use serde_json::json;
 
 /// How long what waits may take to go into the bus when the process ends; what is left goes when it starts again.
 const LAST_EVENTS: Duration = Duration::from_secs(8);
@@ -78,6 +79,15 @@ pub async fn care(spool: &Spool, readiness: Readiness, served: Drain) {
         loop {
             ticks.tick().await;
             let figures = spool.figures();
+            readiness.show_backlog(
+                "spool",
+                json!({
+                    "events": figures.waiting,
+                    "bytes": figures.waiting_bytes,
+                    "diskBytes": figures.disk_bytes,
+                    "oldestSeconds": figures.oldest.as_secs_f64(),
+                }),
+            );
             let awaited = match (figures.unwritable, figures.full) {
                 (true, _) => Some("the spool to be writable"),
                 (_, true) => Some("the spool to have room"),
