@@ -139,6 +139,7 @@ impl StopLane {
     /// When the file is there but cannot be read or is damaged.
     pub fn open(path: &Path) -> Result<Self, LaneError> {
         let latch = Arc::new(read(path)?);
+        measure(&latch);
         Ok(Self {
             path: path.to_owned(),
             latch: watch::Sender::new(Arc::clone(&latch)),
@@ -184,15 +185,12 @@ impl StopLane {
     pub fn know(&self, agents: Vec<KnownAgent>) -> Result<(), LaneError> {
         lock(&self.state).agents = agents;
         self.update(|latch, agents, _| (latch.remember(agents.iter().map(KnownAgent::subject)), ()));
-        self.settle(None).map(drop)
+        self.keep()
     }
 
-    /// Takes in what others tell of the stops that they hold: it engages and releases nothing. Blocks on the disk, but
-    /// only after every stop is in force.
-    ///
-    /// # Errors
-    /// When the latch file cannot be written; see [`StopLane::observe`].
-    pub fn hear(&self, told: &[Told]) -> Result<Heard, LaneError> {
+    /// Takes in what others tell of the stops that they hold: it engages and releases nothing. It waits for no disk:
+    /// call [`StopLane::keep`] then.
+    pub fn hear(&self, told: &[Told]) -> Heard {
         let heard = self.update(|latch, agents, look| {
             let heard = latch.hear(told, look, agents.iter().map(KnownAgent::subject));
             (heard.merged.changed, heard)
@@ -200,8 +198,15 @@ impl StopLane {
         for engagement in &heard.merged.engaged {
             tracing::warn!(%engagement, "stop engaged, as another process tells");
         }
-        self.settle(None)?;
-        Ok(heard)
+        heard
+    }
+
+    /// Writes what is in force and not written yet. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When the latch file cannot be written; see [`StopLane::observe`].
+    pub fn keep(&self) -> Result<(), LaneError> {
+        self.settle(None).map(drop)
     }
 
     /// Changes the latch in a way that only stops more, and puts it in force at once.
@@ -255,8 +260,7 @@ impl StopLane {
                 tracing::warn!("{alarm}");
             }
             self.latch.send_replace(Arc::clone(&latch));
-            metrics::gauge!("nexus_stop_engagements").set(count(latch.engagements().count()));
-            metrics::gauge!("nexus_stop_alarms").set(count(latch.alarms().len()));
+            measure(&latch);
         }
         state.latch = latch;
     }
@@ -265,6 +269,12 @@ impl StopLane {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic cannot leave these half changed: they are replaced whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Tells metrics what holds.
+fn measure(latch: &Latch) {
+    metrics::gauge!("nexus_stop_engagements").set(count(latch.engagements().count()));
+    metrics::gauge!("nexus_stop_alarms").set(count(latch.alarms().len()));
 }
 
 #[expect(clippy::cast_precision_loss, reason = "policies are counted in tens")]

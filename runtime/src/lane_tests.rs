@@ -112,17 +112,18 @@ fn what_is_heard_outlives_the_process_and_is_released_by_a_look() {
     let lane = StopLane::open(&path).unwrap();
     lane.observe(&[policy(1, false, None)]).unwrap();
     std::fs::create_dir(folder.path().join("latch.json.tmp")).unwrap();
-    assert!(lane.hear(&told(policy(2, true, None))).is_err());
+    lane.hear(&told(policy(2, true, None)));
     assert!(!runs(&lane.gate()), "it is in force before it is written");
+    assert!(lane.keep().is_err());
     std::fs::remove_dir(folder.path().join("latch.json.tmp")).unwrap();
-    lane.hear(&[]).unwrap();
+    lane.keep().unwrap();
     let again = StopLane::open(&path).unwrap();
     assert!(!runs(&again.gate()));
     again.observe(&[policy(3, false, Some("1f2e3d4c-2"))]).unwrap();
     // A slow peer still tells of it, also to whom the release outlived.
     for lane in [again, StopLane::open(&path).unwrap()] {
         lane.observe(&[policy(4, false, None)]).unwrap();
-        assert!(!lane.hear(&told(policy(2, true, None))).unwrap().merged.changed);
+        assert!(!lane.hear(&told(policy(2, true, None))).merged.changed);
         assert!(runs(&lane.gate()));
     }
 }
@@ -137,7 +138,7 @@ async fn only_a_fresh_look_keeps_a_word_from_stopping() {
     tokio::time::advance(FRESH + Duration::from_millis(1)).await;
     fresh.observe(&[released]).unwrap();
     for lane in [&late, &fresh] {
-        lane.hear(&told(policy(2, true, None))).unwrap();
+        lane.hear(&told(policy(2, true, None)));
     }
     assert!(!runs(&late.gate()) && runs(&fresh.gate()));
     assert_eq!(fresh.gate().latch().released_upto("1f2e3d4c-0000-4000-8000-000000000001"), Some(2));
@@ -152,7 +153,8 @@ fn an_idle_lane_writes_nothing() {
     std::fs::remove_file(&path).unwrap();
     assert!(!lane.observe(&[policy(2, true, None)]).unwrap().changed);
     lane.know(vec![]).unwrap();
-    lane.hear(&told(policy(2, true, None))).unwrap();
+    lane.hear(&told(policy(2, true, None)));
+    lane.keep().unwrap();
     assert!(!path.exists());
 }
 

@@ -25,6 +25,10 @@ const MESSAGES: usize = 4096;
 
 const FIRST_PAUSE_MS: u32 = 50;
 const LONGEST_PAUSE_MS: u32 = 3000;
+
+/// The longest pause of a connection that stops travel by.
+const LONGEST_PAUSE_OF_STOPS_MS: u32 = 500;
+
 const JITTER_MS: u32 = 100;
 
 /// Where the random part of the identity is kept.
@@ -58,7 +62,7 @@ where
 impl Connection {
     /// Connects. Fails if the server is not there now.
     pub(super) async fn open(settings: &RedisSettings) -> Result<(Self, [Task; 2]), BusError> {
-        let builder = builder(settings)?;
+        let builder = builder(settings, LONGEST_PAUSE_MS)?;
         let client = builder.build().map_err(cannot("connect to Redis"))?;
         let subscriber = builder.build_subscriber_client().map_err(cannot("connect to Redis"))?;
         let connection = Self { client, subscriber };
@@ -148,9 +152,9 @@ pub(super) fn check(client: &Client, doing: &'static str) -> Result<(), BusError
     Err(cannot(doing)(Error::new(ErrorKind::IO, "there is no connection to Redis; it is being made anew")))
 }
 
-/// One connection for commands alone. Fails if the server is not there now.
+/// One connection for commands alone, for stops. Fails if the server is not there now.
 pub(super) async fn connect(settings: &RedisSettings) -> Result<(Client, Task), BusError> {
-    let client = builder(settings)?.build().map_err(cannot("connect to Redis"))?;
+    let client = builder(settings, LONGEST_PAUSE_OF_STOPS_MS)?.build().map_err(cannot("connect to Redis"))?;
     let connected = match tokio::time::timeout(settings.connect_timeout, client.init()).await {
         Ok(Ok(task)) => return Ok((client, Task(task))),
         Ok(Err(error)) => Err(cannot("connect to Redis")(error)),
@@ -160,10 +164,10 @@ pub(super) async fn connect(settings: &RedisSettings) -> Result<(Client, Task), 
     connected
 }
 
-fn builder(settings: &RedisSettings) -> Result<Builder, BusError> {
+fn builder(settings: &RedisSettings, longest_pause_ms: u32) -> Result<Builder, BusError> {
     let mut builder = Builder::from_config(config(settings)?);
     let (command, connect) = (settings.command_timeout, settings.connect_timeout);
-    let mut policy = ReconnectPolicy::new_exponential(0, FIRST_PAUSE_MS, LONGEST_PAUSE_MS, 2);
+    let mut policy = ReconnectPolicy::new_exponential(0, FIRST_PAUSE_MS, longest_pause_ms, 2);
     policy.set_jitter(JITTER_MS);
     builder
         .set_policy(policy)

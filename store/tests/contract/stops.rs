@@ -152,6 +152,10 @@ async fn what_others_put_there_is_bounded_and_read_as_far_as_it_can_be() {
     assert_eq!(read.entries[0].told.as_ref().unwrap().len(), MAX_TOLD_BYTES);
     let broken = |uid: &str| Entry { uid: uid.into(), generation: None, told: None };
     assert_eq!(read.entries[1..], [broken("u2"), broken("u3"), broken("u4")]);
+    // A name that is no uid is cut.
+    boards.say(&[&format!("HSET {KEY} {} \"1 x\"", "z".repeat(300))]).await;
+    let cut = boards.all().await.entries.pop().unwrap();
+    assert_eq!(cut, broken(&"z".repeat(253)));
     // Whose it is writes over what cannot be read; nobody takes it away.
     assert!(!boards.first.forget("u2", u64::MAX >> 12).await.unwrap());
     assert_eq!(boards.first.tell("u2", 1, "mended", &unread).await.unwrap(), Telling::Told);

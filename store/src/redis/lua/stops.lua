@@ -2,7 +2,7 @@
 -- which every change moves, past all that ever were: the time keeps one from coming again after all keys were lost.
 -- ARGV: what is asked, the most stops, the most bytes of one and of an answer, and more.
 local what, most = ARGV[4], tonumber(ARGV[5])
-local VERSION = 'version'
+local VERSION, LONGEST_UID = 'version', 253
 local version = call('HGET', base, VERSION) or ''
 local function generation(value) return tonumber(string.match(value or '', '^(%d+) ')) end
 local function changed()
@@ -21,8 +21,8 @@ if what == 'read' then
   for _, field in ipairs(fields) do
     if field ~= VERSION then
       local length = call('HSTRLEN', base, field) + #field
-      local fits = length <= longest and length <= room
-      answer[#answer + 1] = fits and field or string.sub(field, 1, 64)
+      local fits = #field <= LONGEST_UID and length <= longest and length <= room
+      answer[#answer + 1] = string.sub(field, 1, LONGEST_UID)
       answer[#answer + 1] = fits and call('HGET', base, field) or ''
       if fits then room = room - length end
     end
