@@ -13,6 +13,12 @@
 //! A `release` that stood there when the stop was ordered names nothing: it must be written after the stop.
 //!
 //! Nothing known is no permission: until a first answer, or a latch file, the verdict is stopped.
+//!
+//! [`Latch::hear`] takes in what other processes tell of the stops that they hold. It engages and widens, and does
+//! nothing else: a release is seen, never heard.
+
+mod alarm;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -21,6 +27,11 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::alarm::{Alarm, AlarmKind};
+pub use self::told::{Heard, MAX_TOLD_BYTES, MAX_TOLD_STOPS, Told, ToldError};
+
+use self::alarm::alarm;
+use self::told::Released;
 use crate::id::{AgentId, ParseIdError, TenantKey};
 use crate::selector::{Labels, Selector};
 
@@ -181,6 +192,9 @@ pub struct Engagement {
     /// The `release` that stood in the policy when it ordered the stop; it releases nothing until it was gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stale_release: Option<String>,
+    /// Known by the word of others alone: no look at the policies has shown it here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    heard: bool,
 }
 
 impl Engagement {
@@ -201,19 +215,32 @@ impl Engagement {
             workloads: policy.workloads,
             mirror: policy.mirror,
             stale_release: policy.release.clone(),
+            heard: false,
         }
+    }
+
+    /// Whether it means everybody.
+    #[must_use]
+    pub fn everybody(&self) -> bool {
+        self.scopes.iter().any(Targets::everybody)
     }
 
     /// Widens the engagement by another sight of its policy; nothing in it ever narrows.
     fn widen(&mut self, policy: &Policy) {
+        self.heard = false;
         self.generation = self.generation.max(policy.generation);
         self.reason = policy.reason.clone().or_else(|| self.reason.take());
         self.workloads = self.workloads.max(policy.workloads);
         self.mirror = self.mirror.max(policy.mirror);
-        if !self.scopes.contains(&policy.targets) {
-            self.scopes.push(policy.targets.clone());
+        self.reach(&policy.targets);
+    }
+
+    /// Means these as well.
+    fn reach(&mut self, targets: &Targets) {
+        if !self.scopes.contains(targets) {
+            self.scopes.push(targets.clone());
         }
-        if self.scopes.len() > MAX_SCOPES || self.scopes.iter().any(Targets::everybody) {
+        if self.scopes.len() > MAX_SCOPES || self.everybody() {
             self.scopes = vec![Targets::default()];
         }
     }
@@ -222,84 +249,24 @@ impl Engagement {
         self.agents.contains(&subject.agent) || self.scopes.iter().any(|scope| scope.covers(subject))
     }
 
-    /// Whether `policy`, seen without `stop`, releases this engagement.
-    fn released_by(&mut self, policy: &Policy) -> bool {
+    /// Whether `policy`, seen without `stop`, releases this engagement; if so, up to which generation.
+    fn released_by(&mut self, policy: &Policy) -> Option<u64> {
         if policy.name != self.policy {
-            return false;
+            return None;
         }
         if self.stale_release.is_some() && self.stale_release == policy.release {
-            return false;
+            return None;
         }
         self.stale_release = None;
-        let Some(named) = policy.release.as_deref().and_then(|text| text.parse::<EngagementName>().ok())
-        else {
-            return false;
-        };
+        let named = policy.release.as_deref()?.parse::<EngagementName>().ok()?;
         let own = self.name();
-        if named == own {
-            return true;
-        }
         // A later generation counts only if the object itself has passed it: else a name far in the future,
         // left in a manifest, would release every stop to come.
-        policy.uid == self.uid
+        let passed = policy.uid == self.uid
             && named.uid_prefix == own.uid_prefix
             && named.generation > self.generation
-            && named.generation < policy.generation
-    }
-}
-
-/// Something that an admin must look at: a stop holds although its policy no longer orders it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Alarm {
-    /// The engagement that holds.
-    pub engagement: EngagementName,
-    /// Its policy.
-    pub policy: String,
-    /// What is wrong.
-    pub what: AlarmKind,
-}
-
-/// What is wrong with an engaged policy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", tag = "kind")]
-pub enum AlarmKind {
-    /// The policy is gone.
-    Absent,
-    /// Another object stands under its name.
-    Recreated,
-    /// Its generation went back, as after a restore from an older backup.
-    GenerationWentBack,
-    /// `stop` was taken back without a release.
-    NotReleased,
-    /// `release` was there before the stop.
-    StaleRelease,
-    /// `release` names something else.
-    WrongRelease {
-        /// What it names.
-        named: String,
-    },
-}
-
-impl fmt::Display for Alarm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { engagement, policy, what } = self;
-        match what {
-            AlarmKind::Absent => write!(f, "policy {policy} is gone")?,
-            AlarmKind::Recreated => write!(f, "policy {policy} is another object than the one that engaged")?,
-            AlarmKind::GenerationWentBack => write!(f, "policy {policy} went back to an older generation")?,
-            AlarmKind::NotReleased => write!(f, "policy {policy} no longer says stop, but releases nothing")?,
-            AlarmKind::StaleRelease => {
-                write!(
-                    f,
-                    "the release in policy {policy} was there before the stop: take it out, then set it anew"
-                )?;
-            }
-            AlarmKind::WrongRelease { named } => {
-                write!(f, "policy {policy} releases `{named}`, which is not engaged")?
-            }
-        }
-        write!(f, "; the stop holds until `spec.release: {engagement}`")
+            && named.generation < policy.generation;
+        (named == own || passed).then_some(named.generation)
     }
 }
 
@@ -346,6 +313,9 @@ pub struct Latch {
     engagements: BTreeMap<String, Engagement>,
     /// What an admin must look at, as of the last full list.
     alarms: Vec<Alarm>,
+    /// What was released here, the latest last: it counts for what is heard, never for what is seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    released: Vec<Released>,
 }
 
 impl Latch {
@@ -446,30 +416,15 @@ impl Latch {
     }
 
     fn release(&mut self, policy: &Policy, merged: &mut Merged) {
+        let mut marks = Vec::new();
         self.engagements.retain(|_, engagement| {
-            let released = engagement.released_by(policy);
-            if released {
-                merged.released.push(engagement.name());
-            }
-            !released
+            let Some(upto) = engagement.released_by(policy) else { return true };
+            merged.released.push(engagement.name());
+            marks.push(Released { uid: engagement.uid.clone(), generation: upto });
+            false
         });
+        marks.into_iter().for_each(|mark| self.mark(mark));
     }
-}
-
-/// What is wrong with the policy of an engagement, given all policies as they stand.
-fn alarm(engagement: &Engagement, policies: &[Policy]) -> Option<Alarm> {
-    let what = match policies.iter().find(|policy| policy.name == engagement.policy) {
-        None => AlarmKind::Absent,
-        Some(policy) if policy.uid != engagement.uid => AlarmKind::Recreated,
-        Some(policy) if policy.generation < engagement.generation => AlarmKind::GenerationWentBack,
-        Some(policy) if policy.stop => return None,
-        Some(policy) => match &policy.release {
-            Some(_) if policy.release == engagement.stale_release => AlarmKind::StaleRelease,
-            Some(named) => AlarmKind::WrongRelease { named: named.clone() },
-            None => AlarmKind::NotReleased,
-        },
-    };
-    Some(Alarm { engagement: engagement.name(), policy: engagement.policy.clone(), what })
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-const UID: &str = "1f2e3d4c-0000-4000-8000-000000000001";
-const OTHER_UID: &str = "aaaa3d4c-0000-4000-8000-000000000002";
+pub(super) const UID: &str = "1f2e3d4c-0000-4000-8000-000000000001";
+pub(super) const OTHER_UID: &str = "aaaa3d4c-0000-4000-8000-000000000002";
 
-fn policy(generation: u64) -> Policy {
+pub(super) fn policy(generation: u64) -> Policy {
     Policy {
         name: "stop-all".into(),
         uid: UID.into(),
@@ -19,42 +19,42 @@ fn policy(generation: u64) -> Policy {
     }
 }
 
-fn stop(generation: u64) -> Policy {
+pub(super) fn stop(generation: u64) -> Policy {
     Policy { stop: true, ..policy(generation) }
 }
 
-fn release(generation: u64, named: &str) -> Policy {
+pub(super) fn release(generation: u64, named: &str) -> Policy {
     Policy { release: Some(named.into()), ..policy(generation) }
 }
 
-struct Someone {
+pub(super) struct Someone {
     tenant: TenantKey,
-    agent: AgentId,
+    pub(super) agent: AgentId,
     labels: Labels,
 }
 
 impl Someone {
-    fn new(tenant: &str, name: &str, squad: &str) -> Self {
+    pub(super) fn new(tenant: &str, name: &str, squad: &str) -> Self {
         let tenant: TenantKey = tenant.parse().unwrap();
         let agent = AgentId::of(&tenant, name);
         Self { tenant, agent, labels: Labels::from([("squad".into(), squad.into())]) }
     }
 
-    fn subject(&self) -> Subject<'_> {
+    pub(super) fn subject(&self) -> Subject<'_> {
         Subject { tenant: &self.tenant, agent: self.agent, labels: &self.labels }
     }
 }
 
-fn anybody() -> Someone {
+pub(super) fn anybody() -> Someone {
     Someone::new("acme/acme", "coder", "ai")
 }
 
-fn runs(latch: &Latch) -> bool {
+pub(super) fn runs(latch: &Latch) -> bool {
     latch.decide(&anybody().subject()).may_run()
 }
 
 /// A latch that has seen these lists, one after the other.
-fn seen(lists: &[&[Policy]]) -> Latch {
+pub(super) fn seen(lists: &[&[Policy]]) -> Latch {
     let mut latch = Latch::default();
     for list in lists {
         latch.merge(list, []);
@@ -219,7 +219,7 @@ fn tightening_stops_and_never_releases() {
 
 /// What an admin does to the policy, one edit after the other.
 #[derive(Debug, Clone, Copy)]
-enum Edit {
+pub(super) enum Edit {
     /// Orders the stop, or renews it.
     Stop,
     /// Takes `stop` back and releases what is engaged.
@@ -233,10 +233,10 @@ enum Edit {
 }
 
 /// A policy after an edit, and whether the admin's agents must then be stopped.
-type Step = (Policy, bool);
+pub(super) type Step = (Policy, bool);
 
 /// Lives the edits out. The truth is told from what the admin did, not from what a latch would make of it.
-fn live(edits: &[Edit]) -> Vec<Step> {
+pub(super) fn live(edits: &[Edit]) -> Vec<Step> {
     let mut now = policy(0);
     let mut engaged_at = None;
     let mut steps = Vec::new();
@@ -260,7 +260,7 @@ fn live(edits: &[Edit]) -> Vec<Step> {
     steps
 }
 
-fn edits() -> impl Strategy<Value = Vec<Edit>> {
+pub(super) fn edits() -> impl Strategy<Value = Vec<Edit>> {
     let edit = prop_oneof![
         Just(Edit::Stop),
         Just(Edit::Release),

@@ -5,7 +5,7 @@
 //! The flow, in five lines:
 //! 1. [`process::Process`] begins: telemetry, readiness, signals;
 //! 2. [`control::Control`] reads the folder, compiles it, keeps its cut and publishes; [`reload`] does so again;
-//! 3. [`switch::Switch`] hears of stops before anything is compiled;
+//! 3. [`switch::Switch`] hears of stops before anything is compiled, and [`hearsay::Hearsay`] of those of other gateways;
 //! 4. [`gateway::GatewayRole`] and [`ingest::IngestRole`] bind and run under [`supervise`];
 //! 5. a signal drains: the roles end, then the bus is closed, then the last traces leave.
 
@@ -16,6 +16,7 @@ pub mod cut;
 pub mod data;
 pub mod gateway;
 pub mod gauges;
+pub mod hearsay;
 pub mod ingest;
 pub mod keys;
 pub mod ports;

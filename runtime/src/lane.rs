@@ -7,18 +7,23 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nexus_core::id::{AgentId, TenantKey};
 use nexus_core::selector::Labels;
-use nexus_core::stop::{Latch, Merged, Policy, Subject, Verdict};
+use nexus_core::stop::{Heard, Latch, Merged, Policy, Subject, Told, Verdict};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::file;
 
 /// The format of the latch file that this version writes and reads.
 const FORMAT: u32 = 1;
+
+/// How long a look at the policies counts as fresh for what is heard.
+const FRESH: Duration = Duration::from_secs(5);
 
 /// Why the lane cannot hold or keep a latch.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +99,8 @@ pub struct StopLane {
 struct State {
     latch: Arc<Latch>,
     agents: Vec<KnownAgent>,
+    /// The policies as they were seen last, and when.
+    look: Option<(Instant, Arc<[Policy]>)>,
     /// Whether the file lags behind the latch.
     unsaved: bool,
 }
@@ -132,10 +139,11 @@ impl StopLane {
     /// When the file is there but cannot be read or is damaged.
     pub fn open(path: &Path) -> Result<Self, LaneError> {
         let latch = Arc::new(read(path)?);
+        measure(&latch);
         Ok(Self {
             path: path.to_owned(),
             latch: watch::Sender::new(Arc::clone(&latch)),
-            state: Mutex::new(State { latch, agents: Vec::new(), unsaved: false }),
+            state: Mutex::new(State { latch, agents: Vec::new(), look: None, unsaved: false }),
             written: Mutex::new(None),
         })
     }
@@ -153,8 +161,11 @@ impl StopLane {
     /// When the latch file cannot be written: a stop is in force nevertheless, a release is not, and the next
     /// call tries again.
     pub fn observe(&self, policies: &[Policy]) -> Result<Merged, LaneError> {
-        let tightened =
-            self.update(|latch, agents| latch.tighten(policies, agents.iter().map(KnownAgent::subject)));
+        lock(&self.state).look = Some((Instant::now(), policies.into()));
+        let tightened = self.update(|latch, agents, _| {
+            let merged = latch.tighten(policies, agents.iter().map(KnownAgent::subject));
+            (merged.changed, merged)
+        });
         for engagement in &tightened.engaged {
             tracing::warn!(%engagement, "stop engaged");
         }
@@ -173,22 +184,42 @@ impl StopLane {
     /// When the latch file cannot be written; see [`StopLane::observe`].
     pub fn know(&self, agents: Vec<KnownAgent>) -> Result<(), LaneError> {
         lock(&self.state).agents = agents;
-        self.update(|latch, agents| Merged {
-            changed: latch.remember(agents.iter().map(KnownAgent::subject)),
-            ..Merged::default()
+        self.update(|latch, agents, _| (latch.remember(agents.iter().map(KnownAgent::subject)), ()));
+        self.keep()
+    }
+
+    /// Takes in what others tell of the stops that they hold: it engages and releases nothing. It waits for no disk:
+    /// call [`StopLane::keep`] then.
+    pub fn hear(&self, told: &[Told]) -> Heard {
+        let heard = self.update(|latch, agents, look| {
+            let heard = latch.hear(told, look, agents.iter().map(KnownAgent::subject));
+            (heard.merged.changed, heard)
         });
+        for engagement in &heard.merged.engaged {
+            tracing::warn!(%engagement, "stop engaged, as another process tells");
+        }
+        heard
+    }
+
+    /// Writes what is in force and not written yet. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When the latch file cannot be written; see [`StopLane::observe`].
+    pub fn keep(&self) -> Result<(), LaneError> {
         self.settle(None).map(drop)
     }
 
     /// Changes the latch in a way that only stops more, and puts it in force at once.
-    fn update(&self, change: impl FnOnce(&mut Latch, &[KnownAgent]) -> Merged) -> Merged {
+    /// `change` is given the agents and the last look, if it is fresh, and says whether it changed anything.
+    fn update<T>(&self, change: impl FnOnce(&mut Latch, &[KnownAgent], Option<&[Policy]>) -> (bool, T)) -> T {
         let mut state = lock(&self.state);
         let mut latch = (*state.latch).clone();
-        let merged = change(&mut latch, &state.agents);
-        if merged.changed {
+        let look = state.look.as_ref().filter(|(at, _)| at.elapsed() <= FRESH);
+        let (changed, answer) = change(&mut latch, &state.agents, look.map(|(_, policies)| &**policies));
+        if changed {
             self.put(&mut state, Arc::new(latch));
         }
-        merged
+        answer
     }
 
     /// Writes what is in force, with what `policies` release left out, and then lets that go.
@@ -225,9 +256,11 @@ impl StopLane {
     fn put(&self, state: &mut State, latch: Arc<Latch>) {
         state.unsaved = true;
         if state.latch != latch {
+            for alarm in latch.alarms().iter().filter(|alarm| !state.latch.alarms().contains(alarm)) {
+                tracing::warn!("{alarm}");
+            }
             self.latch.send_replace(Arc::clone(&latch));
-            metrics::gauge!("nexus_stop_engagements").set(count(latch.engagements().count()));
-            metrics::gauge!("nexus_stop_alarms").set(count(latch.alarms().len()));
+            measure(&latch);
         }
         state.latch = latch;
     }
@@ -236,6 +269,12 @@ impl StopLane {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic cannot leave these half changed: they are replaced whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Tells metrics what holds.
+fn measure(latch: &Latch) {
+    metrics::gauge!("nexus_stop_engagements").set(count(latch.engagements().count()));
+    metrics::gauge!("nexus_stop_alarms").set(count(latch.alarms().len()));
 }
 
 #[expect(clippy::cast_precision_loss, reason = "policies are counted in tens")]
@@ -275,126 +314,5 @@ fn checksum(json: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use nexus_core::stop::{Mirror, Targets, Workloads};
-
-    use super::*;
-
-    fn policy(generation: u64, stop: bool, release: Option<&str>) -> Policy {
-        Policy {
-            name: "stop-all".into(),
-            uid: "1f2e3d4c-0000-4000-8000-000000000001".into(),
-            generation,
-            stop,
-            release: release.map(Into::into),
-            reason: None,
-            targets: Targets::default(),
-            workloads: Workloads::default(),
-            mirror: Mirror::default(),
-        }
-    }
-
-    fn runs(gate: &StopGate) -> bool {
-        let tenant: TenantKey = "acme/acme".parse().unwrap();
-        let labels = Labels::new();
-        gate.decide(&Subject { tenant: &tenant, agent: AgentId::of(&tenant, "a"), labels: &labels }).may_run()
-    }
-
-    #[test]
-    fn the_latch_outlives_the_process() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("latch.json");
-        let lane = StopLane::open(&path).unwrap();
-        assert!(!runs(&lane.gate()), "nothing is known yet");
-        lane.observe(&[]).unwrap();
-        assert!(runs(&lane.gate()));
-        lane.observe(&[policy(2, true, None)]).unwrap();
-        assert!(!runs(&lane.gate()));
-        let again = StopLane::open(&path).unwrap();
-        again.observe(&[]).unwrap();
-        assert!(!runs(&again.gate()), "the policy is gone, the stop is not");
-        again.observe(&[policy(3, false, Some("1f2e3d4c-2"))]).unwrap();
-        assert!(runs(&StopLane::open(&path).unwrap().gate()));
-    }
-
-    #[test]
-    fn a_damaged_file_at_any_byte_starts_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("latch.json");
-        StopLane::open(&path).unwrap().observe(&[policy(2, true, None)]).unwrap();
-        let good = std::fs::read(&path).unwrap();
-        for at in 0..good.len() {
-            let mut bad = good.clone();
-            bad[at] ^= 0x04;
-            std::fs::write(&path, &bad).unwrap();
-            // A flip may yield the same meaning, as in the case of a hex digit; it must never yield "run".
-            if let Ok(lane) = StopLane::open(&path) {
-                assert!(!runs(&lane.gate()));
-            }
-            std::fs::write(&path, &good[..at]).unwrap();
-            assert!(StopLane::open(&path).is_err(), "truncated to {at} bytes");
-        }
-    }
-
-    #[test]
-    fn a_full_disk_does_not_hold_up_a_stop_but_holds_up_a_release() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("latch.json");
-        let lane = StopLane::open(&path).unwrap();
-        lane.observe(&[]).unwrap();
-        let block = folder.path().join("latch.json.tmp");
-        std::fs::create_dir(&block).unwrap();
-        assert!(lane.observe(&[policy(2, true, None)]).is_err());
-        assert!(!runs(&lane.gate()));
-        assert!(lane.observe(&[policy(3, false, Some("1f2e3d4c-2"))]).is_err());
-        assert!(!runs(&lane.gate()));
-        std::fs::remove_dir(&block).unwrap();
-        lane.observe(&[policy(3, false, Some("1f2e3d4c-2"))]).unwrap();
-        assert!(runs(&lane.gate()));
-    }
-
-    #[test]
-    fn a_list_that_releases_one_and_orders_another_stops_without_a_disk() {
-        let folder = tempfile::tempdir().unwrap();
-        let lane = StopLane::open(&folder.path().join("latch.json")).unwrap();
-        let squad = |generation, stop, release: Option<&str>| Policy {
-            name: "stop-squad".into(),
-            uid: "aaaa3d4c-0000-4000-8000-000000000002".into(),
-            targets: Targets { tenants: vec!["other/other".parse().unwrap()], ..Targets::default() },
-            ..policy(generation, stop, release)
-        };
-        lane.observe(&[squad(1, true, None)]).unwrap();
-        assert!(runs(&lane.gate()), "the stop means another tenant");
-        std::fs::create_dir(folder.path().join("latch.json.tmp")).unwrap();
-        let both = [squad(2, false, Some("aaaa3d4c-1")), policy(2, true, None)];
-        assert!(lane.observe(&both).is_err());
-        assert!(!runs(&lane.gate()));
-        assert_eq!(lane.gate().latch().engagements().count(), 2, "nothing is released that is not written");
-        std::fs::remove_dir(folder.path().join("latch.json.tmp")).unwrap();
-        let merged = lane.observe(&both).unwrap();
-        assert_eq!(merged.released.len(), 1);
-        assert!(!runs(&lane.gate()));
-    }
-
-    #[test]
-    fn an_idle_lane_writes_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("latch.json");
-        let lane = StopLane::open(&path).unwrap();
-        lane.observe(&[policy(2, true, None)]).unwrap();
-        std::fs::remove_file(&path).unwrap();
-        assert!(!lane.observe(&[policy(2, true, None)]).unwrap().changed);
-        lane.know(vec![]).unwrap();
-        assert!(!path.exists());
-    }
-
-    #[tokio::test]
-    async fn a_gate_wakes_on_change() {
-        let folder = tempfile::tempdir().unwrap();
-        let lane = StopLane::open(&folder.path().join("latch.json")).unwrap();
-        let mut gate = lane.gate();
-        lane.observe(&[]).unwrap();
-        gate.changed().await;
-        assert!(runs(&gate));
-    }
-}
+#[path = "lane_tests.rs"]
+mod tests;

@@ -307,6 +307,36 @@ pub const METRICS: &[Metric] = &[
         &[],
         "When the stop policies were read last, Unix time.",
     ),
+    metric(
+        Gauge,
+        "nexus_stop_heard_timestamp_seconds",
+        &[],
+        "When this gateway last read what others tell of stops, Unix time.",
+    ),
+    metric(
+        Counter,
+        "nexus_stop_heard_total",
+        &["outcome"],
+        "Stops that others told of: engaged by it, broken (it cannot be read), surplus (too many are known by hearsay alone).",
+    ),
+    metric(
+        Gauge,
+        "nexus_stop_broken_entries",
+        &[],
+        "Entries of the stops in Redis that cannot be read; above 0 a person must look.",
+    ),
+    metric(
+        Counter,
+        "nexus_stop_hear_failures_total",
+        &["error"],
+        "Failed attempts to read what others tell of stops.",
+    ),
+    metric(
+        Counter,
+        "nexus_stop_tell_failures_total",
+        &["error"],
+        "Failed attempts to tell others of stops; full: too many policies stand there.",
+    ),
     metric(Gauge, "nexus_config_read_timestamp_seconds", &[], "When the folder was read last, Unix time."),
     metric(
         Gauge,

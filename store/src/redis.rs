@@ -20,6 +20,7 @@ mod read;
 mod scripts;
 mod settings;
 mod steps;
+mod stops;
 mod values;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +35,7 @@ use tokio::task::JoinSet;
 
 pub use self::durability::{Durability, DurabilityClass};
 pub use self::settings::{RedisSettings, RedisUrlError};
+pub use self::stops::{Board, Entry, StopBoard, Telling};
 
 use self::connection::{Connection, cannot};
 use self::core::{Core, Life, TENANTS, lock};
@@ -397,6 +399,12 @@ impl RedisBus {
 
     pub(crate) fn identity(&self) -> watch::Receiver<Arc<str>> {
         self.core.identity.subscribe()
+    }
+
+    /// Changes when the stops that gateways told may have changed; a hint, for who reads a [`StopBoard`].
+    #[must_use]
+    pub fn watch_stops(&self) -> watch::Receiver<()> {
+        self.core.stops.subscribe()
     }
 
     pub(crate) fn durability(&self) -> Durability {

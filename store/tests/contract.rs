@@ -21,6 +21,7 @@ mod contract {
     mod rig;
     mod route;
     mod spool;
+    mod stops;
     mod sweep;
     mod thread;
     mod watch;

@@ -21,6 +21,7 @@ use super::cut::Cut;
 use super::data::DataDir;
 use super::gateway::{GatewayParts, GatewayRole};
 use super::gauges::{self, Looked};
+use super::hearsay::Hearsay;
 use super::ingest::IngestRole;
 use super::process::Process;
 use super::spool::SpoolClass;
@@ -159,14 +160,26 @@ pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
     let control = Arc::new(Control::new(&folder, scope));
     control.reload();
     let mut tasks = Tasks::new("nexus gateway", process.drain.clone());
+    // Before anybody can ask whether it is ready.
+    let awaited = process.readiness.guard(format!("the bus at {}", settings.bus));
     let starting = Starting::begin(&settings, &process, &control, &mut tasks).await?;
     let ours = Some(data.path().to_owned());
     tasks.start("folder", reload::run(Arc::clone(&control), folder, ours, process.drain.clone()));
+    // It waits for nothing, so that a stop is told and heard before the bus is there.
+    let hearsay = Hearsay::new(&settings.bus, Arc::clone(&switch), process.clock.clone());
+    let hints = hearsay.hints();
+    tasks.start("stops", hearsay.run(process.drain.clone()));
     let bus = starting.bus.clone();
     tasks.start("gateway", async move {
-        let awaited = starting.readiness.guard(format!("the bus at {}", starting.settings.bus));
         let Some(redis) = starting.open().await else { return Ok(()) };
+        // Whoever waits for one thing after the other must not look ready in between.
+        let hearing = starting.readiness.guard("what other gateways tell of stops");
         drop(awaited);
+        tokio::select! {
+            () = starting.drain.cancelled() => return Ok(()),
+            () = hints.first() => {}
+        }
+        let told = redis.watch_stops();
         let bus = Bus::Redis(redis);
         let Starting { settings, clock, readiness, drain, .. } = starting;
         let parts = GatewayParts {
@@ -180,6 +193,7 @@ pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
         };
         let role = Arc::new(GatewayRole::new(parts));
         let bound = role.bind(settings.listen).await?;
+        drop(hearing);
         tracing::info!(address = %role.address(), "agents are taken");
         let looked = Looked {
             bus: bus.clone(),
@@ -192,6 +206,7 @@ pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
         tokio::try_join!(
             role.run(bound, readiness, drain.clone()),
             gauges::run(looked, drain.clone()),
+            hints.pass_on(told, drain.clone()),
             upkeep::watch(bus, drain),
         )?;
         anyhow::Ok(())

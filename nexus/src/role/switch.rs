@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyhow::Context as _;
-use nexus_core::stop::EngagementName;
+use nexus_core::stop::{EngagementName, Heard, Told};
 use nexus_runtime::lane::{KnownAgent, StopGate, StopLane};
 
 use super::control::{lock, touched};
@@ -133,6 +133,20 @@ impl Switch {
                 error = format!("{error:#}"),
                 "cannot keep the state of the stop switch; trying again"
             );
+        }
+    }
+
+    /// Takes in what others tell of stops, and waits for nobody; [`Switch::keep_heard`] comes next.
+    pub fn hear(&self, told: &[Told]) -> Heard {
+        self.lane.hear(told)
+    }
+
+    /// Writes what was heard. Blocks on the disk.
+    pub fn keep_heard(&self) {
+        if let Err(error) = self.lane.keep() {
+            // The next look at the policies tries again.
+            let error = format!("{:#}", anyhow::Error::from(error));
+            tracing::error!(error, "cannot keep the stop latch");
         }
     }
 

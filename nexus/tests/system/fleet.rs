@@ -8,6 +8,8 @@ use std::sync::Arc;
 use nexus_core::id::AgentId;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
@@ -18,7 +20,7 @@ const AGENT_SECRET: &str = "an-agent-secret-of-at-least-32-characters";
 const TOKEN_KEYS: &str = "token-keys";
 
 /// A Redis of this test's own, in a folder of its own. Dropping it ends it.
-struct Redis {
+pub struct Redis {
     port: u16,
     folder: TempDir,
     process: Option<Child>,
@@ -30,7 +32,7 @@ impl Redis {
         Self { port, folder: tempfile::tempdir().unwrap(), process: None }
     }
 
-    fn start(&mut self) {
+    pub fn start(&mut self) {
         let process = Command::new("redis-server")
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--dir"])
             .arg(self.folder.path())
@@ -42,32 +44,49 @@ impl Redis {
     }
 
     /// kill -9.
-    async fn kill(&mut self) {
+    pub async fn kill(&mut self) {
         self.process.take().unwrap().kill().await.unwrap();
     }
 
     fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
+
+    /// Sends a command, and gives its answer as it came.
+    pub async fn say(&self, command: &str) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
+        stream.write_all(format!("{command}\r\n").as_bytes()).await?;
+        // The server answers and then closes.
+        stream.shutdown().await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
+    }
 }
 
 /// One folder of objects that several processes read, each with ports and state of its own.
-struct Fleet {
-    redis: Redis,
-    objects: Arc<Site>,
-    gateways: [Site; 2],
+pub struct Fleet {
+    pub redis: Redis,
+    pub objects: Arc<Site>,
+    pub gateways: [Site; 2],
+}
+
+/// A folder of objects with one agent, whose secret is given.
+pub fn objects() -> Site {
+    let objects = Site::new(&["coder"]);
+    objects.write(
+        "credentials.yaml",
+        &format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: coder-nexus-agent, namespace: acme}}\n\
+             stringData: {{client-secret: {AGENT_SECRET}}}\n"
+        ),
+    );
+    objects
 }
 
 impl Fleet {
-    fn new() -> Self {
-        let objects = Arc::new(Site::new(&["coder"]));
-        objects.write(
-            "credentials.yaml",
-            &format!(
-                "apiVersion: v1\nkind: Secret\nmetadata: {{name: coder-nexus-agent, namespace: acme}}\n\
-                 stringData: {{client-secret: {AGENT_SECRET}}}\n"
-            ),
-        );
+    pub fn new() -> Self {
+        let objects = Arc::new(objects());
         let gateways = [Site::new(&[]), Site::new(&[])];
         let id = AgentId::of(&"acme/acme".parse().unwrap(), "coder").to_string();
         for gateway in &gateways {
@@ -83,11 +102,11 @@ impl Fleet {
         Self { redis: Redis::new(), objects, gateways }
     }
 
-    fn command(&self, role: &str, site: &Site, listen: u16) -> Command {
+    fn command(&self, role: &str, folder: &Path, site: &Site, listen: u16) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nexus"));
         command
             .arg(role)
-            .arg(self.objects.folder.path())
+            .arg(folder)
             .args(["--listen", &format!("127.0.0.1:{listen}")])
             .args(["--admin", &format!("127.0.0.1:{}", site.admin)])
             .env("NEXUS_BUS", self.redis.url())
@@ -98,20 +117,26 @@ impl Fleet {
     }
 
     fn ingest(&self) -> Nexus {
-        let mut command = self.command("ingest", &self.objects, self.objects.ingest);
+        let objects = &self.objects;
+        let mut command = self.command("ingest", objects.folder.path(), objects, objects.ingest);
         command.arg("--data").arg(self.objects.data.path().join("ingest")).spawn().unwrap().into()
     }
 
-    fn gateway(&self, which: usize) -> Nexus {
+    pub fn gateway(&self, which: usize) -> Nexus {
+        self.gateway_over(which, &self.objects)
+    }
+
+    /// A gateway that reads these objects.
+    pub fn gateway_over(&self, which: usize, objects: &Site) -> Nexus {
         let site = &self.gateways[which];
         let data: &Path = site.data.path();
         let keys = self.objects.data.path().join(TOKEN_KEYS);
-        let mut command = self.command("gateway", site, site.gateway);
+        let mut command = self.command("gateway", objects.folder.path(), site, site.gateway);
         command.arg("--data").arg(data).arg("--token-keys").arg(keys).spawn().unwrap().into()
     }
 }
 
-async fn admin(site: &Site, path: &str) -> Option<String> {
+pub async fn admin(site: &Site, path: &str) -> Option<String> {
     let answer = site.http.get(format!("http://127.0.0.1:{}{path}", site.admin)).send().await.ok()?;
     answer.text().await.ok()
 }

@@ -13,6 +13,7 @@ mod diff_routes;
 mod events;
 mod examples;
 mod fleet;
+mod fleet_stop;
 mod harness;
 mod openapi;
 #[path = "puppets/puppet.rs"]

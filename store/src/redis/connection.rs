@@ -25,6 +25,10 @@ const MESSAGES: usize = 4096;
 
 const FIRST_PAUSE_MS: u32 = 50;
 const LONGEST_PAUSE_MS: u32 = 3000;
+
+/// The longest pause of a connection that stops travel by.
+const LONGEST_PAUSE_OF_STOPS_MS: u32 = 500;
+
 const JITTER_MS: u32 = 100;
 
 /// Where the random part of the identity is kept.
@@ -38,6 +42,7 @@ pub(super) struct Connection {
 }
 
 /// A task of the library, which ends with this: it would outlive its client.
+#[derive(Debug)]
 pub(super) struct Task(pub(super) ConnectHandle);
 
 impl Drop for Task {
@@ -57,27 +62,7 @@ where
 impl Connection {
     /// Connects. Fails if the server is not there now.
     pub(super) async fn open(settings: &RedisSettings) -> Result<(Self, [Task; 2]), BusError> {
-        let mut builder = Builder::from_config(config(settings)?);
-        let (command, connect) = (settings.command_timeout, settings.connect_timeout);
-        let mut policy = ReconnectPolicy::new_exponential(0, FIRST_PAUSE_MS, LONGEST_PAUSE_MS, 2);
-        policy.set_jitter(JITTER_MS);
-        builder
-            .set_policy(policy)
-            .with_performance_config(|performance| {
-                performance.default_command_timeout = command;
-                performance.broadcast_channel_capacity = MESSAGES;
-            })
-            .with_connection_config(|connection| {
-                connection.connection_timeout = connect;
-                connection.internal_command_timeout = connect;
-                // Whether a command whose connection was lost was done is open, and it is the caller who knows
-                // whether it may be done twice.
-                connection.max_command_attempts = 1;
-                connection.max_command_buffer_len = BUFFERED;
-                connection.tcp.nodelay = Some(true);
-                connection.unresponsive =
-                    UnresponsiveConfig { max_timeout: Some(command * 2), interval: command / 2 };
-            });
+        let builder = builder(settings, LONGEST_PAUSE_MS)?;
         let client = builder.build().map_err(cannot("connect to Redis"))?;
         let subscriber = builder.build_subscriber_client().map_err(cannot("connect to Redis"))?;
         let connection = Self { client, subscriber };
@@ -85,7 +70,7 @@ impl Connection {
             let client = Task(connection.client.init().await?);
             Ok::<_, Error>([client, Task(connection.subscriber.init().await?)])
         };
-        let connected = tokio::time::timeout(connect * 2, both).await;
+        let connected = tokio::time::timeout(settings.connect_timeout * 2, both).await;
         match connected {
             Ok(Ok(tasks)) => Ok((connection, tasks)),
             Ok(Err(error)) => {
@@ -112,13 +97,7 @@ impl Connection {
     }
 
     pub(super) fn check(&self, doing: &'static str) -> Result<(), BusError> {
-        if self.client.is_connected() {
-            return Ok(());
-        }
-        Err(cannot(doing)(Error::new(
-            ErrorKind::IO,
-            "there is no connection to Redis; it is being made anew",
-        )))
+        check(&self.client, doing)
     }
 
     /// What the server promises of what it answered.
@@ -163,6 +142,51 @@ impl Connection {
         };
         let _ = tokio::time::timeout(Duration::from_secs(1), both).await;
     }
+}
+
+/// Fails while there is no connection.
+pub(super) fn check(client: &Client, doing: &'static str) -> Result<(), BusError> {
+    if client.is_connected() {
+        return Ok(());
+    }
+    Err(cannot(doing)(Error::new(ErrorKind::IO, "there is no connection to Redis; it is being made anew")))
+}
+
+/// One connection for commands alone, for stops. Fails if the server is not there now.
+pub(super) async fn connect(settings: &RedisSettings) -> Result<(Client, Task), BusError> {
+    let client = builder(settings, LONGEST_PAUSE_OF_STOPS_MS)?.build().map_err(cannot("connect to Redis"))?;
+    let connected = match tokio::time::timeout(settings.connect_timeout, client.init()).await {
+        Ok(Ok(task)) => return Ok((client, Task(task))),
+        Ok(Err(error)) => Err(cannot("connect to Redis")(error)),
+        Err(late) => Err(cannot("connect to Redis in time")(late)),
+    };
+    let _ = tokio::time::timeout(settings.connect_timeout, client.quit()).await;
+    connected
+}
+
+fn builder(settings: &RedisSettings, longest_pause_ms: u32) -> Result<Builder, BusError> {
+    let mut builder = Builder::from_config(config(settings)?);
+    let (command, connect) = (settings.command_timeout, settings.connect_timeout);
+    let mut policy = ReconnectPolicy::new_exponential(0, FIRST_PAUSE_MS, longest_pause_ms, 2);
+    policy.set_jitter(JITTER_MS);
+    builder
+        .set_policy(policy)
+        .with_performance_config(|performance| {
+            performance.default_command_timeout = command;
+            performance.broadcast_channel_capacity = MESSAGES;
+        })
+        .with_connection_config(|connection| {
+            connection.connection_timeout = connect;
+            connection.internal_command_timeout = connect;
+            // Whether a command whose connection was lost was done is open, and it is the caller who knows
+            // whether it may be done twice.
+            connection.max_command_attempts = 1;
+            connection.max_command_buffer_len = BUFFERED;
+            connection.tcp.nodelay = Some(true);
+            connection.unresponsive =
+                UnresponsiveConfig { max_timeout: Some(command * 2), interval: command / 2 };
+        });
+    Ok(builder)
 }
 
 /// Whether the server answered, and the answer was no.

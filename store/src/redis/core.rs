@@ -22,6 +22,11 @@ use crate::watches::Watches;
 /// The tenants that ever had something.
 pub(super) const TENANTS: &str = "nexus:tenants";
 
+/// The channel of wake-ups. Channels know no databases, so its name does.
+pub(super) fn channel(settings: &RedisSettings) -> String {
+    format!("nexus:wake:{}", settings.database)
+}
+
 /// How the bus is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Life {
@@ -42,8 +47,10 @@ pub(super) struct Core {
     pub(super) connection: Connection,
     pub(super) clock: Clock,
     pub(super) watches: Watches,
-    /// The channel of wake-ups. Channels know no databases, so its name does.
+    /// The channel of wake-ups.
     pub(super) channel: String,
+    /// Changes when the stops that gateways told may have changed.
+    pub(super) stops: watch::Sender<()>,
     /// Tells this process's pulls from those of others.
     pub(super) process: String,
     pulls: AtomicU64,
@@ -66,11 +73,12 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Core {
     pub(super) fn new(settings: RedisSettings, connection: Connection, clock: Clock) -> Self {
         Self {
-            channel: format!("nexus:wake:{}", settings.database),
+            channel: channel(&settings),
             settings,
             connection,
             clock,
             watches: Watches::default(),
+            stops: watch::Sender::new(()),
             process: uuid::Uuid::new_v4().simple().to_string(),
             pulls: AtomicU64::new(0),
             unclaimed: Mutex::default(),

@@ -21,6 +21,9 @@ use super::values::{number_of, str_of};
 use crate::bus::{BusError, PARTITIONS};
 use crate::watches::Topic;
 
+/// How a message begins that tells of stops; no tenant is called so.
+const STOPS: &str = "stops\n";
+
 /// How often everything is looked at, whatever was told.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -108,6 +111,7 @@ pub(super) async fn listen(
                 Err(RecvError::Lagged(_)) => {
                     counters.clear();
                     core.watches.bump_all();
+                    core.stops.send_replace(());
                 }
                 Err(RecvError::Closed) => return,
             },
@@ -122,9 +126,14 @@ async fn subscribe_anew(core: &Core, counters: &Counters) {
     }
     counters.clear();
     core.watches.bump_all();
+    core.stops.send_replace(());
 }
 
 fn hear(core: &Core, counters: &Counters, message: &Message) {
+    if str_of(&message.value).is_some_and(|text| text.starts_with(STOPS)) {
+        core.stops.send_replace(());
+        return;
+    }
     if let Some(missed) = wake(core, counters, message)
         && !missed
     {

@@ -70,4 +70,5 @@ scripts! {
     LOOK = "look", READS;
     SWEEP = "sweep", DRAINS;
     POLL = "poll", DRAINS;
+    STOPS = "stops", DRAINS;
 }
