@@ -8,8 +8,23 @@ use serde_json::Value;
 #[test]
 fn a_fleet_loses_nothing() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nexus-e2e"));
-    command.args(["faults", "-o", "json", "--rate", "100", "--kills", "2", "--power-losses", "2", "--failovers", "1"]);
-    command.args(["--only", "gateway-kill,redis-kill,ingest-kill,power-loss,failover,emptied,partition,disk-full"]);
+    command.args([
+        "faults",
+        "-o",
+        "json",
+        "--rate",
+        "100",
+        "--kills",
+        "2",
+        "--power-losses",
+        "2",
+        "--failovers",
+        "1",
+    ]);
+    command.args([
+        "--only",
+        "gateway-kill,redis-kill,ingest-kill,power-loss,failover,emptied,partition,disk-full",
+    ]);
     command.args(["--dir", env!("CARGO_TARGET_TMPDIR")]);
     let output = command.env("CARGO", env!("CARGO")).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);

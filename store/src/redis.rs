@@ -38,7 +38,7 @@ pub use self::settings::{RedisSettings, RedisUrlError};
 pub use self::stops::{Board, Entry, StopBoard, Telling};
 
 use self::connection::{Connection, cannot};
-use self::core::{Core, Life, TENANTS, lock};
+use self::core::{Core, Life, OpenPull, TENANTS, lock};
 use self::keeper::{Counters, End};
 use self::lane::{Lane, Step};
 pub(crate) use self::prepared::Prepared;
@@ -145,7 +145,7 @@ impl RedisBus {
         let mut args = origin.begin();
         for (place, event) in events {
             let quota = origin.quota.unwrap_or(event.quota);
-            steps::encode_append(&self.core, event, quota, *place, &mut args);
+            steps::encode_append(event, quota, *place, &mut args);
         }
         let answer = self.run(tenant, steps::APPEND, &scripts::APPEND, args).await?;
         let read = |answer: Value| {
@@ -203,8 +203,12 @@ impl RedisBus {
     ) -> Result<Vec<Held>, BusError> {
         // What an earlier pull took and nobody got is before whatever this one takes.
         keeper::take_back_of(&self.core, tenant, session).await?;
-        let pull = Pull { inbox, session, max, max_bytes, number: self.core.next_pull() };
+        let number = self.core.next_pull();
+        let pull = Pull { inbox, session, max, max_bytes, number };
+        // Whoever gives up or is given up while the answer is open gets nothing of it, also if it comes yet.
+        let open = OpenPull::new(&self.core, tenant, session, number);
         let handed = self.pulls.ask(&self.core, tenant, pull).await?;
+        open.answered();
         // From here on nothing can interrupt: what the caller gets is what the session holds.
         Ok(handed.claim())
     }

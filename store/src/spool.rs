@@ -10,7 +10,7 @@
 //! 2. the [`writer`] gives it its place and writes it to the newest [`segment`], many at a time;
 //! 3. [`Spool::drain`] sends what waits of each tenant, one step in flight; the bus tells if it has lost something;
 //! 4. [`sync`] makes durable what has waited for 50 ms, many at a time;
-//! 5. [`Spool::care`] removes segments of which everything has been in the bus for 30 s.
+//! 5. after 30 s in the bus, if the bus has it still, a segment is removed.
 
 mod care;
 mod drain;
@@ -213,7 +213,7 @@ impl Spool {
             oldest: shelf.oldest().map(|since| since.elapsed()).unwrap_or_default(),
             disk_bytes: shelf.disk_bytes(),
             unwritable: shelf.unwritable || shelf.unsynced,
-            full: shelf.waiting_bytes >= capacity,
+            full: shelf.full || shelf.waiting_bytes >= capacity,
         }
     }
 

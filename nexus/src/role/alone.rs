@@ -73,6 +73,7 @@ pub async fn ingest(settings: IngestSettings) -> anyhow::Result<()> {
     let scope = Scope { without: without.clone(), cut: Cut::Ingest, ..Scope::default() };
     let control = Arc::new(Control::new(&folder, scope));
     control.reload();
+    let awaited = process.readiness.guard("the spool to be read");
     let mut tasks = Tasks::new("nexus ingest", process.drain.clone());
     let starting = Starting::begin(&settings, &process, &control, &mut tasks).await?;
     tasks.start("folder", reload::run(Arc::clone(&control), folder, without, process.drain.clone()));
@@ -80,6 +81,7 @@ pub async fn ingest(settings: IngestSettings) -> anyhow::Result<()> {
         (starting.bus.clone(), process.clock.clone(), process.readiness.clone(), process.drain.clone());
     let spool = spool::open(data.spool(), spool_bytes, spool_class).await?;
     let listener = ports::bind(LISTEN, settings.listen).await?;
+    drop(awaited);
     tracing::info!(address = %settings.listen, "webhooks are taken");
     // Cancelled when no more webhooks are taken: what waits then is the last.
     let served = Drain::new();
@@ -94,10 +96,7 @@ pub async fn ingest(settings: IngestSettings) -> anyhow::Result<()> {
     });
     tasks.start("spool", {
         let (spool, served) = (spool.clone(), served.clone());
-        async move {
-            spool::care(&spool, readiness, served).await;
-            anyhow::Ok(())
-        }
+        async move { spool::care(&spool, readiness, served).await }
     });
     tasks.start("bus", {
         let spool = spool.clone();

@@ -72,7 +72,7 @@ pub async fn drain(spool: &Spool, bus: Arc<RedisBus>, served: Drain) {
 }
 
 /// Looks after the spool, and holds readiness back while it can take nothing, until `served` is cancelled.
-pub async fn care(spool: &Spool, readiness: Readiness, served: Drain) {
+pub async fn care(spool: &Spool, readiness: Readiness, served: Drain) -> anyhow::Result<()> {
     let ready = async {
         let mut ticks = tokio::time::interval(EVERY);
         let mut held = None;
@@ -99,8 +99,8 @@ pub async fn care(spool: &Spool, readiness: Readiness, served: Drain) {
         }
     };
     tokio::select! {
-        () = served.cancelled() => {}
-        () = spool.care() => {}
-        () = ready => {}
+        () = served.cancelled() => Ok(()),
+        cared = spool.care() => Ok(cared?),
+        never = ready => never,
     }
 }

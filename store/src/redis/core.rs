@@ -196,3 +196,30 @@ impl Core {
         head.into_iter().chain(pulls.iter().copied().map(number)).collect()
     }
 }
+
+/// A pull whose answer is open. Dropped before it is answered, what it takes goes back before the session pulls again.
+pub(super) struct OpenPull<'c> {
+    core: &'c Core,
+    tenant: &'c TenantKey,
+    session: SessionId,
+    number: u64,
+    open: bool,
+}
+
+impl<'c> OpenPull<'c> {
+    pub(super) const fn new(core: &'c Core, tenant: &'c TenantKey, session: SessionId, number: u64) -> Self {
+        Self { core, tenant, session, number, open: true }
+    }
+
+    pub(super) fn answered(mut self) {
+        self.open = false;
+    }
+}
+
+impl Drop for OpenPull<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            self.core.unclaimed(self.tenant, self.session, self.number);
+        }
+    }
+}

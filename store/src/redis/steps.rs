@@ -28,11 +28,10 @@ pub(crate) const MOST_APPENDED: usize = 256;
 /// Copies that one pull hands out at most.
 const MOST_PULLED: usize = 1000;
 
-/// The time for which the server keeps a key, and the time by the caller's clock until when it counts.
-fn lasts(core: &Core, time: Duration) -> [Value; 2] {
+/// The time for which the server keeps a key, and until when it counts, which begins at a moment in microseconds.
+fn lasts(from: i64, time: Duration) -> [Value; 2] {
     let time = time.min(LONGEST_KEPT);
-    let until =
-        core.clock.now().as_microsecond().saturating_add(i64::try_from(time.as_micros()).unwrap_or(i64::MAX));
+    let until = from.saturating_add(i64::try_from(time.as_micros()).unwrap_or(i64::MAX));
     let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
     [number(millis), text(until.max(0).to_string())]
 }
@@ -57,8 +56,8 @@ impl Origin<'_> {
 }
 
 /// The arguments of the script for an event that has this place in its spool.
-pub(super) fn encode_append(core: &Core, event: &Prepared, quota: u64, place: u64, args: &mut Vec<Value>) {
-    let [keep, until] = lasts(core, event.dedupe_for);
+pub(super) fn encode_append(event: &Prepared, quota: u64, place: u64, args: &mut Vec<Value>) {
+    let [keep, until] = lasts(event.received, event.dedupe_for);
     args.extend([
         text(event.delivery_key.as_str()),
         keep,
@@ -137,8 +136,8 @@ impl Step for AppendStep {
         Origin::NOBODY.begin()
     }
 
-    fn encode(core: &Core, ask: &Prepared, args: &mut Vec<Value>) {
-        encode_append(core, ask, ask.quota, 0, args);
+    fn encode(_core: &Core, ask: &Prepared, args: &mut Vec<Value>) {
+        encode_append(ask, ask.quota, 0, args);
     }
 
     fn weight(ask: &Prepared) -> usize {
@@ -175,7 +174,7 @@ impl Step for RouteStep {
     }
 
     fn begin(core: &Core) -> Vec<Value> {
-        lasts(core, CLAIMS_LAST).into()
+        lasts(core.clock.now().as_microsecond(), CLAIMS_LAST).into()
     }
 
     fn encode(_core: &Core, ask: &Routing, args: &mut Vec<Value>) {

@@ -1,12 +1,14 @@
-//! What is done by the clock: segments that are done with are removed, and figures are shown.
+//! What is done by the clock: the disk is tried while it takes nothing, figures are shown, and the threads are watched.
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::time::{Duration, Instant};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use metrics::gauge;
 
 use super::{Spool, cannot, lock, writer};
+use crate::bus::BusError;
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(1);
@@ -15,20 +17,26 @@ const EVERY: Duration = Duration::from_secs(1);
 const PROBE: usize = 64 << 10;
 
 impl Spool {
-    /// Removes what has been in the bus for long enough, and shows figures as metrics. Runs until it is dropped.
-    pub async fn care(&self) {
+    /// Looks after the spool and shows figures as metrics, until the spool is closed.
+    ///
+    /// # Errors
+    /// When one of its threads has died: nothing is taken any more.
+    pub async fn care(&self) -> Result<(), BusError> {
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            if lock(&self.0.shared.shelf).closed {
+                return Ok(());
+            }
+            if lock(&self.0.threads).iter().any(JoinHandle::is_finished) {
+                return Err(cannot("run the spool")("a thread of it has died"));
+            }
             self.show();
+            self.try_room();
             let spool = self.clone();
-            let blocking = tokio::task::spawn_blocking(move || {
-                spool.remove_old();
-                spool.try_disk();
-            });
             // It ends by panic only, which was logged.
-            let _ = blocking.await;
+            let _ = tokio::task::spawn_blocking(move || spool.try_disk()).await;
         }
     }
 
@@ -40,6 +48,17 @@ impl Spool {
         gauge!("nexus_spool_disk_bytes").set(figures.disk_bytes as f64);
         gauge!("nexus_spool_capacity_bytes").set(self.0.shared.settings.capacity as f64);
         gauge!("nexus_spool_unwritable").set(f64::from(u8::from(figures.unwritable)));
+    }
+
+    /// While it is full nobody may come to try, either.
+    fn try_room(&self) {
+        let shared = &self.0.shared;
+        let mut shelf = lock(&shared.shelf);
+        let newest = shelf.segments.keys().next_back().copied();
+        let room = shared.settings.capacity.saturating_sub(shelf.disk_bytes());
+        if shelf.full && (room > shared.settings.capacity / 64 || writer::victim(&shelf, newest).is_some()) {
+            shelf.full = false;
+        }
     }
 
     /// While nothing can be written nobody may come to try: whether it can again is found out here.
@@ -59,27 +78,6 @@ impl Spool {
             let mut shelf = lock(&shared.shelf);
             (shelf.unwritable, shelf.unsynced) = (false, false);
             tracing::info!("the spool can be written again");
-        }
-    }
-
-    /// The newest segment stays: it is written.
-    fn remove_old(&self) {
-        let shared = &self.0.shared;
-        let old: Vec<_> = {
-            let (shelf, now) = (lock(&shared.shelf), Instant::now());
-            let newest = shelf.segments.keys().next_back().copied();
-            let segments = shelf.segments.iter().filter(|(number, _)| Some(**number) != newest);
-            let done = segments.filter(|(_, segment)| {
-                segment.waiting == 0 && now.duration_since(segment.touched) >= shared.settings.keep
-            });
-            done.map(|(number, _)| *number).collect()
-        };
-        for number in old {
-            if let Err(error) =
-                writer::remove(shared, number).map_err(cannot("remove a segment of the spool"))
-            {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a segment of the spool stays");
-            }
         }
     }
 }

@@ -5,6 +5,8 @@
 //! whose keys are broken holds up nobody else.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,10 +14,11 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use metrics::counter;
 use nexus_core::id::TenantKey;
+use tokio::time::MissedTickBehavior;
 
 use super::segment::{self, Found};
 use super::shelf::{Entry, Step};
-use super::{Shared, Spool, Taken, cannot, lock, record};
+use super::{Shared, Spool, Taken, cannot, lock, record, recover, writer};
 use crate::bus::{Appended, BusError};
 use crate::redis::{AppendedAll, MOST_APPENDED, Origin, Prepared, RedisBus};
 
@@ -39,9 +42,12 @@ struct Outcome {
     ids: Vec<nexus_core::id::EventId>,
     answer: Result<AppendedAll, BusError>,
     asked: bool,
-    /// An event behind those that were sent which cannot be read.
+    /// An event behind those that were sent which is damaged.
     damaged: Option<(u64, BusError)>,
 }
+
+/// How often old segments are looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 impl Spool {
     /// Moves what waits into the bus. Runs until `end` resolves, and then until nothing waits any more.
@@ -52,12 +58,14 @@ impl Spool {
         let mut steps = FuturesUnordered::new();
         let mut pauses: HashMap<TenantKey, Duration> = HashMap::new();
         let (mut ending, mut lost) = (false, false);
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(end);
         loop {
             while !lost && steps.len() < AT_ONCE {
                 let step = lock(&shared.shelf).step(Instant::now(), MOST_APPENDED);
                 let Some(step) = step else { break };
-                steps.push(send(&bus, &id, step));
+                steps.push(send(shared, &bus, &id, step));
             }
             if lost && steps.is_empty() {
                 lost = !self.rewind().await;
@@ -72,10 +80,45 @@ impl Spool {
                 () = shared.work.notified() => {}
                 // Another server, or one that was restarted or emptied: every tenant is looked at.
                 Ok(()) = identity.changed() => lost = true,
+                _ = looks.tick(), if !lost => lost |= self.forget(&bus, &id).await,
                 () = until(due), if due.is_some() => {}
                 () = &mut end, if !ending => ending = true,
             }
         }
+    }
+
+    /// Removes the oldest segment that the bus took long enough ago, if the bus has all of it still: what it lost while it
+    /// could not be asked is here. True if it has lost something.
+    async fn forget(&self, bus: &RedisBus, spool: &str) -> bool {
+        let shared = &self.0.shared;
+        let old = lock(&shared.shelf).kept_long_enough(shared.settings.keep, Instant::now());
+        let Some((number, sent)) = old else { return false };
+        let asked = sent.into_iter().map(|(tenant, place)| async move {
+            let origin = Origin { spool, known: ASK, quota: None };
+            match bus.append_all(&tenant, origin, &[]).await {
+                Ok(AppendedAll::Lost { upto }) => Ok(upto >= place),
+                Ok(AppendedAll::Done(_)) => Ok(true),
+                Err(error) => Err(error),
+            }
+        });
+        let mut asked = futures_util::stream::iter(asked).buffer_unordered(AT_ONCE);
+        while let Some(has) = asked.next().await {
+            match has {
+                Ok(true) => {}
+                Ok(false) => {
+                    tell_of_loss();
+                    return true;
+                }
+                // It stays until the bus can be asked.
+                Err(_) => return false,
+            }
+        }
+        let shared = Arc::clone(shared);
+        let removed = tokio::task::spawn_blocking(move || writer::remove(&shared, number)).await;
+        if let Ok(Err(error)) = removed {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a segment of the spool stays");
+        }
+        false
     }
 
     /// Everything that is still here waits once more. False if it cannot be read now.
@@ -117,9 +160,20 @@ async fn until(due: Option<Instant>) {
     }
 }
 
-async fn send(bus: &RedisBus, spool: &str, step: Step) -> Outcome {
+fn tell_of_loss() {
+    tracing::warn!("the bus has less than it had; what is still here of that is sent again");
+    counter!("nexus_spool_losses_total").increment(1);
+}
+
+async fn send(shared: &Shared, bus: &RedisBus, spool: &str, step: Step) -> Outcome {
     let Step { tenant, known, quota, entries } = step;
-    let (events, damaged) = read(entries).await;
+    let (events, damaged) = match read(&shared.settings.folder, entries).await {
+        Ok(read) => read,
+        Err(error) => {
+            let (places, ids, answer, asked) = (Vec::new(), Vec::new(), Err(error), known.is_none());
+            return Outcome { tenant, places, ids, answer, asked, damaged: None };
+        }
+    };
     let places = events.iter().map(|(place, _)| *place).collect();
     let ids = events.iter().map(|(_, event)| event.id).collect();
     let origin = Origin { spool, known: known.unwrap_or(ASK), quota };
@@ -133,29 +187,38 @@ async fn send(bus: &RedisBus, spool: &str, step: Step) -> Outcome {
 /// An event that is sent, with its place.
 type Placed = (u64, Arc<Prepared>);
 
-/// The events of a step, up to the first that cannot be read.
-async fn read(entries: Vec<(Entry, Arc<std::fs::File>)>) -> (Vec<Placed>, Option<(u64, BusError)>) {
+/// The events of a step, up to the first that is damaged, of which the segment is set aside. A disk that cannot be read
+/// now is asked again.
+async fn read(
+    folder: &Path,
+    entries: Vec<(Entry, Arc<std::fs::File>)>,
+) -> Result<(Vec<Placed>, Option<(u64, BusError)>), BusError> {
     if entries.iter().all(|(entry, _)| entry.event.is_some()) {
         let all = entries.into_iter().filter_map(|(entry, _)| Some((entry.place, entry.event?)));
-        return (all.collect(), None);
+        return Ok((all.collect(), None));
     }
-    let first = entries.first().map_or(0, |(entry, _)| entry.place);
+    let folder = folder.to_owned();
     let read = tokio::task::spawn_blocking(move || {
         let mut events = Vec::with_capacity(entries.len());
         for (Entry { place, at, event, .. }, file) in entries {
             match event.map_or_else(|| read_one(&file, at, place), Ok) {
                 Ok(event) => events.push((place, event)),
-                Err(error) => return (events, Some((place, cannot("read the spool")(error)))),
+                Err(error) if error.kind() == ErrorKind::InvalidData => {
+                    recover::set_aside(&folder, at.segment);
+                    return Ok((events, Some((place, cannot("read the spool")(error)))));
+                }
+                Err(error) => return Err(cannot("read the spool")(error)),
             }
         }
-        (events, None)
+        Ok((events, None))
     });
-    read.await.unwrap_or_else(|error| (Vec::new(), Some((first, cannot("read the spool")(error)))))
+    read.await.map_err(cannot("read the spool"))?
 }
 
 fn read_one(file: &std::fs::File, at: segment::At, place: u64) -> std::io::Result<Arc<Prepared>> {
     let payload = segment::read(file, at, place)?;
-    let (_, event) = record::decode(payload).ok_or_else(|| std::io::Error::other("it has another form"))?;
+    let other = || std::io::Error::new(ErrorKind::InvalidData, "it has another form");
+    let (_, event) = record::decode(payload).ok_or_else(other)?;
     Ok(Arc::new(event))
 }
 
@@ -196,9 +259,8 @@ fn settle(shared: &Shared, pauses: &mut HashMap<TenantKey, Duration>, outcome: O
             pauses.remove(&tenant);
             shelf.knows(&tenant, upto, now);
         }
-        Ok(AppendedAll::Lost { upto }) => {
-            tracing::warn!(%tenant, upto, "the bus has lost events; they are sent again");
-            counter!("nexus_spool_losses_total").increment(1);
+        Ok(AppendedAll::Lost { .. }) => {
+            tell_of_loss();
             lost = true;
         }
         Err(error) => {

@@ -28,18 +28,28 @@ pub(super) fn recover(settings: &SpoolSettings) -> Result<(Shelf, Uuid, u64), Bu
     let (mut shelf, now) = (Shelf::default(), Instant::now());
     let mut ids = Vec::new();
     let mut all: Vec<Found> = Vec::new();
+    let mut last = 0;
     for number in &numbers {
-        let (scan, file, len) = read(folder, *number).map_err(cannot("read a segment of the spool"))?;
-        ids.extend(scan.spool);
-        if scan.found.is_empty() {
+        let (scan, file, len) = match read(folder, *number) {
+            Ok(read) => read,
+            Err(error) => {
+                lay_aside(folder, *number, &error).map_err(cannot("set a segment of the spool aside"))?;
+                continue;
+            }
+        };
+        ids.extend(scan.spool.map(|(id, _)| id));
+        last = last.max(scan.spool.map_or(0, |(_, place)| place));
+        if scan.found.is_empty() && scan.spool.is_none() {
+            // Its beginning is durable before anything goes into the bus: nothing did.
             fs::remove_file(segment::path_of(folder, *number))
                 .map_err(cannot("remove an empty segment of the spool"))?;
             continue;
         }
+        // One without records tells which places were used until another one does.
         shelf.segments.insert(*number, Segment::new(Arc::new(file), len, 0, now));
         all.extend(scan.found);
     }
-    let last = all.iter().map(|found| found.place).max().unwrap_or_default();
+    last = all.iter().map(|found| found.place).fold(last, u64::max);
     shelf.place = last.saturating_add(GAP);
     if !all.is_empty() {
         tracing::info!(
@@ -77,12 +87,11 @@ fn read(folder: &Path, number: u64) -> io::Result<(Scan, File, u64)> {
     let mut len = bytes.len() as u64;
     if scan.damaged > 0 || (scan.spool.is_none() && !scan.found.is_empty()) {
         metrics::counter!("nexus_spool_damaged_total").increment(1);
-        let aside = path.with_extension(DAMAGED);
         tracing::error!(
             segment = %path.display(), damaged_bytes = scan.damaged, events = scan.found.len(),
             "a segment of the spool is damaged; the events that can be read are used, and it is set aside"
         );
-        set_aside(folder, &path, &aside)?;
+        set_aside(folder, number);
     }
     if scan.torn > 0 {
         tracing::info!(segment = %path.display(), bytes = scan.torn, "the end of a segment was never finished");
@@ -92,8 +101,27 @@ fn read(folder: &Path, number: u64) -> io::Result<(Scan, File, u64)> {
     Ok((scan, file, len))
 }
 
+/// Takes a segment away that cannot be read at all, for whoever looks into it.
+fn lay_aside(folder: &Path, number: u64, error: &io::Error) -> io::Result<()> {
+    let path = segment::path_of(folder, number);
+    metrics::counter!("nexus_spool_damaged_total").increment(1);
+    tracing::error!(
+        segment = %path.display(), error = error as &dyn std::error::Error,
+        "a segment of the spool cannot be read; it is set aside"
+    );
+    fs::rename(&path, path.with_extension(DAMAGED))
+}
+
 /// Gives a damaged segment a second name, which stays when the first one goes.
-fn set_aside(folder: &Path, path: &Path, aside: &Path) -> io::Result<()> {
+pub(super) fn set_aside(folder: &Path, number: u64) {
+    let path = segment::path_of(folder, number);
+    if let Err(error) = link_aside(folder, &path, &path.with_extension(DAMAGED)) {
+        // Not every file system has second names.
+        tracing::warn!(error = &error as &dyn std::error::Error, "a damaged segment is not kept");
+    }
+}
+
+fn link_aside(folder: &Path, path: &Path, aside: &Path) -> io::Result<()> {
     let mut damaged = 0;
     for entry in fs::read_dir(folder)? {
         damaged += usize::from(entry?.path().extension().is_some_and(|suffix| suffix == DAMAGED));

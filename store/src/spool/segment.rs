@@ -1,6 +1,7 @@
 //! Segments: the files of a spool, each written once from front to back and removed as a whole.
 //!
-//! A segment begins with a mark, the spool's id and a checksum of both. What follows is records. A loss of power may
+//! A segment begins with a mark, the spool's id, a place up to which all may have been used, and a checksum, all of it durable
+//! before the first record is. What follows is records. A loss of power may
 //! leave anything behind what was synced, so a scan believes checksums only, and goes on behind what is damaged.
 
 use std::fs::{self, File, OpenOptions};
@@ -18,8 +19,8 @@ use super::record::{self, Head};
 
 const MARK: &[u8; 8] = b"NXSPOOL1";
 
-/// Mark, id, checksum.
-pub(super) const BEGIN: usize = 8 + 16 + 8;
+/// Mark, id, place, checksum.
+pub(super) const BEGIN: usize = 8 + 16 + 8 + 8;
 
 /// How the names of segments end, and those of damaged ones that were set aside.
 const SUFFIX: &str = "spool";
@@ -54,8 +55,8 @@ pub(super) struct Found {
 /// What a segment holds.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    /// The spool's id; none if its beginning is damaged.
-    pub(super) spool: Option<Uuid>,
+    /// The spool's id, and the place from which records count; none if the beginning is damaged.
+    pub(super) spool: Option<(Uuid, u64)>,
     pub(super) found: Vec<Found>,
     /// Bytes that are no records, though records come behind them.
     pub(super) damaged: u64,
@@ -83,24 +84,26 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-/// Makes a segment whose name survives a loss of power.
-pub(super) fn create(folder: &Path, number: u64, spool: Uuid) -> io::Result<Arc<File>> {
+/// Makes a segment whose name and beginning survive a loss of power. Places up to this one may have been used.
+pub(super) fn create(folder: &Path, number: u64, spool: Uuid, place: u64) -> io::Result<Arc<File>> {
     let path = path_of(folder, number);
     let made = || {
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-        let head = [&MARK[..], spool.as_bytes()].concat();
+        let head = [&MARK[..], spool.as_bytes(), &place.to_be_bytes()].concat();
         file.write_all_at(&head, 0)?;
         file.write_all_at(&xxh3_64(&head).to_be_bytes(), head.len() as u64)?;
+        file.sync_data()?;
         File::open(folder)?.sync_all()?;
         Ok(Arc::new(file))
     };
     made().inspect_err(|_| drop(fs::remove_file(&path)))
 }
 
-fn spool_of(bytes: &[u8]) -> Option<Uuid> {
+fn spool_of(bytes: &[u8]) -> Option<(Uuid, u64)> {
     let (head, sum) = bytes.get(..BEGIN)?.split_at(BEGIN - 8);
-    let id = head.strip_prefix(&MARK[..])?;
-    (xxh3_64(head).to_be_bytes() == sum).then(|| Uuid::from_slice(id).ok())?
+    let (id, place) = head.strip_prefix(&MARK[..])?.split_at_checked(16)?;
+    let place = u64::from_be_bytes(place.try_into().ok()?);
+    (xxh3_64(head).to_be_bytes() == sum).then(|| Some((Uuid::from_slice(id).ok()?, place)))?
 }
 
 /// Reads a segment and checks every record.

@@ -54,6 +54,15 @@ pub(super) struct Backlog {
     busy: bool,
 }
 
+/// Who waits for an answer.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) since: Instant,
+    /// Where the event is.
+    pub(super) segment: u64,
+    reply: Reply,
+}
+
 /// A file, and what is left of it.
 #[derive(Debug)]
 pub(super) struct Segment {
@@ -68,11 +77,13 @@ pub(super) struct Segment {
     pub(super) waiting_bytes: u64,
     /// When something last went from it into the bus.
     pub(super) touched: Instant,
+    /// The highest place of each tenant that went from it into the bus.
+    pub(super) sent: HashMap<TenantKey, u64>,
 }
 
 impl Segment {
     pub(super) fn new(file: Arc<File>, bytes: u64, synced: u64, now: Instant) -> Self {
-        Self { file, bytes, synced, waiting: 0, waiting_bytes: 0, touched: now }
+        Self { file, bytes, synced, waiting: 0, waiting_bytes: 0, touched: now, sent: HashMap::new() }
     }
 }
 
@@ -91,8 +102,8 @@ pub(super) struct Step {
 pub(super) struct Shelf {
     backlogs: HashMap<TenantKey, Backlog>,
     pub(super) segments: BTreeMap<u64, Segment>,
-    /// Who waits for an answer, by place, and since when.
-    pub(super) unanswered: BTreeMap<u64, (Instant, Reply)>,
+    /// Who waits for an answer, by place.
+    pub(super) unanswered: BTreeMap<u64, Waiter>,
     /// Tenants whose next step may be taken.
     ready: VecDeque<TenantKey>,
     /// Tenants whose next step is put off.
@@ -107,8 +118,14 @@ pub(super) struct Shelf {
     pub(super) unwritable: bool,
     /// Whether the last attempt to sync failed.
     pub(super) unsynced: bool,
-    /// Segments that could not be synced.
+    /// Segments that could not be synced: they are neither written nor believed any more.
     pub(super) unsyncable: BTreeSet<u64>,
+    /// Segments that could not be read when they were to be written anew.
+    pub(super) unreadable: BTreeSet<u64>,
+    /// The segment that is being written.
+    pub(super) writing: Option<u64>,
+    /// Whether the last event found no room.
+    pub(super) full: bool,
     /// Nothing is taken any more.
     pub(super) closed: bool,
     /// Nothing is written any more.
@@ -149,8 +166,8 @@ impl Shelf {
 
     /// An event was written. True if the drainer has something new to do.
     pub(super) fn wrote(&mut self, tenant: TenantKey, entry: Entry, reply: Reply, quota: u64) -> bool {
-        let (place, since) = (entry.place, entry.since);
-        self.unanswered.insert(place, (since, reply));
+        let waiter = Waiter { since: entry.since, segment: entry.at.segment, reply };
+        self.unanswered.insert(entry.place, waiter);
         self.backlogs.entry(tenant.clone()).or_default().quota = Some(quota);
         self.push(tenant, entry);
         !self.ready.is_empty()
@@ -246,6 +263,8 @@ impl Shelf {
             && let Some(segment) = self.segments.get_mut(&entry.at.segment)
         {
             segment.touched = now;
+            let sent = segment.sent.entry(tenant.clone()).or_default();
+            *sent = place.max(*sent);
         }
         if let Some(backlog) = self.backlogs.get_mut(tenant) {
             backlog.known = Some(backlog.known.unwrap_or_default().max(place));
@@ -256,7 +275,7 @@ impl Shelf {
 
     fn answer(&mut self, place: u64, answer: Result<Taken, BusError>) -> bool {
         // Who went away hears nothing.
-        self.unanswered.remove(&place).is_some_and(|(_, reply)| reply.send(answer).is_ok())
+        self.unanswered.remove(&place).is_some_and(|waiter| waiter.reply.send(answer).is_ok())
     }
 
     /// An event cannot be read any more.
@@ -299,15 +318,39 @@ impl Shelf {
         must_stay
     }
 
+    /// The oldest segment that has nothing to wait for and that was in the bus for so long, with what the bus has to have
+    /// of it.
+    pub(super) fn kept_long_enough(
+        &self,
+        keep: Duration,
+        now: Instant,
+    ) -> Option<(u64, HashMap<TenantKey, u64>)> {
+        let mut segments = self.segments.iter().filter(|(number, _)| Some(**number) != self.writing);
+        let (number, segment) = segments
+            .find(|(_, segment)| segment.waiting == 0 && now.duration_since(segment.touched) >= keep)?;
+        Some((*number, segment.sent.clone()))
+    }
+
     /// Everything up to a place survives a loss of power, or cannot be made to: whoever waits is answered.
     pub(super) fn synced(&mut self, upto: u64, outcome: &Result<(), BusError>) -> usize {
         let later = self.unanswered.split_off(&(upto + 1));
         let now = std::mem::replace(&mut self.unanswered, later);
-        let count = now.len();
-        for (_, reply) in now.into_values() {
-            let _ = reply.send(outcome.clone().map(|()| Taken::New));
+        let mut answered = 0;
+        for Waiter { segment, reply, .. } in now.into_values() {
+            let believed = !self.unsyncable.contains(&segment);
+            let outcome = outcome.clone().and_then(|()| match believed {
+                true => Ok(Taken::New),
+                false => Err(super::cannot("sync the spool")("an earlier sync of this segment failed")),
+            });
+            answered += usize::from(outcome.is_ok());
+            let _ = reply.send(outcome);
         }
-        count
+        answered
+    }
+
+    /// The first segment with an event whose sender waits.
+    pub(super) fn first_unanswered(&self) -> Option<u64> {
+        self.unanswered.values().map(|waiter| waiter.segment).min()
     }
 
     /// What was found in segments waits once more, before what waits already; the bus is asked first how much of it it
@@ -356,6 +399,11 @@ impl Shelf {
         for entry in self.backlogs.values_mut().flat_map(|backlog| &mut backlog.queue) {
             if let Some(at) = to.get(&entry.place) {
                 counts.push((std::mem::replace(&mut entry.at, *at), *at));
+            }
+        }
+        for (place, at) in to {
+            if let Some(waiter) = self.unanswered.get_mut(place) {
+                waiter.segment = at.segment;
             }
         }
         for (from, to) in counts {

@@ -25,7 +25,7 @@ fn wait(shared: &Shared) -> bool {
         if shelf.ending {
             return true;
         }
-        let oldest = shelf.unanswered.first_key_value().map(|(_, (since, _))| *since);
+        let oldest = shelf.unanswered.first_key_value().map(|(_, waiter)| waiter.since);
         shelf = match oldest {
             None => shared.written.wait(shelf).unwrap_or_else(std::sync::PoisonError::into_inner),
             Some(since) => {
@@ -40,11 +40,13 @@ fn wait(shared: &Shared) -> bool {
     }
 }
 
-/// Syncs all that was written, and answers everybody whose event is among it.
+/// Syncs what was written since the first who waits for an answer, and answers everybody whose event is among it.
 fn sync_now(shared: &Shared) {
     let (upto, files) = {
         let shelf = lock(&shared.shelf);
-        let files = shelf.segments.iter().filter(|(_, segment)| segment.synced < segment.bytes);
+        let files = shelf.first_unanswered().into_iter().flat_map(|first| shelf.segments.range(first..));
+        let files = files
+            .filter(|(number, segment)| segment.synced < segment.bytes && !shelf.unsyncable.contains(number));
         let files: Vec<_> =
             files.map(|(number, segment)| (*number, segment.file.clone(), segment.bytes)).collect();
         (shelf.place, files)
@@ -64,9 +66,6 @@ fn sync_now(shared: &Shared) {
                 // The kernel may have let go of what it could not write, and would say next time that all is well: the
                 // segment is not written, nor believed, any more.
                 shelf.unsyncable.insert(number);
-                if let Some(segment) = shelf.segments.get_mut(&number) {
-                    segment.synced = bytes;
-                }
                 outcome = Err(cannot("sync the spool")(error));
             }
         }

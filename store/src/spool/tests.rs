@@ -139,6 +139,29 @@ async fn places_begin_far_behind_those_that_were_found() {
     assert_ne!(Spool::open(settings).unwrap().0.shared.id, id, "without events it is another");
 }
 
+/// Events went into the bus before their bytes were durable, and the power went: their places are not used again.
+#[tokio::test(flavor = "multi_thread")]
+async fn places_that_may_have_been_used_are_not_used_again() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path(), 3).await;
+    let settings = SpoolSettings::at(dir.path().to_owned());
+    let place = |spool: &Spool| lock(&spool.0.shared.shelf).place;
+    let mut settings_now = settings.clone();
+    settings_now.patience = Duration::ZERO;
+    let second = Spool::open(settings_now).unwrap();
+    second.append(&tenant(), event(9)).await.unwrap();
+    let used = place(&second);
+    second.close().await;
+    // Only its beginning has reached the disk.
+    let number = *segment::list(dir.path()).unwrap().last().unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(segment::path_of(dir.path(), number)).unwrap();
+    file.set_len(BEGIN as u64).unwrap();
+    let third = Spool::open(settings.clone()).unwrap();
+    assert!(place(&third) > used);
+    third.close().await;
+    assert!(place(&Spool::open(settings).unwrap()) > used, "also when the third has written nothing");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_cannot_be_written_refuses_until_it_can() {
     let dir = tempfile::tempdir().unwrap();

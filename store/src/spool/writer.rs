@@ -20,8 +20,8 @@ use crate::redis::Prepared;
 /// Events in one write.
 const MOST: usize = 256;
 
-/// A segment of which less than this part waits is written anew when room is needed.
-const SPARSE: u64 = 2;
+/// A segment of which at least this part waits no more may be written anew when room is needed.
+const SPARSE: u64 = 8;
 
 /// An event that is to be kept.
 #[derive(Debug)]
@@ -72,13 +72,23 @@ pub(super) fn write(shared: &Shared, mut asked: mpsc::Receiver<Job>, next: u64) 
                 let mut shelf = lock(&shared.shelf);
                 // What was written of them may be found one day: no other event gets their places.
                 shelf.place += jobs.len() as u64;
-                if !matches!(error, BusError::Full { .. }) && !std::mem::replace(&mut shelf.unwritable, true)
-                {
+                shelf.writing = None;
+                if matches!(error, BusError::Full { .. }) {
+                    shelf.full = true;
+                } else if !std::mem::replace(&mut shelf.unwritable, true) {
                     tracing::error!(error = &error as &dyn std::error::Error, "the spool cannot be written");
                 }
                 drop(shelf);
-                // Who went away hears nothing.
-                jobs.drain(..).for_each(|job| drop(job.reply.send(Err(error.clone()))));
+                for job in jobs.drain(..) {
+                    let error = match &error {
+                        BusError::Full { waiting, .. } => {
+                            BusError::Full { tenant: job.tenant, waiting: *waiting }
+                        }
+                        error => error.clone(),
+                    };
+                    // Who went away hears nothing.
+                    let _ = job.reply.send(Err(error));
+                }
             }
         }
     }
@@ -135,18 +145,27 @@ impl Writer<'_> {
     fn newest(&mut self) -> io::Result<&Newest> {
         let settings = &self.shared.settings;
         let good = self.newest.take().filter(|newest| {
-            newest.len < settings.segment_bytes
-                && lock(&self.shared.shelf).segments.contains_key(&newest.number)
+            let mut shelf = lock(&self.shared.shelf);
+            let good = newest.len < settings.segment_bytes
+                && shelf.segments.contains_key(&newest.number)
+                && !shelf.unsyncable.contains(&newest.number);
+            // From here on it is not removed.
+            shelf.writing = good.then_some(newest.number);
+            good
         });
         let good = match good {
-            Some(newest) if !lock(&self.shared.shelf).unsyncable.contains(&newest.number) => newest,
-            _ => {
+            Some(newest) => newest,
+            None => {
                 let number = self.next;
                 self.next += 1;
-                let file = segment::create(&settings.folder, number, self.shared.id)?;
-                let known = Segment::new(Arc::clone(&file), BEGIN as u64, 0, Instant::now());
-                lock(&self.shared.shelf).segments.insert(number, known);
-                Newest { number, file, len: BEGIN as u64 }
+                let place = lock(&self.shared.shelf).place;
+                let file = segment::create(&settings.folder, number, self.shared.id, place)?;
+                let begin = BEGIN as u64;
+                let known = Segment::new(Arc::clone(&file), begin, begin, Instant::now());
+                let mut shelf = lock(&self.shared.shelf);
+                shelf.segments.insert(number, known);
+                shelf.writing = Some(number);
+                Newest { number, file, len: begin }
             }
         };
         Ok(self.newest.insert(good))
@@ -161,6 +180,7 @@ impl Writer<'_> {
             shelf.place = place;
             ready |= shelf.wrote(tenant, Entry { place, at, since, event: Some(event) }, reply, quota);
         }
+        (shelf.writing, shelf.full) = (None, false);
         if std::mem::take(&mut shelf.unwritable) {
             tracing::info!("the spool can be written again");
         }
@@ -191,40 +211,59 @@ impl Writer<'_> {
                     waiting: self.shared.settings.capacity,
                 });
             };
-            if waiting > 0 {
-                self.write_anew(number).map_err(cannot("write what is left of a segment anew"))?;
+            if waiting > 0
+                && !self.write_anew(number).map_err(cannot("write what is left of a segment anew"))?
+            {
+                continue;
             }
             remove(self.shared, number).map_err(cannot("remove a segment of the spool"))?;
             metrics::counter!("nexus_spool_shortened_total").increment(1);
         }
     }
 
-    /// Writes what waits of a segment to the newest one, and syncs that.
-    fn write_anew(&mut self, number: u64) -> io::Result<()> {
+    /// Writes what waits of a segment to the newest one, and syncs that. False if it cannot be read.
+    fn write_anew(&mut self, number: u64) -> io::Result<bool> {
         let (left, file) = {
             let shelf = lock(&self.shared.shelf);
-            let Some(segment) = shelf.segments.get(&number) else { return Ok(()) };
+            let Some(segment) = shelf.segments.get(&number) else { return Ok(true) };
             (shelf.left_in(number), Arc::clone(&segment.file))
         };
         let mut payloads = Vec::new();
         for (place, at) in left {
-            // One that cannot be read is told of when its turn comes.
-            payloads.push((place, segment::read(&file, at, place)?));
+            match segment::read(&file, at, place) {
+                Ok(payload) => payloads.push((place, payload)),
+                Err(error) => {
+                    // It stays where it is, and is told of when its turn comes.
+                    tracing::warn!(error = &error as &dyn std::error::Error, "a segment of the spool stays");
+                    lock(&self.shared.shelf).unreadable.insert(number);
+                    return Ok(false);
+                }
+            }
         }
         let ats = self.records(payloads.iter().map(|(place, payload)| (*place, &payload[..])))?;
-        let newest = self.newest.as_ref().map(|newest| Arc::clone(&newest.file));
-        newest.ok_or_else(|| io::Error::other("there is no segment to write to"))?.sync_data()?;
+        let newest = self.newest.as_ref().map(|newest| (newest.number, Arc::clone(&newest.file)));
+        let (newest, file) = newest.ok_or_else(|| io::Error::other("there is no segment to write to"))?;
+        if let Err(error) = file.sync_data() {
+            // As in `sync`.
+            lock(&self.shared.shelf).unsyncable.insert(newest);
+            return Err(error);
+        }
         let to: HashMap<u64, At> = payloads.iter().map(|(place, _)| *place).zip(ats).collect();
         lock(&self.shared.shelf).moved(&to);
-        Ok(())
+        Ok(true)
     }
 }
 
-/// The segment to give up: the oldest of which nothing waits, else the oldest of which little waits.
-fn victim(shelf: &Shelf, newest: Option<u64>) -> Option<(u64, u64)> {
+/// The segment to give up: the oldest of which nothing waits, else the one that gives most room.
+pub(super) fn victim(shelf: &Shelf, newest: Option<u64>) -> Option<(u64, u64)> {
     let old = || shelf.segments.iter().filter(|(number, _)| Some(**number) != newest);
     let done = old().find(|(_, segment)| segment.waiting == 0);
-    let sparse = || old().find(|(_, segment)| segment.waiting_bytes < segment.bytes / SPARSE);
+    let sparse = || {
+        let readable = old().filter(|(number, _)| !shelf.unreadable.contains(number));
+        let gain = |segment: &Segment| segment.bytes.saturating_sub(segment.waiting_bytes);
+        let worth = readable.filter(|(_, segment)| gain(segment) > segment.bytes / SPARSE);
+        worth.max_by_key(|(_, segment)| gain(segment))
+    };
     done.or_else(sparse).map(|(number, segment)| (*number, segment.waiting))
 }
 
@@ -233,12 +272,21 @@ pub(super) fn remove(shared: &Shared, number: u64) -> io::Result<()> {
     // Nothing can come to wait in it: only the newest is written, and only the drainer looks back, at what is there.
     let gone = {
         let mut shelf = lock(&shared.shelf);
-        shelf.unsyncable.remove(&number);
-        if shelf.segments.get(&number).is_none_or(|segment| segment.waiting > 0) {
+        let stays = shelf.segments.get(&number).is_none_or(|segment| segment.waiting > 0);
+        if stays || shelf.writing == Some(number) {
             return Ok(());
         }
         shelf.segments.remove(&number)
     };
-    drop(gone);
-    fs::remove_file(segment::path_of(&shared.settings.folder, number))
+    let removed = fs::remove_file(segment::path_of(&shared.settings.folder, number));
+    let mut shelf = lock(&shared.shelf);
+    match (&removed, gone) {
+        // It still takes its room.
+        (Err(_), Some(gone)) => drop(shelf.segments.insert(number, gone)),
+        _ => {
+            shelf.unsyncable.remove(&number);
+            shelf.unreadable.remove(&number);
+        }
+    }
+    removed
 }

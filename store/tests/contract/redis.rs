@@ -87,6 +87,32 @@ async fn a_server_that_comes_back_is_found_again() {
     assert_eq!(rig.bus.tenants().await.unwrap(), [tenant()]);
 }
 
+/// One inbox of two is of another type. Nothing is half done: what was routed waits as before, its changes unclaimed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_that_fails_in_the_middle_leaves_nothing() {
+    let faulty = Faulty::start(&[]).await;
+    let rig = &faulty.rig;
+    rig.store_all(&["a", "b"]).await;
+    let waiting = rig.unrouted().await;
+    let broken = format!("nexus:{{acme/acme}}:i:{}:w", inbox(2).uuid().simple());
+    let keys = async || faulty.say(&["DBSIZE"]).await;
+    let before = keys().await;
+    faulty.say(&[&format!("SET {broken} x")]).await;
+    for (partition, seq, _) in &waiting {
+        let epoch = rig.bus.acquire(&tenant(), *partition).await.unwrap();
+        let routes = vec![to(*seq, &[inbox(1), inbox(2), inbox(3)])];
+        assert_eq!(label(rig.bus.route(&tenant(), *partition, epoch, routes).await), "storage");
+    }
+    assert_eq!(rig.unrouted().await, waiting);
+    faulty.say(&[&format!("DEL {broken}")]).await;
+    assert_eq!(keys().await, before);
+    assert!(rig.pull_ids(inbox(1), session(1)).await.is_empty());
+    rig.route(&[inbox(1), inbox(2), inbox(3)]).await;
+    for n in 1..=3 {
+        assert_eq!(rig.pull_ids(inbox(n), session(n)).await, ids(&["a", "b"]));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_pull_took_whose_answer_was_lost_comes_back_untried() {
     let faulty = Faulty::start(&["--enable-debug-command", "yes"]).await;

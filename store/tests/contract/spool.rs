@@ -395,7 +395,7 @@ async fn what_has_been_in_the_bus_for_long_enough_is_removed() {
     };
     let mut site = Site::new(quick).await;
     let spool = site.spool.clone();
-    site.tasks.spawn(async move { spool.care().await });
+    site.tasks.spawn(async move { spool.care().await.unwrap() });
     for n in 0..20 {
         site.append(&tenant(), large(&site, &format!("event-{n}"), 10_000)).await.unwrap();
     }
@@ -420,4 +420,43 @@ async fn a_spool_that_ends_moves_what_is_left_and_refuses_what_comes() {
     site.spool.close().await;
     site.has(&tenant(), &names(0..10)).await;
     assert_eq!(label(site.append(&tenant(), site.rig.event("late")).await), "closed");
+}
+
+/// The outage is longer than events are kept, and what the bus had last is gone with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_bus_had_is_kept_for_as_long_as_it_cannot_be_asked() {
+    let quick = |settings: &mut SpoolSettings| {
+        (settings.keep, settings.segment_bytes) = (Duration::from_secs(4), 4 << 10);
+    };
+    let mut site = Site::new(quick).await;
+    site.drain().await;
+    site.take(&tenant(), &names(0..20)).await;
+    site.server.kill();
+    // By the clock everything could go, one segment a second.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    std::fs::remove_dir_all(site.dir.path().join("appendonlydir")).unwrap();
+    site.server.start_again().await;
+    site.take(&tenant(), &names(20..22)).await;
+    site.has(&tenant(), &names(0..22)).await;
+}
+
+/// What came long after another of the same content is another, also when both wait for the bus.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_key_counts_from_the_receipt() {
+    let mut site = Site::new(|_| ()).await;
+    let event = |site: &Site, name: &str| {
+        let mut event = site.rig.event(name);
+        event.delivery_key = "clickup:yes".into();
+        event.dedupe_for = Duration::from_secs(60);
+        event.received = site.clock.clock().now();
+        event
+    };
+    for name in names(0..3) {
+        let event = event(&site, &name);
+        assert_eq!(site.append(&tenant(), event).await.unwrap(), Taken::New);
+        site.clock.advance(Duration::from_secs(40));
+    }
+    site.clock.advance(Duration::from_secs(600));
+    site.drain().await;
+    site.has(&tenant(), &["event-0".into(), "event-2".into()]).await;
 }

@@ -1,4 +1,4 @@
--- Appends. First: the spool that sends (or nothing), and the highest of its places that it knows to be here. Then of
+-- Appends. A delivery key counts from the receipt of its event, whenever that comes here. First: the spool that sends (or nothing), and the highest of its places that it knows to be here. Then of
 -- each: delivery key, PX, the time it expires, event id, quota, bytes, partition, thread, head, JSON, raw, changes,
 -- received, place in the spool.
 local FIELDS = 14
@@ -16,11 +16,14 @@ local out, any, ids, queues, claimed = {}, false, {}, {}, {}
 local function append()
   for i = 6, #ARGV, FIELDS do
     local key, id, bytes = base .. ':d:' .. ARGV[i], ARGV[i + 3], tonumber(ARGV[i + 5])
-    local note = ARGV[i + 2] .. ':' .. id
-    local seen = call('SET', key, note, 'PX', ARGV[i + 1], 'NX', 'GET')
+    local note, here = ARGV[i + 2] .. ':' .. id, spool ~= '' and tonumber(ARGV[i + 13]) <= upto
+    -- What the mark covers has been here, however long ago that was.
+    local seen = not here and call('SET', key, note, 'PX', ARGV[i + 1], 'NX', 'GET')
     local expires, first = nil, nil
     if seen then expires, first = string.match(seen, '^(%d+):(%x+)$') end
-    if expires and tonumber(expires) > now_n then
+    if here then
+      out[#out + 1] = 'd' .. id
+    elseif expires and tonumber(expires) > tonumber(ARGV[i + 12]) then
       out[#out + 1] = 'd' .. first
     elseif pending + bytes > tonumber(ARGV[i + 4]) then
       if not seen then call('DEL', key) end

@@ -103,7 +103,7 @@ local function note_of(seq, inbox, thread) return seq .. ':' .. inbox .. ':' .. 
 local function places_of(text)
   local found = {}
   if text then
-    for seq, inbox, thread in string.gmatch(text, '(%d+):(%x+):(%x*);') do found[#found + 1] = { seq, inbox, thread } end
+    for seq, inbox, thread in string.gmatch(text, '(%d+):(%x+):?(%x*);') do found[#found + 1] = { seq, inbox, thread } end
   end
   return found
 end

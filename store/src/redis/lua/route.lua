@@ -22,16 +22,28 @@ local function claimed(note)
   return nil
 end
 
+-- What undoes the changes so far, the last one first.
+local undo = {}
+
+-- Keeps a claim.
+local function keep(name, note, before)
+  call('SET', name, note, 'PX', claims_px)
+  undo[#undo + 1] = before and { 'SET', name, before, 'PX', claims_px } or { 'DEL', name }
+end
+
 -- Claims the changes for an inbox; true if all were known there.
 local function claim(inbox, rank, keys, all)
   local prefix = base .. ':k:' .. inbox .. ':'
   local note = rank .. ':' .. claims_expire
   if #all == 1 then
     local known = call('SET', prefix .. all[1], note, 'PX', claims_px, 'NX', 'GET')
-    if not known then return false end
+    if not known then
+      undo[#undo + 1] = { 'DEL', prefix .. all[1] }
+      return false
+    end
     local before = claimed(known)
     if before and before >= rank then return true end
-    call('SET', prefix .. all[1], note, 'PX', claims_px)
+    keep(prefix .. all[1], note, known)
     return false
   end
   local names = {}
@@ -45,7 +57,7 @@ local function claim(inbox, rank, keys, all)
   for n in ipairs(all) do
     local before = claimed(known[n])
     local most = (before and before > rank) and before or rank
-    call('SET', names[n], most .. ':' .. claims_expire, 'PX', claims_px)
+    keep(names[n], most .. ':' .. claims_expire, known[n])
   end
   return false
 end
@@ -76,37 +88,64 @@ local function put(key, seq, f, decision, first, last)
   fields[#fields + 1] = 'o'
   fields[#fields + 1] = open
   call_many('HSET', key, fields)
+  local forget = { 'HDEL', key }
+  for n = 1, #fields, 2 do forget[#forget + 1] = fields[n] end
+  undo[#undo + 1] = forget
   if open == 0 then add('pending', -(tonumber(f[2]) or 0)) end
   return last - first + 1 - open
 end
 
-local out, routed, left_out, at = {}, 0, 0, 6
-while at <= #ARGV do
-  local partition, epoch, routes = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
-  at = at + 3
-  local newest = call('HGET', base, 'epoch:' .. partition) or '0'
-  local ours = newest == epoch and epoch ~= '0'
-  out[#out + 1] = ours and '' or newest
-  local gone = {}
-  for _ = 1, routes do
-    local seq, decision, first = ARGV[at], ARGV[at + 1], at + 3
-    at = first + tonumber(ARGV[at + 2])
-    if ours then
-      local key = event_key(seq)
-      local f = call('HMGET', key, 'k', 'b', 'p', 'd')
-      if f[1] and f[3] == partition then
-        -- What was routed has a decision.
-        if not f[4] then
-          left_out = left_out + put(key, seq, f, decision, first, at - 1)
-          routed = routed + 1
+local out, routed, left_out, at, queues = {}, 0, 0, 6, {}
+
+local function route_all()
+  while at <= #ARGV do
+    local partition, epoch, routes = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
+    at = at + 3
+    local newest = call('HGET', base, 'epoch:' .. partition) or '0'
+    local ours = newest == epoch and epoch ~= '0'
+    out[#out + 1] = ours and '' or newest
+    local gone = {}
+    for _ = 1, routes do
+      local seq, decision, first = ARGV[at], ARGV[at + 1], at + 3
+      at = first + tonumber(ARGV[at + 2])
+      if ours then
+        local key = event_key(seq)
+        local f = call('HMGET', key, 'k', 'b', 'p', 'd')
+        if f[1] and f[3] == partition then
+          -- What was routed has a decision.
+          if not f[4] then
+            left_out = left_out + put(key, seq, f, decision, first, at - 1)
+            routed = routed + 1
+          end
+          gone[#gone + 1] = seq
         end
-        gone[#gone + 1] = seq
       end
     end
+    queues[#queues + 1] = { base .. ':q:' .. partition, gone }
   end
-  call_many('ZREM', base .. ':q:' .. partition, gone)
+  for inbox, places in pairs(waits) do
+    local key, back = inbox_key(inbox, 'w'), { 'ZREM', inbox_key(inbox, 'w') }
+    call_many('ZADD', key, places)
+    for n = 1, #places, 2 do back[#back + 1] = places[n] end
+    undo[#undo + 1] = back
+  end
+  -- Nothing can fail from here on: these keys were read above, and are of their type.
+  for _, of in ipairs(queues) do call_many('ZREM', of[1], of[2]) end
 end
-for inbox, places in pairs(waits) do call_many('ZADD', inbox_key(inbox, 'w'), places) end
+
+-- A key of ours that is of another type fails in the middle. Nothing may remain then: an event with a decision that is in
+-- no inbox would be nobody's.
+local done, failure = pcall(route_all)
+if not done then
+  for n = #undo, 1, -1 do
+    local command = undo[n]
+    for first = 3, math.max(#command, 3), 1000 do
+      redis.pcall(command[1], command[2], unpack(command, first, math.min(first + 999, #command)))
+    end
+  end
+  if type(failure) == 'table' then return failure end
+  return redis.error_reply(tostring(failure))
+end
 write_sums()
 publish()
 return { out, routed, left_out }
