@@ -17,7 +17,6 @@ pub(crate) mod transport;
 mod work;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use nexus_core::id::TenantKey;
 use nexus_runtime::Drain;

@@ -89,7 +89,7 @@ async fn turn(round: u32, kind: Kind, args: &CompareArgs, progress: &ProgressBar
     step("start and warm-up");
     let server = Server::start(kind, common).await?;
     let pid = server.pid;
-    let mut site = Site::over(Target::One(server), common).await?;
+    let mut site = Site::over(Target::One(Box::new(server)), common).await?;
     site.closed(common.connections, WARM_UP).await?;
     step("closed loop");
     let closed = site.closed(common.connections, Duration::from_secs(args.closed_seconds.into())).await?;

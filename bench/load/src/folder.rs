@@ -61,8 +61,9 @@ pub fn write(path: &Path, agents: u32, credentials: Credentials) -> anyhow::Resu
 
 /// Writes the stop switch with this spec, in one step, as an editor does that renames.
 pub fn policy(path: &Path, spec: &str) -> anyhow::Result<()> {
-    let text =
-        format!("apiVersion: nexus.dev/v1alpha1\nkind: NexusPolicy\nmetadata: {{name: {POLICY}}}\nspec: {spec}\n");
+    let text = format!(
+        "apiVersion: nexus.dev/v1alpha1\nkind: NexusPolicy\nmetadata: {{name: {POLICY}}}\nspec: {spec}\n"
+    );
     // Hidden files are not read.
     let (made, file) = (path.join(".policy.yaml"), path.join("policy.yaml"));
     fs::write(&made, text).with_context(|| format!("cannot write {}", made.display()))?;

@@ -67,7 +67,8 @@ pub async fn connect(
     let connector = tower::service_fn({
         let closed = Arc::clone(&closed);
         move |_| {
-            let watched = Watched::connect(Ipv4Addr::LOCALHOST, gateway, Arc::clone(&last_byte), Arc::clone(&closed));
+            let watched =
+                Watched::connect(Ipv4Addr::LOCALHOST, gateway, Arc::clone(&last_byte), Arc::clone(&closed));
             async move { watched.await.map(TokioIo::new) }
         }
     });

@@ -121,7 +121,10 @@ pub async fn run(args: &FleetArgs, output: Output) -> anyhow::Result<()> {
     report::over_redis::show(args, &turns, output)?;
     let missing: u64 = turns.iter().map(|turn| turn.missing).sum();
     ensure!(missing == 0, "{missing} events were accepted and not delivered");
-    ensure!(turns.iter().all(|turn| turn.even), "what was delivered is not what was accepted: see the remarks");
+    ensure!(
+        turns.iter().all(|turn| turn.even),
+        "what was delivered is not what was accepted: see the remarks"
+    );
     Ok(())
 }
 
@@ -160,8 +163,10 @@ async fn turn(
     let used = pair.redis.used_memory().await? - empty;
     let counts = closed.counts();
     let named = [("warm-up".to_owned(), &warm_up.phase), ("closed loop".to_owned(), &closed.phase)];
-    let phases: Vec<_> =
-        named.into_iter().chain(open.iter().map(|(rate, phase)| (format!("{rate} events/s"), phase))).collect();
+    let phases: Vec<_> = named
+        .into_iter()
+        .chain(open.iter().map(|(rate, phase)| (format!("{rate} events/s"), phase)))
+        .collect();
     let accepted: u64 = phases.iter().map(|(_, phase)| phase.balance.accepted).sum();
     let turn = Turn {
         round,

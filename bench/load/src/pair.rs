@@ -60,7 +60,8 @@ impl Pair {
                 let folder = home.path().join("folder");
                 fs::create_dir(&folder)?;
                 folder::write(&folder, common.agents, Credentials::Given)?;
-                let role = |name, listen, admin| role(name, common, home.path(), listen, admin, redis.address);
+                let role =
+                    |name, listen, admin| role(name, common, home.path(), listen, admin, redis.address);
                 (
                     role("ingest", ingest, ingest_admin),
                     role("gateway", gateway, gateway_admin),

@@ -120,9 +120,8 @@ impl Replies {
 
 /// Opens a connection.
 pub async fn connect(address: SocketAddr) -> anyhow::Result<(Sender, Replies)> {
-    let stream = TcpStream::connect(address)
-        .await
-        .with_context(|| format!("cannot connect to Redis at {address}"))?;
+    let stream =
+        TcpStream::connect(address).await.with_context(|| format!("cannot connect to Redis at {address}"))?;
     stream.set_nodelay(true)?;
     let (read, write) = stream.into_split();
     Ok((Sender(write), Replies { stream: read, buffer: BytesMut::new() }))

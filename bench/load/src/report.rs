@@ -88,13 +88,8 @@ pub fn compare(args: &CompareArgs, turns: &[Turn], output: Output) -> anyhow::Re
     }
     let mut table = table(&["figure", "unit", "nexus", "min – max", "floor", "min – max", "nexus/floor"]);
     for Figure { name, unit, nexus, floor, ratio } in &figures {
-        let cells = [
-            number(nexus.median),
-            nexus.bounds(),
-            number(floor.median),
-            floor.bounds(),
-            number(*ratio),
-        ];
+        let cells =
+            [number(nexus.median), nexus.bounds(), number(floor.median), floor.bounds(), number(*ratio)];
         table.add_row([*name, *unit].map(str::to_owned).into_iter().chain(cells));
     }
     println!("{table}");

@@ -145,11 +145,11 @@ impl Drill<'_> {
         let (gateway, redis) = (self.site.process.pid, self.site.redis.child.pid);
         let resident_bytes = process::settled_bytes(gateway).await?;
         process::quiet(gateway).await?;
-        let cpu =
-            || anyhow::Ok([process::cpu_seconds(gateway)?, process::cpu_seconds_with_children(redis)?]);
+        let cpu = || anyhow::Ok([process::cpu_seconds(gateway)?, process::cpu_seconds_with_children(redis)?]);
         let (before, commands, begun) = (cpu()?, self.site.redis.commands().await?, Instant::now());
         sleep(Duration::from_secs(self.args.seconds.into())).await;
-        let (after, done, seconds) = (cpu()?, self.site.redis.commands().await?, begun.elapsed().as_secs_f64());
+        let (after, done, seconds) =
+            (cpu()?, self.site.redis.commands().await?, begun.elapsed().as_secs_f64());
         self.site.process.alive()?;
         let commands = rates(&commands, &done, seconds);
         Ok(Level {

@@ -20,7 +20,7 @@ const DRAIN: Duration = Duration::from_secs(60);
 /// Who serves.
 pub enum Target {
     /// One process.
-    One(Server),
+    One(Box<Server>),
     /// Two, and a Redis.
     Pair(Box<Pair>),
 }

@@ -57,7 +57,8 @@ impl GatewayRole {
 
     /// Takes the address.
     pub async fn bind(&self, address: SocketAddr) -> anyhow::Result<Bound> {
-        let GatewayParts { bus, gate, control, keys, token_lifetime, max_sessions, clock, flag } = &self.parts;
+        let GatewayParts { bus, gate, control, keys, token_lifetime, max_sessions, clock, flag } =
+            &self.parts;
         let deps = GatewayDeps {
             bus: bus.clone(),
             gate: gate.clone(),

@@ -110,7 +110,19 @@ pub(super) async fn take(redis: SocketAddr, kept: async_channel::Sender<Event>) 
     let mut batch = Batch::default();
     loop {
         let count = GROUP.to_string();
-        batch.command(&["XREADGROUP", "GROUP", NAME, NAME, "COUNT", &count, "BLOCK", "0", "STREAMS", NAME, ">"]);
+        batch.command(&[
+            "XREADGROUP",
+            "GROUP",
+            NAME,
+            NAME,
+            "COUNT",
+            &count,
+            "BLOCK",
+            "0",
+            "STREAMS",
+            NAME,
+            ">",
+        ]);
         sender.send(&mut batch).await?;
         for event in events(replies.next().await?)? {
             kept.send(event).await?;

@@ -82,7 +82,9 @@ pub fn show(args: &FleetArgs, turns: &[Turn], output: Output) -> anyhow::Result<
         let at = format!("round {}, {:?}, {}", turn.round, turn.appendfsync, turn.server.name());
         if !turn.counts {
             let backlog = turn.backlog;
-            println!("! {at}: the closed loop's throughput does not count, {backlog} events waited at its end");
+            println!(
+                "! {at}: the closed loop's throughput does not count, {backlog} events waited at its end"
+            );
         }
         turn.remarks.iter().for_each(|remark| println!("! {at}: {remark}"));
     }

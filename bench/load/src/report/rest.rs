@@ -61,6 +61,8 @@ pub fn show(args: &IdleArgs, run: &Run, output: Output) -> anyhow::Result<()> {
         rest.add_row([name.to_owned(), unit.to_owned(), number(value)]);
     }
     println!("{rest}");
-    println!("times of stop and release run from the renaming of the policy's file; each agent pings every 20 s");
+    println!(
+        "times of stop and release run from the renaming of the policy's file; each agent pings every 20 s"
+    );
     Ok(())
 }

@@ -136,7 +136,8 @@ mod tests {
     #[test]
     fn a_gateway_takes_as_many_sessions_as_it_is_told() {
         let sessions = |args: &[&str]| {
-            let cli = Cli::try_parse_from([&["nexus", "gateway", "dir", "--bus", "redis://h"], args].concat());
+            let cli =
+                Cli::try_parse_from([&["nexus", "gateway", "dir", "--bus", "redis://h"], args].concat());
             let cli = cli.map_err(|error| error.to_string())?;
             let Verb::Gateway(gateway) = cli.verb else { panic!("it is gateway") };
             Ok::<_, String>(gateway.into_settings(&cli.admin).unwrap().max_sessions)
