@@ -17,8 +17,9 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::ledger::{AGENTS, Agent, Ledger, agents};
-use crate::site::{LOOK, Site};
+use crate::doors::Doors;
+use crate::ledger::{AGENTS, Agent, Ledger, SLOW, agents};
+use crate::site::LOOK;
 use crate::webhook::{Delivery, TENANTS};
 
 const CREDIT: u32 = 32;
@@ -35,25 +36,33 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 /// Agents that run until this is dropped, one session each.
 pub struct Agents {
     pause: Arc<AtomicBool>,
+    pause_slow: Arc<AtomicBool>,
     _tasks: JoinSet<()>,
 }
 
 impl Agents {
     /// Starts all agents of all tenants.
-    pub fn start(site: &Arc<Site>, ledger: &Arc<Ledger>, seed: u64) -> Self {
-        let pause = Arc::<AtomicBool>::default();
+    pub fn start(doors: &Arc<Doors>, ledger: &Arc<Ledger>, seed: u64) -> Self {
+        let (pause, pause_slow) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let mut tasks = JoinSet::new();
         for (number, agent) in agents().enumerate() {
             let worker = Worker {
-                site: Arc::clone(site),
+                doors: Arc::clone(doors),
+                door: number,
                 ledger: Arc::clone(ledger),
                 agent,
                 pause: Arc::clone(&pause),
+                pause_slow: (AGENTS[agent.1] == SLOW).then(|| Arc::clone(&pause_slow)),
                 random: StdRng::seed_from_u64(seed.wrapping_add(1 + number as u64)),
             };
             tasks.spawn(worker.run());
         }
-        Self { pause, _tasks: tasks }
+        Self { pause, pause_slow, _tasks: tasks }
+    }
+
+    /// While paused, agents named [`SLOW`] read nothing.
+    pub fn pause_slow(&self, pause: bool) {
+        self.pause_slow.store(pause, Ordering::Relaxed);
     }
 
     /// While paused, agents read nothing, and events wait for them.
@@ -63,27 +72,36 @@ impl Agents {
 }
 
 struct Worker {
-    site: Arc<Site>,
+    doors: Arc<Doors>,
+    /// Which of the gateways it goes to; the next one when that refuses it.
+    door: usize,
     ledger: Arc<Ledger>,
     agent: Agent,
     pause: Arc<AtomicBool>,
+    pause_slow: Option<Arc<AtomicBool>>,
     random: StdRng,
 }
 
 impl Worker {
+    fn is_paused(&self) -> bool {
+        let slow = self.pause_slow.as_ref().is_some_and(|pause| pause.load(Ordering::Relaxed));
+        slow || self.pause.load(Ordering::Relaxed)
+    }
+
     async fn run(mut self) {
         loop {
-            if let Ok(socket) = Box::pin(self.connect()).await {
+            match Box::pin(self.connect()).await {
                 // How a session ends is the business of whoever kills the process.
-                let _ = self.session(socket).await;
+                Ok(socket) => drop(self.session(socket).await),
+                Err(_) => self.door += 1,
             }
             sleep(Duration::from_millis(30)).await;
         }
     }
 
     async fn connect(&self) -> anyhow::Result<Socket> {
-        let token = self.site.token(TENANTS[self.agent.0], AGENTS[self.agent.1]).await?;
-        let mut request = self.site.socket().into_client_request()?;
+        let token = self.doors.token(TENANTS[self.agent.0], AGENTS[self.agent.1], self.door).await?;
+        let mut request = self.doors.socket(self.door).into_client_request()?;
         request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
         request.headers_mut().insert("sec-websocket-protocol", "nexus.v1+json".parse()?);
         Ok(connect_async(request).await?.0)
@@ -93,7 +111,7 @@ impl Worker {
         send(&mut socket, &json!({"hello": {"credit": CREDIT}})).await?;
         let mut late = FuturesUnordered::new();
         loop {
-            while self.pause.load(Ordering::Relaxed) {
+            while self.is_paused() {
                 sleep(LOOK).await;
             }
             tokio::select! {
@@ -126,7 +144,7 @@ impl Worker {
             Ok(delivery) => self.ledger.receive(self.agent, delivery, id, attempt),
             Err(error) => self.ledger.fault("an event that was never posted", || error.to_string()),
         }
-        let slow = AGENTS[self.agent.1] == "slow" && attempt == 1;
+        let slow = AGENTS[self.agent.1] == SLOW && attempt == 1;
         if slow && self.random.random_bool(NACKED) {
             let nack = json!({"nack": {"eventId": id, "retryAfter": "0.1s", "reason": "busy"}});
             send(socket, &nack).await?;

@@ -5,7 +5,6 @@
 
 mod crash;
 mod disk;
-mod power;
 mod report;
 
 use std::path::{Path, PathBuf};

@@ -2,13 +2,21 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::Instant;
 
 use crate::webhook::{Delivery, TENANTS, Thread};
 
 /// The agents of each tenant; each hears of everything.
-pub const AGENTS: [&str; 2] = ["swift", "slow"];
+pub const AGENTS: [&str; 2] = ["swift", SLOW];
+
+/// The agent that acknowledges some of its events late, and some the second time only.
+pub const SLOW: &str = "slow";
+
+/// The fault of an event that came after a later one of its thread.
+pub const OUT_OF_ORDER: &str = "out of order in its thread";
 
 /// An agent: the place of its tenant and its own in [`AGENTS`].
 pub type Agent = (usize, usize);
@@ -25,10 +33,22 @@ struct Books {
     unanswered: HashSet<Delivery>,
     /// The one event id of a delivery, by whomever it was told first.
     ids: HashMap<Delivery, String>,
+    /// Whether an answer may name another id than the event that comes: of a delivery that was sent again while it
+    /// could not be known yet that it was one.
+    behind_a_spool: bool,
+    /// The deliveries of what was received, by id, and those that were answered 200.
+    received_of: HashMap<String, Delivery>,
+    answered: HashSet<Delivery>,
     received: HashMap<Agent, HashMap<String, u32>>,
     acked: HashMap<Agent, HashSet<String>>,
     /// The place in its thread of the last event that was received for the first time.
     last: HashMap<(Agent, Thread), u32>,
+    /// When a delivery was posted first.
+    posted: HashMap<Delivery, Instant>,
+    times: Times,
+    /// When each agent received anything last.
+    heard: HashMap<Agent, Instant>,
+    resent: u64,
     repeats: u64,
     unmarked: u64,
     refused: u64,
@@ -48,6 +68,26 @@ pub struct Counts {
     pub refused: u64,
 }
 
+/// How long things took since the times were taken last.
+#[derive(Debug, Clone, Default)]
+pub struct Times {
+    /// From a post to its answer 200.
+    pub answers: Vec<Duration>,
+    /// From the first post until an agent has it that is not [`SLOW`].
+    pub latencies: Vec<Duration>,
+    /// The longest time in which an agent received nothing.
+    pub pause: Duration,
+}
+
+impl Times {
+    /// What so many thousandths of them did not exceed.
+    pub fn quantile(times: &mut [Duration], thousandths: usize) -> Duration {
+        times.sort_unstable();
+        let at = (times.len() * thousandths).div_ceil(1000).saturating_sub(1);
+        times.get(at).copied().unwrap_or_default()
+    }
+}
+
 /// What the books say.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -62,6 +102,8 @@ pub struct Balance {
     pub unanswered_but_kept: u64,
     /// Acknowledgements sent.
     pub acked: u64,
+    /// Webhooks sent again although the first answer may only have been lost.
+    pub resent: u64,
     /// Deliveries beyond an agent's first of an event.
     pub repeats: u64,
     /// Those of them whose attempt was told as 1.
@@ -91,6 +133,7 @@ impl Balance {
         self.missing += other.missing;
         self.unanswered_but_kept += other.unanswered_but_kept;
         self.acked += other.acked;
+        self.resent += other.resent;
         self.repeats += other.repeats;
         self.unmarked += other.unmarked;
         self.refused += other.refused;
@@ -108,10 +151,18 @@ impl Ledger {
         with(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Books of a system that has a spool before its bus.
+    pub fn behind_a_spool() -> Self {
+        Self(Mutex::new(Books { behind_a_spool: true, ..Books::default() }))
+    }
+
     /// A delivery was answered 200 with this event id.
     pub fn accept(&self, delivery: Delivery, id: &str) {
         self.books(|books| {
-            books.is_id_of(delivery, id);
+            if !books.behind_a_spool {
+                books.is_id_of(delivery, id);
+            }
+            books.answered.insert(delivery);
             books.accepted.insert(id.to_owned(), delivery);
         });
     }
@@ -119,6 +170,37 @@ impl Ledger {
     /// A delivery was given up without an answer.
     pub fn give_up(&self, delivery: Delivery) {
         self.books(|books| books.unanswered.insert(delivery));
+    }
+
+    /// A delivery is posted.
+    pub fn post(&self, delivery: Delivery) {
+        self.books(|books| {
+            books.posted.entry(delivery).or_insert_with(Instant::now);
+        });
+    }
+
+    /// It was answered 200 after so long.
+    pub fn answered(&self, after: Duration) {
+        self.books(|books| books.times.answers.push(after));
+    }
+
+    /// It is sent again, because no answer came.
+    pub fn resend(&self) {
+        self.books(|books| books.resent += 1);
+    }
+
+    /// How long things took since this was asked last.
+    pub fn take_times(&self) -> Times {
+        self.books(|books| std::mem::take(&mut books.times))
+    }
+
+    /// From now on agents are expected to receive something all the time.
+    pub fn watch_pauses(&self) {
+        self.books(|books| {
+            let now = Instant::now();
+            books.heard = agents().map(|agent| (agent, now)).collect();
+            books.times.pause = Duration::ZERO;
+        });
     }
 
     /// A delivery was answered 503.
@@ -194,6 +276,11 @@ impl Books {
 
     fn receive(&mut self, agent: Agent, delivery: Delivery, id: &str, attempt: u64) {
         self.is_id_of(delivery, id);
+        self.received_of.insert(id.to_owned(), delivery);
+        let now = Instant::now();
+        if let Some(before) = self.heard.insert(agent, now) {
+            self.times.pause = self.times.pause.max(now - before);
+        }
         if delivery.thread.tenant != agent.0 {
             self.fault("an event of another tenant", || format!("{delivery} came to {agent:?}"));
         }
@@ -204,9 +291,14 @@ impl Books {
             self.unmarked += u64::from(attempt <= 1);
             return;
         }
+        if AGENTS[agent.1] != SLOW
+            && let Some(posted) = self.posted.get(&delivery)
+        {
+            self.times.latencies.push(now - *posted);
+        }
         let before = self.last.insert((agent, delivery.thread), delivery.place);
         if let Some(before) = before.filter(|before| *before >= delivery.place) {
-            self.fault("out of order in its thread", || {
+            self.fault(OUT_OF_ORDER, || {
                 format!("{agent:?} first received {delivery}, attempt {attempt}, after place {before}")
             });
         }
@@ -216,10 +308,11 @@ impl Books {
         let Some(delivery) = self.accepted.get(id) else {
             return false;
         };
+        let known = self.ids.get(delivery).map_or(id, String::as_str);
         let has = |agent: usize| {
             self.received
                 .get(&(delivery.thread.tenant, agent))
-                .is_some_and(|received| received.contains_key(id))
+                .is_some_and(|received| received.contains_key(known))
         };
         (0..AGENTS.len()).all(has)
     }
@@ -227,18 +320,20 @@ impl Books {
     fn balance(&self) -> Balance {
         let count = |n: usize| n as u64;
         let by_any: HashSet<&String> = self.received.values().flat_map(HashMap::keys).collect();
-        let stray = by_any.iter().filter(|id| !self.accepted.contains_key(**id));
+        let answered = |id: &String| self.received_of.get(id).is_some_and(|of| self.answered.contains(of));
+        let stray = by_any.iter().filter(|id| !answered(id));
         let kept = stray.clone().filter(|id| {
             self.unanswered.iter().any(|delivery| self.ids.get(delivery).is_some_and(|known| known == **id))
         });
         let (stray, kept) = (count(stray.clone().count()), count(kept.count()));
         let everywhere = count(self.accepted.keys().filter(|id| self.is_everywhere(id)).count());
         Balance {
-            accepted: count(self.accepted.len()),
+            accepted: count(self.answered.len()),
             received: everywhere + kept,
             missing: count(self.accepted.len()) - everywhere,
             unanswered_but_kept: kept,
             acked: self.acked.values().map(|acked| count(acked.len())).sum(),
+            resent: self.resent,
             repeats: self.repeats,
             unmarked: self.unmarked,
             refused: self.refused,
@@ -287,6 +382,6 @@ mod tests {
         let balance = ledger.balance();
         assert_eq!(balance.unexplained, 1);
         let faults: Vec<_> = balance.faults.into_keys().collect();
-        assert_eq!(faults, ["one delivery under two ids", "out of order in its thread"]);
+        assert_eq!(faults, ["one delivery under two ids", OUT_OF_ORDER]);
     }
 }

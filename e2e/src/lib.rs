@@ -4,13 +4,21 @@
 //! the agent protocol and the command line.
 //!
 //! - [`durability`]: kills, losses of power, a full disk; nothing accepted may be lost.
+//! - [`faults`]: the same of roles as processes around a Redis, and of that Redis.
 //! - [`powerloss`]: the recorder and the model behind the losses of power.
 
 pub mod agents;
+pub mod crowd;
+pub mod doors;
 pub mod durability;
+pub mod faults;
+pub mod fleet;
 pub mod ledger;
+pub mod link;
 pub mod load;
+pub mod mount;
 pub mod powerloss;
 pub mod program;
+pub mod redis;
 pub mod site;
 pub mod webhook;

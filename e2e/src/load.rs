@@ -8,10 +8,10 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
+use crate::doors::Doors;
 use crate::ledger::Ledger;
-use crate::site::Site;
 use crate::webhook::{Delivery, Provider, TENANTS, Thread};
 
 /// Threads of each provider of each tenant.
@@ -40,7 +40,7 @@ pub struct Rate {
 
 impl Load {
     /// Starts posting.
-    pub fn start(site: &Arc<Site>, ledger: &Arc<Ledger>, rate: Rate, seed: u64) -> Self {
+    pub fn start(doors: &Arc<Doors>, ledger: &Arc<Ledger>, rate: Rate, seed: u64) -> Self {
         let over = Arc::<AtomicBool>::default();
         let mut tasks = JoinSet::new();
         let threads = (0..TENANTS.len()).flat_map(|tenant| {
@@ -55,7 +55,8 @@ impl Load {
             Duration::from_secs(1) * u32::try_from(threads.len()).unwrap_or(1) / rate.per_second.max(1);
         for (number, thread) in threads.into_iter().enumerate() {
             let poster = Poster {
-                site: Arc::clone(site),
+                doors: Arc::clone(doors),
+                number,
                 ledger: Arc::clone(ledger),
                 over: Arc::clone(&over),
                 random: StdRng::seed_from_u64(seed ^ number as u64),
@@ -66,6 +67,11 @@ impl Load {
         Self { over, tasks }
     }
 
+    /// Posts nothing.
+    pub fn none() -> Self {
+        Self { over: Arc::default(), tasks: JoinSet::new() }
+    }
+
     /// Lets each task finish what it posts.
     pub async fn end(mut self) {
         self.over.store(true, Ordering::Relaxed);
@@ -74,7 +80,8 @@ impl Load {
 }
 
 struct Poster {
-    site: Arc<Site>,
+    doors: Arc<Doors>,
+    number: usize,
     ledger: Arc<Ledger>,
     over: Arc<AtomicBool>,
     random: StdRng,
@@ -107,9 +114,14 @@ impl Poster {
     async fn deliver(&mut self, delivery: Delivery) {
         let filler = self.filler();
         let mut asked = false;
+        self.ledger.post(delivery);
         loop {
+            let begun = Instant::now();
             match self.post(delivery, &filler).await {
-                Outcome::Accepted(id) => return self.ledger.accept(delivery, &id),
+                Outcome::Accepted(id) => {
+                    self.ledger.answered(begun.elapsed());
+                    return self.ledger.accept(delivery, &id);
+                }
                 Outcome::Refused => self.ledger.refuse(),
                 Outcome::Nobody => {}
                 Outcome::Silence => {
@@ -117,6 +129,7 @@ impl Poster {
                     if !self.random.random_bool(SENDS_AGAIN) {
                         return self.ledger.give_up(delivery);
                     }
+                    self.ledger.resend();
                 }
             }
             if self.over.load(Ordering::Relaxed) {
@@ -137,7 +150,7 @@ impl Poster {
 
     async fn post(&self, delivery: Delivery, filler: &str) -> Outcome {
         let body = delivery.body(filler);
-        let mut request = self.site.http.post(self.site.hook(&delivery.path()));
+        let mut request = self.doors.http.post(self.doors.hook(&delivery.path(), self.number));
         for (name, value) in delivery.headers(&body) {
             request = request.header(name, value);
         }

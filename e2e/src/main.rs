@@ -6,11 +6,16 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use nexus_e2e::durability::{self, Output, Settings};
+use nexus_e2e::durability::{self, Output};
+use nexus_e2e::faults;
+use serde::Serialize;
 
 /// Proofs about the built system, from outside.
 #[derive(Debug, Parser)]
-#[command(name = "nexus-e2e", after_help = "Example:\n  cargo run --release -p nexus-e2e -- durability")]
+#[command(
+    name = "nexus-e2e",
+    after_help = "Example:\n  cargo run --release -p nexus-e2e -- durability\n  cargo run --release -p nexus-e2e -- faults --only redis-kill,drain"
+)]
 struct Cli {
     #[command(subcommand)]
     proof: Proof,
@@ -19,23 +24,42 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Proof {
     /// Kill the process, lose the power and fill the disk under load: nothing accepted may be lost
-    Durability(Settings),
+    Durability(durability::Settings),
+    /// Kill, cut off, empty and fill up the processes of a fleet and its Redis under load
+    Faults(faults::Settings),
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
-    let Proof::Durability(settings) = Cli::parse().proof;
-    if !settings.no_disk_full && !rustix::process::geteuid().is_root() {
+    let proof = Cli::parse().proof;
+    let mounts = match &proof {
+        Proof::Durability(settings) => !settings.no_disk_full,
+        Proof::Faults(settings) => settings.mounts(),
+    };
+    if mounts && !rustix::process::geteuid().is_root() {
         return Err(as_root());
     }
-    let output = settings.output;
-    let report = durability::run(settings).await?;
-    let text = match output {
-        Output::Table => report.table(),
-        Output::Json => serde_json::to_string_pretty(&report)?,
+    let (text, good) = match proof {
+        Proof::Durability(settings) => {
+            let output = settings.output;
+            let report = durability::run(settings).await?;
+            (shown(output, &report, || report.table())?, report.is_good())
+        }
+        Proof::Faults(settings) => {
+            let output = settings.output;
+            let report = faults::run(settings).await?;
+            (shown(output, &report, || report.table())?, report.is_good())
+        }
     };
     writeln!(std::io::stdout().lock(), "{text}")?;
-    Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn shown(output: Output, report: &impl Serialize, table: impl FnOnce() -> String) -> anyhow::Result<String> {
+    Ok(match output {
+        Output::Table => table(),
+        Output::Json => serde_json::to_string_pretty(report)?,
+    })
 }
 
 /// Runs this program again as root of a namespace of its own, where it may mount. Returns only on failure.

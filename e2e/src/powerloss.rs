@@ -6,6 +6,7 @@
 
 pub mod folder;
 pub mod log;
+pub mod power;
 pub mod replay;
 
 use std::path::{Path, PathBuf};

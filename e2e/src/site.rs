@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -10,6 +11,7 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
+use crate::doors::Doors;
 use crate::ledger::AGENTS;
 use crate::webhook::{Provider, SECRET, TENANTS};
 
@@ -28,30 +30,20 @@ pub struct Site {
     folder: PathBuf,
     /// Where the process writes its log.
     pub log: PathBuf,
-    ingest: u16,
-    gateway: u16,
     admin: u16,
-    /// For webhooks, tokens and the admin API.
-    pub http: reqwest::Client,
+    /// Where it is reached.
+    pub doors: Arc<Doors>,
 }
 
 impl Site {
     /// Writes the folder of custom resources; `data` has to exist.
     pub fn new(nexus: &Path, work: &Path, data: PathBuf) -> anyhow::Result<Self> {
         let folder = work.join("resources");
-        std::fs::create_dir_all(&folder)?;
-        for tenant in TENANTS {
-            std::fs::write(folder.join(format!("{tenant}.yaml")), resources(tenant))?;
-        }
-        let policy =
-            "apiVersion: nexus.dev/v1alpha1\nkind: NexusPolicy\nmetadata: {name: stop-all}\nspec: {}\n";
-        std::fs::write(folder.join("policy.yaml"), policy)?;
+        write_resources(&folder)?;
         let [ingest, gateway, admin] = free_ports()?;
-        // A connection that rests is closed by the server after a while, perhaps just as a request goes out on it.
-        let http = reqwest::Client::builder();
-        let http = http.timeout(Duration::from_secs(20)).pool_max_idle_per_host(0).build()?;
+        let doors = Arc::new(Doors::new(vec![ingest], vec![gateway], data.join("agents"))?);
         let log = work.join("nexus.log");
-        Ok(Self { nexus: nexus.to_owned(), data, folder, log, ingest, gateway, admin, http })
+        Ok(Self { nexus: nexus.to_owned(), data, folder, log, admin, doors })
     }
 
     /// Starts the process, with more environment, and does not wait.
@@ -63,8 +55,8 @@ impl Site {
             .arg(&self.folder)
             .arg("--data")
             .arg(&self.data)
-            .args(["--ingest", &format!("127.0.0.1:{}", self.ingest)])
-            .args(["--gateway", &format!("127.0.0.1:{}", self.gateway)])
+            .args(["--ingest", &format!("127.0.0.1:{}", self.doors.ingests[0])])
+            .args(["--gateway", &format!("127.0.0.1:{}", self.doors.gateways[0])])
             .args(["--admin", &format!("127.0.0.1:{}", self.admin)])
             .env("NEXUS_LOG", "warn")
             .envs(environment.iter().map(|(name, value)| (name, value)))
@@ -81,7 +73,7 @@ impl Site {
         let url = format!("http://127.0.0.1:{}/readyz", self.admin);
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if self.http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+            if self.doors.http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
                 return Ok(());
             }
             if let Some(status) = nexus.ended()? {
@@ -114,7 +106,7 @@ impl Site {
     /// Whether the log knows an event, delivered or not.
     pub async fn knows(&self, event: &str) -> anyhow::Result<bool> {
         let url = format!("http://127.0.0.1:{}/api/v1/events/{event}", self.admin);
-        let answer = self.http.get(url).send().await?;
+        let answer = self.doors.http.get(url).send().await?;
         let status = answer.status();
         ensure!(status.is_success() || status == 404, "asked for {event}: {status} {}", answer.text().await?);
         Ok(status.is_success())
@@ -123,49 +115,36 @@ impl Site {
     /// The process's metrics.
     pub async fn metrics(&self) -> anyhow::Result<String> {
         let url = format!("http://127.0.0.1:{}/metrics", self.admin);
-        Ok(self.http.get(url).send().await?.error_for_status()?.text().await?)
-    }
-
-    /// An address to post to.
-    pub fn hook(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.ingest)
-    }
-
-    /// An access token of an agent.
-    pub async fn token(&self, tenant: &str, agent: &str) -> anyhow::Result<String> {
-        let credentials = self.data.join(format!("agents/{tenant}/{agent}-nexus-agent"));
-        let read = |name| std::fs::read_to_string(credentials.join(name));
-        let (id, secret) = (read("client-id")?, read("client-secret")?);
-        let form = [("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", &secret)];
-        let url = format!("http://127.0.0.1:{}/oauth/token", self.gateway);
-        let answer = self.http.post(url).form(&form).send().await?;
-        let status = answer.status();
-        let answer: Value = answer.json().await?;
-        let token = answer["access_token"].as_str().map(str::to_owned);
-        token.with_context(|| format!("no token, but {status}: {}", answer["error"]))
-    }
-
-    /// The credentials of an agent, whole.
-    pub fn credentials(&self, tenant: &str, agent: &str) -> anyhow::Result<String> {
-        let credentials = self.data.join(format!("agents/{tenant}/{agent}-nexus-agent"));
-        let read = |name| std::fs::read_to_string(credentials.join(name));
-        Ok(format!("{}:{}", read("client-id")?, read("client-secret")?))
-    }
-
-    /// Where agents connect.
-    pub fn socket(&self) -> String {
-        format!("ws://127.0.0.1:{}/v1/connect", self.gateway)
+        Ok(self.doors.http.get(url).send().await?.error_for_status()?.text().await?)
     }
 }
 
 /// The process. Dropping it kills it.
 #[derive(Debug)]
-pub struct Nexus(Child);
+pub struct Nexus(pub(crate) Child);
 
 impl Nexus {
     /// kill -9.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         self.0.kill().await.context("cannot kill nexus")
+    }
+
+    /// SIGTERM, and its end.
+    pub async fn drain(&mut self) -> anyhow::Result<ExitStatus> {
+        self.signal(rustix::process::Signal::TERM)?;
+        let ended = tokio::time::timeout(PATIENCE, self.0.wait()).await;
+        ended.context("nexus does not end when asked")?.context("cannot wait for nexus")
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) -> anyhow::Result<()> {
+        let id = self.0.id().and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?));
+        Ok(rustix::process::kill_process(id.context("nexus has ended")?, signal)?)
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> Option<u32> {
+        self.0.id()
     }
 
     /// Its exit status, if it ended.
@@ -174,6 +153,17 @@ impl Nexus {
     }
 }
 
+/// Writes the folder of custom resources.
+pub fn write_resources(folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    for tenant in TENANTS {
+        std::fs::write(folder.join(format!("{tenant}.yaml")), resources(tenant))?;
+    }
+    let policy = "apiVersion: nexus.dev/v1alpha1\nkind: NexusPolicy\nmetadata: {name: stop-all}\nspec: {}\n";
+    Ok(std::fs::write(folder.join("policy.yaml"), policy)?)
+}
+
+/// A tenant with its sources and agents.
 fn resources(tenant: &str) -> String {
     let key = "secretRef: {name: webhooks, key: key}";
     let source = |provider: Provider| {
@@ -196,11 +186,10 @@ fn resources(tenant: &str) -> String {
     )
 }
 
-/// Three ports that are free now; held together, so that they differ.
-fn free_ports() -> anyhow::Result<[u16; 3]> {
-    let bind = || TcpListener::bind("127.0.0.1:0");
-    let listeners = [bind()?, bind()?, bind()?];
-    let mut ports = [0; 3];
+/// Ports that are free now; held together, so that they differ.
+pub fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
+    let listeners: Vec<_> = (0..N).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+    let mut ports = [0; N];
     for (port, listener) in ports.iter_mut().zip(&listeners) {
         *port = listener.local_addr()?.port();
     }

@@ -5,7 +5,7 @@
 //! is believed, and an outage of the bus buries nobody.
 
 mod heirs;
-mod rank;
+pub(crate) mod rank;
 mod silence;
 
 use std::sync::Arc;
@@ -115,14 +115,17 @@ impl Fleet {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut silence = Silence::default();
         let mut inside = false;
+        let mut heard = 0;
         loop {
             tokio::select! {
                 () = drain.cancelled() => return Ok(()),
                 _ = tick.tick() => {}
             }
             let sent = Instant::now();
-            match timeout(SILENCE, beat(&bus, me, &mut inside)).await {
+            match timeout(SILENCE, beat(&bus, me, heard, &mut inside)).await {
                 Ok(Ok(Some(fleet))) => {
+                    let ours = fleet.living.iter().find(|(gateway, _)| *gateway == me);
+                    heard = ours.map_or(heard, |(_, beats)| *beats);
                     backoff.reset();
                     let silent = silence.hear(sent, me, &fleet.living);
                     let dead: Vec<_> = silent.iter().map(|(gateway, _)| *gateway).collect();
@@ -181,13 +184,14 @@ impl Fleet {
 async fn beat(
     bus: &Bus,
     me: GatewayId,
+    heard: u64,
     inside: &mut bool,
 ) -> Result<Option<nexus_store::bus::fleet::Fleet>, BusError> {
     if !*inside {
         bus.enter(me).await?;
         *inside = true;
     }
-    bus.beat(me).await
+    bus.beat(me, heard).await
 }
 
 /// Tells of a call that failed, or that took too long.

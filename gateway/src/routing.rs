@@ -109,15 +109,16 @@ struct Partition<'a> {
     index: u16,
     fleet: watch::Receiver<Arc<View>>,
     epoch: Option<Epoch>,
+    /// Whether the bus may hold this gateway for the owner. It is not known after a failure, and not before the first
+    /// look: an earlier task of this gateway may have claimed it.
+    may_own: bool,
     /// When another was found to have taken it over.
     fenced: Option<Instant>,
-    /// Everything up to here is routed.
-    after: Seq,
 }
 
 impl<'a> Partition<'a> {
     fn new(shared: &'a Shared, tenant: &'a TenantKey, index: u16) -> Self {
-        Self { shared, tenant, index, fleet: shared.fleet.watch(), epoch: None, fenced: None, after: 0 }
+        Self { shared, tenant, index, fleet: shared.fleet.watch(), epoch: None, may_own: true, fenced: None }
     }
 
     /// Routes until the bus is closed.
@@ -136,7 +137,7 @@ impl<'a> Partition<'a> {
                         changed = unrouted.changed() => changed.map_err(|_| RoutingError::BusClosed)?,
                         () = changed(&mut config) => {}
                         () = came_or_went(&mut self.fleet) => {}
-                        () = tokio::time::sleep(SAFETY_POLL) => self.after = 0,
+                        () = tokio::time::sleep(SAFETY_POLL) => {}
                     }
                 }
                 Err(BusError::Closed) => return Err(RoutingError::BusClosed),
@@ -152,18 +153,23 @@ impl<'a> Partition<'a> {
         metrics::counter!("nexus_route_errors_total", "error" => error.label()).increment(1);
         let (tenant, partition) = (self.tenant, self.index);
         tracing::warn!(%tenant, partition, error = chain(error), "cannot route; trying again");
-        // Another owner took it over, or what was written is unknown: begin again from the start.
+        // Another owner took it over, or what was written is unknown.
         self.epoch = None;
-        self.after = 0;
         if matches!(error, BusError::Fenced { .. }) {
             self.fenced = Some(Instant::now());
         }
     }
 
-    /// Routes all that waits.
+    /// Routes all that waits, each time from the very first: what is routed waits no more, and a bus that lost something
+    /// and got it again has it at places that were passed already.
     async fn settle(&mut self) -> Result<(), BusError> {
+        let mut before = None;
         // However few a batch has, more may wait: the bus bounds it by bytes, too.
-        while self.turn().await? > 0 {
+        while let Some(first) = self.turn().await? {
+            // What is still there after it was routed is looked at again later, not in a circle.
+            if before.replace(first) == Some(first) {
+                break;
+            }
             // A backlog takes turns with the tasks of others.
             tokio::task::yield_now().await;
         }
@@ -175,43 +181,44 @@ impl<'a> Partition<'a> {
     async fn own(&mut self) -> Result<Option<Epoch>, BusError> {
         let (bus, view) = (&self.shared.bus, Arc::clone(&self.fleet.borrow_and_update()));
         if !view.is_mine(self.tenant, self.index) {
-            if self.epoch.is_some() {
+            // Nobody else can claim it from one who lives.
+            if self.may_own && view.entered() {
                 bus.yield_partition(self.tenant, self.index, view.me).await?;
-                self.epoch = None;
+                (self.epoch, self.may_own) = (None, false);
             }
             return Ok(None);
         }
         // Who took it may have entered since: to know no better than before would be to take it back from one who lives.
         // And who stood still for long does not know that it is taken for dead.
         let informed = self.fenced.is_none_or(|fenced| view.is_newer_than(fenced));
-        if self.epoch.is_none()
-            && informed
-            && self.shared.fleet.is_sure()
-            && let Claim::Ours(epoch) = bus.claim(self.tenant, self.index, view.me, &view.living).await?
-        {
+        if self.epoch.is_none() && informed && self.shared.fleet.is_sure() {
+            self.may_own = true;
+            let claim = bus.claim(self.tenant, self.index, view.me, &view.living).await?;
+            let Claim::Ours(epoch) = claim else {
+                self.may_own = false;
+                return Ok(None);
+            };
             let (tenant, partition, living) = (self.tenant, self.index, view.living.len());
             tracing::debug!(%tenant, partition, epoch, living, me = %view.me, "claimed");
             self.epoch = Some(epoch);
             self.fenced = None;
-            // Whatever another routed meanwhile, what waits is found from the start.
-            self.after = 0;
         }
         Ok(self.epoch)
     }
 
-    /// Routes a batch and says how many events it had.
-    async fn turn(&mut self) -> Result<usize, BusError> {
+    /// Routes a batch and says which event was the first of it.
+    async fn turn(&mut self) -> Result<Option<(Seq, EventId)>, BusError> {
         let bus = &self.shared.bus;
         let Some(epoch) = self.own().await? else {
-            return Ok(0);
+            return Ok(None);
         };
-        let events = bus.unrouted(self.tenant, self.index, self.after, BATCH).await?;
-        let Some(last) = events.last().map(|event| event.seq) else {
-            return Ok(0);
+        let events = bus.unrouted(self.tenant, self.index, 0, BATCH).await?;
+        let Some(first) = events.first().map(|event| (event.seq, event.id)) else {
+            return Ok(None);
         };
         let config = Arc::clone(&self.shared.config.borrow());
         let Some(tenant) = config.tenant(self.tenant) else {
-            return Ok(0);
+            return Ok(None);
         };
         let start = self.shared.clock.now();
         let routes: Vec<_> = events.iter().map(|event| decide(tenant.table(), event)).collect();
@@ -222,8 +229,7 @@ impl<'a> Partition<'a> {
         bus.route(self.tenant, self.index, epoch, routes).await?;
         self.note(&noted, start);
         metrics::counter!("nexus_routed_total").increment(count as u64);
-        self.after = last;
-        Ok(count)
+        Ok(Some(first))
     }
 
     /// Tells traces and debug logs what was routed, once it is written.
@@ -284,8 +290,43 @@ fn decide(table: &RouteTable, event: &Unrouted) -> Route {
 mod tests {
     use nexus_store::bus::partition_of;
 
+    use nexus_core::id::GatewayId;
+
     use super::*;
+    use crate::fleet::rank;
     use crate::world::{THREAD, World};
+
+    /// Beats until so many gateways are known to live.
+    async fn known(world: &World, gateways: usize) {
+        let (fleet, bus) = (&world.shared.fleet, world.shared.bus.clone());
+        let mut view = fleet.watch();
+        tokio::select! {
+            ended = fleet.clone().keep(bus, Drain::new()) => panic!("{ended:?}"),
+            known = view.wait_for(|view| view.living.len() == gateways) => drop(known.unwrap()),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_falls_to_another_is_yielded_also_after_a_failure() {
+        let world = World::new();
+        let (bus, index) = (&world.shared.bus, partition_of(THREAD));
+        known(&world, 1).await;
+        let me = world.shared.fleet.view().me;
+        let mut partition = Partition::new(&world.shared, &world.tenant, index);
+        partition.settle().await.unwrap();
+        partition.failed(&BusError::Closed);
+        let others = (0..=255).map(|n| GatewayId::from_bytes([n; 16]));
+        let mut first =
+            others.filter(|other| rank::first(&[me, *other], &world.tenant, index) == Some(*other));
+        let other = first.next().unwrap();
+        bus.enter(other).await.unwrap();
+        let both = [me, other];
+        let claim = || bus.claim(&world.tenant, index, other, &both);
+        assert_eq!(claim().await.unwrap(), Claim::Theirs(me));
+        known(&world, 2).await;
+        partition.settle().await.unwrap();
+        assert!(matches!(claim().await.unwrap(), Claim::Ours(_)));
+    }
 
     #[tokio::test]
     async fn a_backlog_is_routed_to_its_end_in_batches_of_any_size() {
@@ -296,11 +337,7 @@ mod tests {
             let text = if n % 16 == 0 { large.as_str() } else { "x" };
             world.append(text.to_owned()).await;
         }
-        let (fleet, bus) = (&world.shared.fleet, world.shared.bus.clone());
-        tokio::select! {
-            ended = fleet.clone().keep(bus, Drain::new()) => panic!("{ended:?}"),
-            () = fleet.entered() => {}
-        }
+        known(&world, 1).await;
         let mut partition = Partition::new(&world.shared, &world.tenant, partition_of(THREAD));
         partition.settle().await.unwrap();
         let depth = world.shared.bus.depth(&world.tenant).await.unwrap();

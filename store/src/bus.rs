@@ -30,13 +30,31 @@ pub const MAX_UNROUTED_BYTES: usize = 8 << 20;
 /// The partition of a thread. It must never change: events of a thread would overtake each other.
 #[must_use]
 pub fn partition_of(thread_key: &str) -> u16 {
-    // FNV-1a, with its better mixed upper half folded in.
-    let hash = thread_key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let folded = (hash ^ (hash >> 32)) % u64::from(PARTITIONS);
-    u16::try_from(folded).unwrap_or_default()
+    Thread::of(thread_key).partition()
 }
+
+/// A thread, as a bus knows it: a hash of its key. Two that have the same one wait for each other, and lose nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Thread(pub(crate) u64);
+
+impl Thread {
+    pub(crate) fn of(thread_key: &str) -> Self {
+        // FNV-1a.
+        Self(thread_key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        }))
+    }
+
+    pub(crate) fn partition(self) -> u16 {
+        // The better mixed upper half is folded in.
+        let folded = (self.0 ^ (self.0 >> 32)) % u64::from(PARTITIONS);
+        u16::try_from(folded).unwrap_or_default()
+    }
+}
+
+/// Places of events that a pull passes over at most, because another session holds an earlier event of their thread.
+pub(crate) const MOST_PASSED_OVER: usize = 512;
 
 /// Place of an event in its tenant's order of append; from 1.
 pub type Seq = u64;

@@ -65,7 +65,7 @@ pub(crate) use self::tally::Tally;
 use self::writer::{Engine, Writer};
 use crate::bus::{
     Append, Appended, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, Page, Record, Route,
-    Seq, Swept, Unrouted, partition_of,
+    Seq, Swept, Thread, Unrouted,
 };
 use crate::watches::{self, Topic};
 
@@ -402,7 +402,7 @@ fn prepare(append: Append) -> Result<Box<Prepared>, BusError> {
     let len = u32::try_from(append.event.len()).map_err(cannot("keep an event of this size"))?;
     let head = Head {
         id: append.id,
-        partition: partition_of(&append.thread_key),
+        thread: Thread::of(&append.thread_key),
         kind: append.kind,
         source: append.source,
         title: append.title,

@@ -199,6 +199,8 @@ impl RedisBus {
         max: usize,
         max_bytes: usize,
     ) -> Result<Vec<Held>, BusError> {
+        // What an earlier pull took and nobody got is before whatever this one takes.
+        keeper::take_back_of(&self.core, tenant, session).await?;
         let pull = Pull { inbox, session, max, max_bytes, number: self.core.next_pull() };
         let handed = self.pulls.ask(&self.core, tenant, pull).await?;
         // From here on nothing can interrupt: what the caller gets is what the session holds.

@@ -22,5 +22,6 @@ mod contract {
     mod route;
     mod spool;
     mod sweep;
+    mod thread;
     mod watch;
 }

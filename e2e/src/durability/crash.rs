@@ -10,7 +10,6 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::{Instant, sleep};
 
-use super::power::Power;
 use super::report::{Part, Round};
 use super::{Plan, bar, make};
 use crate::agents::Agents;
@@ -18,6 +17,7 @@ use crate::ledger::{AGENTS, Ledger, agents};
 use crate::load::{Load, Rate};
 use crate::powerloss::Model;
 use crate::powerloss::folder::{self, Content};
+use crate::powerloss::power::Power;
 use crate::powerloss::replay::Losses;
 use crate::site::{LOOK, Nexus, PATIENCE, Site};
 use crate::webhook::TENANTS;
@@ -134,8 +134,8 @@ async fn live(
             if life % 2 == 1 {
                 crashes.clear()?;
             }
-            let agents = Agents::start(&site, &ledger, seed);
-            let load = Load::start(&site, &ledger, rate, seed);
+            let agents = Agents::start(&site.doors, &ledger, seed);
+            let load = Load::start(&site.doors, &ledger, rate, seed);
             crashes.rounds(rounds, bar, load, &agents).await
         }
         Err(error) => Err(error),
@@ -275,7 +275,7 @@ impl Crashes {
         ensure!(held, "the stop {engagement} was answered and does not hold after the crash");
         for (tenant, agent) in agents() {
             let (tenant, agent) = (TENANTS[tenant], AGENTS[agent]);
-            let refused = self.site.token(tenant, agent).await.err().map(|error| error.to_string());
+            let refused = self.site.doors.token(tenant, agent, 0).await.err().map(|error| error.to_string());
             let refused = refused.with_context(|| format!("{agent} gets a token while stopped"))?;
             ensure!(refused.contains("temporarily_unavailable"), "{agent} is refused a token: {refused}");
         }
@@ -284,8 +284,8 @@ impl Crashes {
         Ok(())
     }
 
-    fn credentials(&self) -> anyhow::Result<Vec<String>> {
-        agents().map(|(tenant, agent)| self.site.credentials(TENANTS[tenant], AGENTS[agent])).collect()
+    fn credentials(&self) -> anyhow::Result<Vec<(String, String)>> {
+        agents().map(|(tenant, agent)| self.site.doors.credentials(TENANTS[tenant], AGENTS[agent])).collect()
     }
 
     /// Sees that the log still has what was accepted, delivered or not: all that is new, and some of the rest.

@@ -1,7 +1,6 @@
 //! A disk that fills up under load, and then has room again.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,18 +9,19 @@ use indicatif::ProgressBar;
 use tokio::time::{Instant, sleep};
 
 use super::report::{Part, Round};
-use super::{Plan, bar, make};
+use super::{Plan, bar};
 use crate::agents::Agents;
 use crate::ledger::Ledger;
 use crate::load::{Load, Rate};
+use crate::mount::Mount;
 use crate::site::{LOOK, Nexus, PATIENCE, Site};
 
 /// Linux's numbers of tmpfs and ramfs.
 const MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
-/// Enough for the log to begin with, and soon full.
-const SMALL: &str = "size=64m,mode=0700";
-const LARGE: &str = "remount,size=1g";
+/// Bytes enough for the log to begin with, and soon full; and bytes that are enough.
+const SMALL: u64 = 64 << 20;
+const LARGE: u64 = 1 << 30;
 
 /// Long texts fill the disk within seconds.
 const TEXT: usize = 120_000;
@@ -43,52 +43,16 @@ pub(super) fn refuse_memory(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A small file system. Dropping it unmounts it.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn new(path: PathBuf) -> anyhow::Result<Self> {
-        make(&path)?;
-        let mount = Self(path);
-        mount.run("mount", &["-t", "tmpfs", "-o", SMALL, "tmpfs"])?;
-        Ok(mount)
-    }
-
-    fn grow(&self) -> anyhow::Result<()> {
-        self.run("mount", &["-o", LARGE])
-    }
-
-    fn run(&self, program: &str, args: &[&str]) -> anyhow::Result<()> {
-        let output = Command::new(program).args(args).arg(&self.0).output();
-        let output = output.with_context(|| format!("cannot run `{program}`"))?;
-        ensure!(
-            output.status.success(),
-            "cannot {program} {}: {}; run this as root, or where `unshare -rm true` works, or leave it out by \
-             --no-disk-full",
-            self.0.display(),
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-        Ok(())
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        // A mount that stays is seen by whoever removes the folder.
-        let _ = self.run("umount", &["-l"]);
-    }
-}
-
 /// Fills a disk, waits, and gives it room.
 pub(super) async fn run(plan: &Plan) -> anyhow::Result<Part> {
     let work = plan.work.join("full");
-    let mount = Mount::new(work.join("data"))?;
-    let site = Arc::new(Site::new(&plan.nexus, &work, mount.0.clone())?);
+    let mount = Mount::new(work.join("data"), SMALL)?;
+    let site = Arc::new(Site::new(&plan.nexus, &work, mount.path().to_owned())?);
     let ledger = Arc::<Ledger>::default();
     let mut nexus = site.spawn(&[])?;
-    let _agents = Agents::start(&site, &ledger, plan.seed);
+    let _agents = Agents::start(&site.doors, &ledger, plan.seed);
     let rate = Rate { per_second: plan.rate.per_second, bytes: TEXT };
-    let load = Load::start(&site, &ledger, rate, plan.seed);
+    let load = Load::start(&site.doors, &ledger, rate, plan.seed);
     let scene = Scene { site, ledger: Arc::clone(&ledger), mount, bar: bar("disk full", 3) };
     let mut part = Part::new("disk full");
     match scene.play(&mut nexus, load).await {
@@ -127,7 +91,7 @@ impl Scene {
         self.site.metrics().await.context("the admin server does not answer on a full disk")?;
         let meanwhile = self.ledger.counts().received - received;
         let refused = self.ledger.counts().refused;
-        self.mount.grow()?;
+        self.mount.resize(LARGE)?;
         self.bar.inc(1);
         let room = Instant::now();
         let goal = self.ledger.accepted().len() + 100;

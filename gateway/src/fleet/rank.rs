@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 /// The gateway that a partition falls to. The hash must be the same in every version: gateways of two versions that
 /// ranked differently could each leave a partition to the other.
-pub(super) fn first(living: &[GatewayId], tenant: &TenantKey, partition: u16) -> Option<GatewayId> {
+pub(crate) fn first(living: &[GatewayId], tenant: &TenantKey, partition: u16) -> Option<GatewayId> {
     if let [only] = living {
         return Some(*only);
     }

@@ -145,7 +145,7 @@ async fn two_sessions_of_an_agent_share_its_inbox_without_overlap(speaks: Speaks
     let (mut one, mut two) = (world.open("coder", 5).await, world.open("coder", 5).await);
     let mut sent = BTreeSet::new();
     for n in 0..10 {
-        sent.insert(world.append(&format!("@coder {n}")).await);
+        sent.insert(world.append_to(&format!("thread {n}"), &format!("@coder {n}")).await);
     }
     let mut seen = BTreeSet::new();
     for _ in 0..5 {
@@ -160,8 +160,8 @@ async fn a_shared_inbox_is_drawn_from_by_whoever_is_free(speaks: Speaks) {
     share(&mut snapshot, "Squad", &["a", "b"]);
     let world = World::new(snapshot).await.speaking(speaks);
     let (mut a, mut b) = (world.open("a", 1).await, world.open("b", 1).await);
-    let first = world.append("@squad one").await;
-    let second = world.append("@squad two").await;
+    let first = world.append_to("one", "@squad one").await;
+    let second = world.append_to("two", "@squad two").await;
     let (of_a, of_b) = (a.next().await, b.next().await);
     let ids = [&of_a, &of_b].map(|frame| frame["deliver"]["event"]["id"].as_str().unwrap().parse().unwrap());
     assert_eq!(BTreeSet::from(ids), BTreeSet::from([first, second]));

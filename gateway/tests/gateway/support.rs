@@ -39,6 +39,9 @@ use uuid::Uuid;
 
 use crate::client::{Client, Connection, Speaks};
 
+/// The thread of most events.
+const THREAD: &str = "github:acme/shop#12";
+
 /// Nothing that a test waits for takes this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -350,17 +353,26 @@ impl World {
 
     /// Appends an event whose text is this.
     pub(crate) async fn append(&self, text: &str) -> EventId {
+        self.append_to(THREAD, text).await
+    }
+
+    /// Of another thread.
+    pub(crate) async fn append_to(&self, thread: &str, text: &str) -> EventId {
         let id = EventId::from(Uuid::now_v7());
         let event = serde_json::to_vec(&event(id, text)).unwrap();
-        self.append_raw(id, event).await
+        self.append_of(thread, id, event).await
     }
 
     pub(crate) async fn append_raw(&self, id: EventId, event: Vec<u8>) -> EventId {
+        self.append_of(THREAD, id, event).await
+    }
+
+    async fn append_of(&self, thread: &str, id: EventId, event: Vec<u8>) -> EventId {
         let append = Append {
             id,
             delivery_key: id.to_string(),
             dedupe_for: Duration::from_secs(3600),
-            thread_key: "github:acme/shop#12".into(),
+            thread_key: thread.into(),
             kind: Kind::NewMessage,
             source: "github".into(),
             title: None,
@@ -425,7 +437,7 @@ pub(crate) fn event(id: EventId, text: &str) -> StandardEvent {
             text: Some(text.to_owned()),
             url: None,
             mentions: mentions.into_vec(),
-            thread_key: "github:acme/shop#12".into(),
+            thread_key: THREAD.into(),
             project_key: None,
             labels: vec![],
             links: vec![],

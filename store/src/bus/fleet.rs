@@ -39,14 +39,16 @@ impl Bus {
         }
     }
 
-    /// Counts a gateway's beat and tells who else is there; none if it does not live any more.
+    /// Counts a gateway's beat and tells who is there, with their beats; none if it does not live any more. `heard` is its own
+    /// number of beats in the last answer, 0 before the first. With another one nothing is counted, for it has not heard
+    /// all answers: so one that the bus hears and that does not hear the bus falls silent.
     ///
     /// # Errors
     /// [`BusError::Storage`] when it cannot be written.
-    pub async fn beat(&self, gateway: GatewayId) -> Result<Option<Fleet>, BusError> {
+    pub async fn beat(&self, gateway: GatewayId, heard: u64) -> Result<Option<Fleet>, BusError> {
         match self {
-            Self::Embedded(log) => Ok(log.fleet()?.beat(gateway)),
-            Self::Redis(bus) => bus.beat(gateway).await,
+            Self::Embedded(log) => Ok(log.fleet()?.beat(gateway, heard)),
+            Self::Redis(bus) => bus.beat(gateway, heard).await,
         }
     }
 

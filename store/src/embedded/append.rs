@@ -53,10 +53,10 @@ impl Turn<'_> {
         self.txn.put(Space::Ids, keys::id(number, id), seq.to_be_bytes());
         self.txn.put(Space::Heads, at, head);
         self.txn.put(Space::Events, at, event.kept);
-        let queue = keys::queue(number, event.head.partition, seq);
+        let queue = keys::queue(number, event.head.thread.partition(), seq);
         self.txn.put(Space::Queue, queue, Waiting { bytes, id }.encode());
         self.must_last();
-        self.wake(number, Topic::Unrouted(event.head.partition));
+        self.wake(number, Topic::Unrouted(event.head.thread.partition()));
         self.will_have(file, seq, recent::Appended { head: Arc::new(event.head), json: event.json });
         self.tally.stored += 1;
         Ok(Appended::Stored(seq))

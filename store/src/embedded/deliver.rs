@@ -15,7 +15,7 @@ use super::state::{Hold, Place};
 use super::store::{Space, unreadable};
 use super::turn::Turn;
 use super::watches::Topic;
-use crate::bus::{BusError, Copy, InboxDepth, MAX_ATTEMPTS, Seq};
+use crate::bus::{BusError, Copy, InboxDepth, MAX_ATTEMPTS, MOST_PASSED_OVER, Seq};
 
 /// The longest delay that a Nack can ask for.
 pub(crate) const LONGEST_DELAY: Duration = Duration::from_secs(3600);
@@ -29,6 +29,9 @@ struct Picks {
     park: Vec<(Seq, Entry)>,
     /// Places that stand in `ready` and no longer on disk.
     gone: Vec<Seq>,
+    /// How many wait for another session, and those of them that do not stand in `ready`.
+    passed: usize,
+    passed_over: Vec<Seq>,
     scan_from: Option<Seq>,
     caught_up: bool,
     bytes: usize,
@@ -92,6 +95,10 @@ impl Turn<'_> {
                 state.caught_up = picks.caught_up;
             }
             state.ready.retain(|seq| !picks.gone.contains(seq));
+            if picks.passed > 0 {
+                state.pass_over();
+            }
+            picks.passed_over.iter().for_each(|seq| state.make_ready(*seq));
         }
         for (seq, entry) in picks.park {
             let reason =
@@ -105,7 +112,7 @@ impl Turn<'_> {
             entry.not_before = 0;
             let place = Place { inbox, seq };
             self.put_entry(tenant, place, &entry);
-            let hold = Hold { session, attempt: entry.attempts, since: self.now };
+            let hold = Hold { session, thread: entry.thread, attempt: entry.attempts, since: self.now };
             self.state.hold(tenant, entry.id, place, hold);
             handed.copies.push(Taken { seq, id: entry.id, attempt: entry.attempts, replay: entry.replay });
         }
@@ -128,7 +135,12 @@ impl Turn<'_> {
             let Ok(entry) = Entry::decode(&value).inspect_err(|_| unreadable("copies")) else {
                 continue;
             };
-            if !picks.take(seq, entry, pull) {
+            if inbox.is_of_another(entry.thread, pull.session) {
+                picks.passed += 1;
+                if picks.passed >= MOST_PASSED_OVER {
+                    return Ok(picks);
+                }
+            } else if !picks.take(seq, entry, pull) {
                 return Ok(picks);
             }
         }
@@ -145,16 +157,19 @@ impl Turn<'_> {
             };
             if !inbox.is_busy(seq) {
                 let entry = Entry::decode(&value).inspect_err(|_| unreadable("copies"));
-                if let Ok(entry) = entry
-                    && !picks.take(seq, entry, pull)
-                {
-                    next = seq;
-                    picks.caught_up = false;
-                    break;
+                if let Ok(entry) = entry {
+                    if inbox.is_of_another(entry.thread, pull.session) {
+                        picks.passed += 1;
+                        picks.passed_over.push(seq);
+                    } else if !picks.take(seq, entry, pull) {
+                        next = seq;
+                        picks.caught_up = false;
+                        break;
+                    }
                 }
             }
             next = seq + 1;
-            if picks.hand.len() >= pull.max {
+            if picks.hand.len() >= pull.max || picks.passed >= MOST_PASSED_OVER {
                 picks.caught_up = false;
                 break;
             }

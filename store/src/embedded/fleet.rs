@@ -29,9 +29,10 @@ impl Table {
         self.all().living.entry(gateway).or_default();
     }
 
-    pub(crate) fn beat(&self, gateway: GatewayId) -> Option<Fleet> {
+    pub(crate) fn beat(&self, gateway: GatewayId, heard: u64) -> Option<Fleet> {
         let mut all = self.all();
-        *all.living.get_mut(&gateway)? += 1;
+        let beats = all.living.get_mut(&gateway)?;
+        *beats += u64::from(*beats == heard);
         let living = all.living.iter().map(|(gateway, beats)| (*gateway, *beats)).collect();
         Some(Fleet { living, buried: all.buried.iter().copied().collect() })
     }

@@ -46,7 +46,7 @@ pub(super) fn events(store: &Store, tenant: &TenantFile, page: &Page) -> Result<
             break;
         }
         if page.filter.wants(head.kind, &head.source, head.received) {
-            let queue = keys::queue(tenant.number, head.partition, seq);
+            let queue = keys::queue(tenant.number, head.thread.partition(), seq);
             let routed = store.get(Space::Queue, &queue)?.is_none();
             found.events.push(summary(seq, head, routed));
         }

@@ -83,6 +83,7 @@ mod tests {
     use nexus_core::kind::{Kind, Rank};
 
     use super::*;
+    use crate::bus::Thread;
 
     impl Recent {
         fn figures(&self) -> (usize, usize) {
@@ -94,7 +95,7 @@ mod tests {
     fn event(bytes: usize) -> Appended {
         let head = Head {
             id: EventId::from_bytes([1; 16]),
-            partition: 0,
+            thread: Thread(0),
             kind: Kind::NewWorkItem,
             source: "github".into(),
             title: None,

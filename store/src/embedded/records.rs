@@ -8,7 +8,7 @@ use nexus_core::id::{EventId, InboxId};
 use nexus_core::kind::{Kind, Rank};
 use serde::{Deserialize, Serialize};
 
-use crate::bus::{Raw, Seq};
+use crate::bus::{Raw, Seq, Thread};
 
 /// A raw body larger than this is neither kept nor unpacked. Ingest ends at 25 MiB.
 pub(super) const LARGEST_BODY: usize = 64 << 20;
@@ -54,7 +54,7 @@ impl<'a> Reader<'a> {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Head {
     pub(crate) id: EventId,
-    pub(crate) partition: u16,
+    pub(crate) thread: Thread,
     pub(crate) kind: Kind,
     pub(crate) source: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,6 +127,7 @@ impl Waiting {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) id: EventId,
+    pub(super) thread: Thread,
     /// How often it was handed out.
     pub(super) attempts: u32,
     /// Length of the event's JSON, so that a pull can count bytes without reading events.
@@ -144,6 +145,7 @@ impl Entry {
     pub(super) fn fresh(head: &Head, replay: bool) -> Self {
         Self {
             id: head.id,
+            thread: head.thread,
             attempts: 0,
             len: head.len,
             replay,
@@ -154,8 +156,9 @@ impl Entry {
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(41 + self.reason.len());
+        let mut out = Vec::with_capacity(49 + self.reason.len());
         out.extend_from_slice(self.id.as_bytes());
+        out.extend_from_slice(&self.thread.0.to_be_bytes());
         out.extend_from_slice(&self.attempts.to_be_bytes());
         out.extend_from_slice(&self.len.to_be_bytes());
         out.push(u8::from(self.replay));
@@ -171,6 +174,7 @@ impl Entry {
         let mut read = || {
             Some(Self {
                 id: EventId::from_bytes(reader.array()?),
+                thread: Thread(reader.u64()?),
                 attempts: reader.u32()?,
                 len: reader.u32()?,
                 replay: reader.array::<1>()? != [0],
@@ -367,6 +371,7 @@ mod tests {
     fn records_come_back_as_they_were() {
         let entry = Entry {
             id: EventId::from_bytes([7; 16]),
+            thread: Thread(8),
             attempts: 3,
             len: 9000,
             replay: true,
@@ -394,6 +399,7 @@ mod tests {
     fn a_long_reason_is_cut_between_characters() {
         let entry = Entry {
             id: EventId::from_bytes([7; 16]),
+            thread: Thread(8),
             attempts: 0,
             len: 0,
             replay: false,

@@ -5,6 +5,7 @@
 //! takes from `ready` and then reads on from `scan_from`, so it neither reads acknowledged places again nor
 //! needs the backlog in memory. An inbox that has been read to its end is caught up: what comes is `ready` at once.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
 use super::keys::TenantNo;
 use super::records::Counters;
 use super::shared::TenantFile;
-use crate::bus::{Epoch, Seq};
+use crate::bus::{Epoch, Seq, Thread};
 
 /// When more than this many returned copies of an inbox wait, the cursor goes back instead.
 const MANY_READY: usize = 4096;
@@ -23,6 +24,7 @@ const MANY_READY: usize = 4096;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hold {
     pub(super) session: SessionId,
+    pub(super) thread: Thread,
     pub(super) attempt: u32,
     pub(super) since: Timestamp,
 }
@@ -57,6 +59,10 @@ pub(super) struct Inbox {
     pub(super) copies: u64,
     pub(super) dead: u64,
     pub(super) held: HashMap<Seq, Hold>,
+    /// Whose each thread is of which copies are held, and how many these are.
+    threads: HashMap<Thread, (SessionId, u32)>,
+    /// Whether a pull passed over copies because their thread was another session's.
+    passed_over: bool,
     /// By place, with the time at which it is ready again, in microseconds.
     pub(super) delayed: BTreeMap<Seq, i64>,
     pub(super) ready: BTreeSet<Seq>,
@@ -106,9 +112,39 @@ impl Inbox {
     /// A copy left the inbox.
     pub(super) fn leave(&mut self, seq: Seq) {
         self.copies = self.copies.saturating_sub(1);
-        self.held.remove(&seq);
+        self.let_go(seq);
         self.delayed.remove(&seq);
         self.ready.remove(&seq);
+    }
+
+    /// Whether another session holds a copy of this thread: what comes later waits for it.
+    pub(super) fn is_of_another(&self, thread: Thread, session: SessionId) -> bool {
+        self.threads.get(&thread).is_some_and(|(holder, _)| *holder != session)
+    }
+
+    /// A pull passed over copies: it is to be woken when a thread is free.
+    pub(super) const fn pass_over(&mut self) {
+        self.passed_over = true;
+    }
+
+    fn hold(&mut self, seq: Seq, hold: Hold) {
+        self.ready.remove(&seq);
+        self.held.insert(seq, hold);
+        self.threads.entry(hold.thread).or_insert((hold.session, 0)).1 += 1;
+    }
+
+    /// Whether somebody waited for this one, too.
+    fn let_go(&mut self, seq: Seq) -> Option<(Hold, bool)> {
+        let hold = self.held.remove(&seq)?;
+        let mut free = false;
+        if let Entry::Occupied(mut entry) = self.threads.entry(hold.thread) {
+            entry.get_mut().1 -= 1;
+            free = entry.get().1 == 0;
+            if free {
+                entry.remove();
+            }
+        }
+        Some((hold, free && std::mem::take(&mut self.passed_over)))
     }
 
     /// Whether a copy that stands on disk is not to be handed out now.
@@ -137,6 +173,8 @@ pub(super) struct State {
     /// Delays by when they end.
     pub(super) due: BTreeSet<(i64, TenantNo, InboxId, Seq)>,
     changes: Vec<HoldChange>,
+    /// Inboxes of which a thread is free again that a pull passed over.
+    freed: Vec<(TenantNo, InboxId)>,
 }
 
 impl State {
@@ -147,8 +185,7 @@ impl State {
 
     fn insert_hold(&mut self, tenant: TenantNo, id: EventId, place: Place, hold: Hold) {
         let inbox = self.inboxes.entry((tenant, place.inbox)).or_default();
-        inbox.ready.remove(&place.seq);
-        inbox.held.insert(place.seq, hold);
+        inbox.hold(place.seq, hold);
         let session = self.sessions.entry((tenant, hold.session)).or_default();
         session.entry(id).or_default().push(place);
     }
@@ -161,7 +198,10 @@ impl State {
     }
 
     fn remove_hold(&mut self, tenant: TenantNo, id: EventId, place: Place) -> Option<Hold> {
-        let hold = self.inboxes.get_mut(&(tenant, place.inbox))?.held.remove(&place.seq)?;
+        let (hold, waited) = self.inboxes.get_mut(&(tenant, place.inbox))?.let_go(place.seq)?;
+        if waited {
+            self.freed.push((tenant, place.inbox));
+        }
         let key = (tenant, hold.session);
         if let Some(session) = self.sessions.get_mut(&key) {
             if let Some(places) = session.get_mut(&id) {
@@ -214,6 +254,11 @@ impl State {
             }
         }
         woken
+    }
+
+    /// Inboxes that are to be looked at again.
+    pub(super) fn take_freed(&mut self) -> Vec<(TenantNo, InboxId)> {
+        std::mem::take(&mut self.freed)
     }
 
     /// The batch is written.

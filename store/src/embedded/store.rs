@@ -28,7 +28,7 @@ const MIB: u64 = 1 << 20;
 const SEALED_BEFORE_WE_WAIT: usize = 3;
 
 /// Which keys and values are written. A change that an older version would misread counts it up.
-const FORMAT: [u8; 1] = [2];
+const FORMAT: [u8; 1] = [3];
 
 /// How long a write may wait for the engine's flushes. Then the engine counts as failed: its threads hang.
 const KEEP_UP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -415,13 +415,13 @@ mod tests {
         };
         for (format, found) in [
             (Some(&[1][..]), "it has format 1,"),
-            (Some(&[3]), "it has format 3,"),
+            (Some(&[4]), "it has format 4,"),
             (Some(&[1, 2]), "it has format [1, 2],"),
             (None, "it has no mark of its format,"),
         ] {
             let shown = shown(format);
             assert!(shown.starts_with(found), "{shown}");
-            assert!(shown.contains("of format 2 only: run the version that wrote it"), "{shown}");
+            assert!(shown.contains("of format 3 only: run the version that wrote it"), "{shown}");
         }
     }
 

@@ -196,7 +196,7 @@ fn victim(store: &Store, tenant: TenantNo, seq: Seq, head: &Head) -> Result<Opti
     Ok(Some(Victim {
         seq,
         id: head.id,
-        partition: head.partition,
+        partition: head.thread.partition(),
         bytes: head.bytes,
         copies: routed.copies.into_iter().map(|(inbox, _)| inbox).collect(),
     }))

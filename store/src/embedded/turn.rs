@@ -173,12 +173,15 @@ impl<'a> Turn<'a> {
     /// Writes the batch, answers and wakes.
     pub(super) fn finish(mut self) -> Result<(), BusError> {
         self.expiring.write(&mut self.txn);
+        for (tenant, inbox) in self.state.take_freed() {
+            self.wake(tenant, Topic::Inbox(inbox));
+        }
         let written = self.txn.commit(self.durable);
         if written.is_ok() {
             self.state.keep_changes();
             self.tally.tell();
             for (file, seq, event) in self.appended {
-                let (partition, id) = (event.head.partition, event.head.id);
+                let (partition, id) = (event.head.thread.partition(), event.head.id);
                 self.shared.recent.keep(file.number, seq, event);
                 file.appended(partition, seq, id);
             }

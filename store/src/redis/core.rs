@@ -1,5 +1,6 @@
 //! What all parts of the bus share.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -155,17 +156,29 @@ impl Core {
         self.nudge.notify_one();
     }
 
-    pub(super) fn take_unclaimed(&self) -> Unclaimed {
-        std::mem::take(&mut lock(&self.unclaimed))
+    /// Whose pulls reached nobody.
+    pub(super) fn who_has_unclaimed(&self) -> Vec<(TenantKey, SessionId)> {
+        lock(&self.unclaimed).keys().cloned().collect()
+    }
+
+    /// The pulls of a session that reached nobody.
+    pub(super) fn unclaimed_of(&self, tenant: &TenantKey, session: SessionId) -> Vec<u64> {
+        lock(&self.unclaimed).get(&(tenant.clone(), session)).cloned().unwrap_or_default()
+    }
+
+    /// What these pulls took went back.
+    pub(super) fn gave_back(&self, tenant: &TenantKey, session: SessionId, pulls: &[u64]) {
+        if let Entry::Occupied(mut entry) = lock(&self.unclaimed).entry((tenant.clone(), session)) {
+            entry.get_mut().retain(|pull| !pulls.contains(pull));
+            if entry.get().is_empty() {
+                entry.remove();
+            }
+        }
     }
 
     /// All that a session held went back.
     pub(super) fn forget_unclaimed(&self, tenant: &TenantKey, session: SessionId) {
         lock(&self.unclaimed).remove(&(tenant.clone(), session));
-    }
-
-    pub(super) fn put_unclaimed_back(&self, tenant: TenantKey, session: SessionId, pulls: Vec<u64>) {
-        lock(&self.unclaimed).entry((tenant, session)).or_default().extend(pulls);
     }
 
     /// The arguments that revoke pulls.

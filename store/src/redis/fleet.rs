@@ -46,9 +46,9 @@ impl RedisBus {
         self.asked("enter a gateway", "enter", gateway, []).await.map(drop)
     }
 
-    pub(crate) async fn beat(&self, gateway: GatewayId) -> Result<Option<Fleet>, BusError> {
+    pub(crate) async fn beat(&self, gateway: GatewayId, heard: u64) -> Result<Option<Fleet>, BusError> {
         let doing = "count a gateway's beat";
-        let answer = self.fleet(doing, "beat", gateway, []).await?;
+        let answer = self.fleet(doing, "beat", gateway, [number(heard)]).await?;
         if parts(answer.clone()).is_some_and(|parts| parts.is_empty()) {
             return Ok(None);
         }

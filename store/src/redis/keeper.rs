@@ -9,7 +9,7 @@ use fred::interfaces::{ClientLike as _, PubsubInterface as _};
 use fred::prelude::Server;
 use fred::types::Message;
 use futures_util::future::join_all;
-use nexus_core::id::{InboxId, TenantKey};
+use nexus_core::id::{InboxId, SessionId, TenantKey};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::MissedTickBehavior;
@@ -268,15 +268,27 @@ async fn look_at(core: &Core, counters: &Counters, tenant: &TenantKey) -> bool {
 
 /// Returns what pulls took whose answers reached nobody. What fails is done once more at the next look.
 async fn take_back(core: &Core) {
-    for ((tenant, session), pulls) in core.take_unclaimed() {
-        let args = core.revocation(session, &pulls);
-        if let Err(error) =
-            core.run(&tenant, "take back what reached nobody", &scripts::GIVE_BACK, args).await
-        {
+    for (tenant, session) in core.who_has_unclaimed() {
+        if let Err(error) = take_back_of(core, &tenant, session).await {
             tracing::warn!(error = &error as &dyn std::error::Error, %tenant, "copies that reached nobody wait");
-            core.put_unclaimed_back(tenant, session, pulls);
         }
     }
+}
+
+/// Returns what a session's pulls took whose answers reached nobody.
+pub(super) async fn take_back_of(
+    core: &Core,
+    tenant: &TenantKey,
+    session: SessionId,
+) -> Result<(), BusError> {
+    let pulls = core.unclaimed_of(tenant, session);
+    if pulls.is_empty() {
+        return Ok(());
+    }
+    let args = core.revocation(session, &pulls);
+    core.run(tenant, "take back what reached nobody", &scripts::GIVE_BACK, args).await?;
+    core.gave_back(tenant, session, &pulls);
+    Ok(())
 }
 
 #[cfg(test)]

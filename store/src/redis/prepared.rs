@@ -7,7 +7,7 @@ use nexus_core::id::EventId;
 
 use super::connection::cannot;
 use super::values::{encode_change, short};
-use crate::bus::{Append, BusError, partition_of};
+use crate::bus::{Append, BusError, Thread};
 use crate::embedded::{COMPRESSED_AT_ONCE, Head, encode_event};
 
 /// An event as it will be kept.
@@ -16,7 +16,7 @@ pub(crate) struct Prepared {
     pub(crate) id: EventId,
     pub(crate) delivery_key: String,
     pub(crate) dedupe_for: Duration,
-    pub(crate) partition: u16,
+    pub(crate) thread: Thread,
     /// As the script that routes reads it.
     pub(crate) change: String,
     /// When it was received, in microseconds since 1970.
@@ -46,7 +46,7 @@ impl Prepared {
         let change = encode_change(&append.change);
         let head = Head {
             id: append.id,
-            partition: partition_of(&append.thread_key),
+            thread: Thread::of(&append.thread_key),
             kind: append.kind,
             source: append.source,
             title: append.title,
@@ -59,7 +59,7 @@ impl Prepared {
             id: append.id,
             delivery_key: short(&append.delivery_key),
             dedupe_for: append.dedupe_for,
-            partition: head.partition,
+            thread: head.thread,
             change,
             received: append.received.as_microsecond(),
             head: head.encode().map_err(cannot("write an event"))?.into(),

@@ -13,7 +13,7 @@ use super::lane::Step;
 use super::prepared::Prepared;
 use super::scripts::{self, Script};
 use super::values::{bytes, count_of, event_of, exactly, id, number, number_of, parts, str_of, text};
-use crate::bus::{Appended, BusError, Held, MAX_ATTEMPTS, Route};
+use crate::bus::{Appended, BusError, Held, MAX_ATTEMPTS, MOST_PASSED_OVER, Route};
 use crate::embedded::{CLAIMS_LAST, Tally};
 
 /// Keys are cleared up by the server after at most so long.
@@ -66,7 +66,8 @@ pub(super) fn encode_append(core: &Core, event: &Prepared, quota: u64, place: u6
         id(event.id.uuid()),
         number(quota),
         number(event.weight() as u64),
-        number(event.partition.into()),
+        number(event.thread.partition().into()),
+        text(format!("{:x}", event.thread.0)),
         bytes(event.head.clone()),
         bytes(event.json.clone()),
         bytes(event.raw.clone()),
@@ -257,6 +258,10 @@ impl Step for PullStep {
 
     fn script() -> &'static Script {
         &scripts::PULL
+    }
+
+    fn begin(_core: &Core) -> Vec<Value> {
+        vec![number(MOST_PASSED_OVER as u64)]
     }
 
     fn encode(core: &Core, ask: &Pull, args: &mut Vec<Value>) {

@@ -10,6 +10,7 @@ use nexus_core::id::{EventId, TenantKey};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::bus::Thread;
 use crate::redis::Prepared;
 
 /// Length, place, checksum.
@@ -65,7 +66,7 @@ pub(super) fn encode(tenant: &TenantKey, event: &Prepared) -> Option<Vec<u8>> {
         &event.json,
         &event.raw,
     ];
-    let len = parts.iter().map(|part| 4 + part.len()).sum::<usize>() + 16 + 8 + 2 + 8 + 8;
+    let len = parts.iter().map(|part| 4 + part.len()).sum::<usize>() + 16 + 8 + 8 + 8 + 8;
     let mut out = Vec::with_capacity(len);
     for part in parts {
         out.put_u32(u32::try_from(part.len()).ok()?);
@@ -73,7 +74,7 @@ pub(super) fn encode(tenant: &TenantKey, event: &Prepared) -> Option<Vec<u8>> {
     }
     out.extend_from_slice(event.id.as_bytes());
     out.put_u64(u64::try_from(event.dedupe_for.as_millis()).unwrap_or(u64::MAX));
-    out.put_u16(event.partition);
+    out.put_u64(event.thread.0);
     out.put_i64(event.received);
     out.put_u64(event.quota);
     (out.len() <= LONGEST).then_some(out)
@@ -104,7 +105,7 @@ pub(super) fn decode(mut payload: Bytes) -> Option<(TenantKey, Prepared)> {
         json,
         raw,
         dedupe_for: Duration::from_millis(payload.try_get_u64().ok()?),
-        partition: payload.try_get_u16().ok()?,
+        thread: Thread(payload.try_get_u64().ok()?),
         received: payload.try_get_i64().ok()?,
         quota: payload.try_get_u64().ok()?,
     };

@@ -12,29 +12,59 @@ fn gateway(n: u8) -> GatewayId {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_lives_until_it_is_buried_by_who_saw_its_last_beat() {
     for rig in Rig::each() {
-        assert_eq!(rig.bus.beat(gateway(1)).await.unwrap(), None);
+        let mut heard = [0; 3];
+        let mut beat = async |n: u8| {
+            let fleet = rig.bus.beat(gateway(n), heard[usize::from(n)]).await.unwrap()?;
+            heard[usize::from(n)] = fleet.living.iter().find(|(id, _)| *id == gateway(n)).unwrap().1;
+            Some(fleet)
+        };
+        assert_eq!(beat(1).await, None);
         for n in [1, 2] {
             rig.bus.enter(gateway(n)).await.unwrap();
         }
-        let before = rig.bus.beat(gateway(1)).await.unwrap().unwrap();
+        let before = beat(1).await.unwrap();
         assert_eq!(before.living.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [gateway(1), gateway(2)]);
         let seen = |fleet: &nexus_store::bus::fleet::Fleet, n| {
             fleet.living.iter().find(|(id, _)| *id == gateway(n)).unwrap().1
         };
-        let after = rig.bus.beat(gateway(1)).await.unwrap().unwrap();
+        let after = beat(1).await.unwrap();
         assert!(seen(&after, 1) > seen(&before, 1));
         assert_eq!(seen(&after, 2), seen(&before, 2));
         // To enter again is to live on.
         rig.bus.enter(gateway(1)).await.unwrap();
-        assert!(seen(&rig.bus.beat(gateway(2)).await.unwrap().unwrap(), 1) >= seen(&after, 1));
+        assert!(seen(&beat(2).await.unwrap(), 1) >= seen(&after, 1));
         // It has beaten since: it is not dead.
         assert!(!rig.bus.bury(gateway(2), seen(&after, 2)).await.unwrap());
-        let last = rig.bus.beat(gateway(1)).await.unwrap().unwrap();
+        let last = beat(1).await.unwrap();
         assert!(rig.bus.bury(gateway(2), seen(&last, 2)).await.unwrap());
         assert!(!rig.bus.bury(gateway(2), seen(&last, 2)).await.unwrap());
-        assert_eq!(rig.bus.beat(gateway(2)).await.unwrap(), None);
-        let alone = rig.bus.beat(gateway(1)).await.unwrap().unwrap();
+        assert_eq!(beat(2).await, None);
+        let alone = beat(1).await.unwrap();
         assert_eq!((alone.living.len(), alone.buried), (1, vec![gateway(2)]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_hears_no_answer_falls_silent() {
+    for rig in Rig::each() {
+        rig.bus.enter(gateway(1)).await.unwrap();
+        rig.bus.enter(gateway(2)).await.unwrap();
+        let beats = async |n, heard| {
+            let fleet = rig.bus.beat(gateway(n), heard).await.unwrap().unwrap();
+            fleet.living.iter().find(|(id, _)| *id == gateway(1)).unwrap().1
+        };
+        assert_eq!(beats(1, 0).await, 1);
+        assert_eq!(beats(1, 1).await, 2);
+        // That answer did not come, and so it says the same again.
+        for _ in 0..3 {
+            assert_eq!(beats(1, 1).await, 2);
+        }
+        assert_eq!(beats(2, 0).await, 2);
+        // Once it hears again it knows what to say.
+        assert_eq!(beats(1, 2).await, 3);
+        // A bus that lost some of its beats tells it so.
+        assert_eq!(beats(1, 7).await, 3);
+        assert_eq!(beats(1, 3).await, 4);
     }
 }
 
@@ -92,7 +122,7 @@ async fn what_a_buried_gateway_held_returns() {
         rig.bus.drop_session(gateway(1), session(1)).await.unwrap();
         assert!(rig.bus.forget_gateway(gateway(1)).await.unwrap());
         rig.bus.enter(gateway(2)).await.unwrap();
-        assert!(rig.bus.beat(gateway(2)).await.unwrap().unwrap().buried.is_empty());
+        assert!(rig.bus.beat(gateway(2), 0).await.unwrap().unwrap().buried.is_empty());
         assert_eq!(rig.pull_ids(inbox(1), session(4)).await, ids(&["a", "b"]));
     }
 }

@@ -56,7 +56,8 @@ struct Copy {
 #[derive(Default)]
 struct Model {
     minutes: u64,
-    appended: u32,
+    /// The thread of each event.
+    threads: Vec<u8>,
     unrouted: Vec<u32>,
     /// By inbox and number of the event; done copies are not in it.
     open: BTreeMap<(u8, u32), Copy>,
@@ -106,11 +107,12 @@ impl Model {
     async fn take(&mut self, rig: &mut Rig, step: Step) {
         match step {
             Step::Append { thread } => {
-                let mut event = rig.event(&name(self.appended));
+                let n = u32::try_from(self.threads.len()).unwrap();
+                let mut event = rig.event(&name(n));
                 event.thread_key = format!("thread {thread}");
                 rig.store(event).await;
-                self.unrouted.push(self.appended);
-                self.appended += 1;
+                self.unrouted.push(n);
+                self.threads.push(thread);
             }
             Step::Route { to } => {
                 let waiting: Vec<_> = rig.unrouted().await.into_iter().map(|(_, _, id)| id).collect();
@@ -168,6 +170,9 @@ impl Model {
 
     async fn pull(&mut self, rig: &Rig, inbox: u8, session: u8, max: usize) {
         let mut expected = Vec::new();
+        let of_others = self.open.range((inbox, 0)..=(inbox, u32::MAX));
+        let of_others = of_others.filter(|(_, copy)| copy.session.is_some_and(|other| other != session));
+        let of_others: BTreeSet<_> = of_others.map(|((_, n), _)| self.threads[*n as usize]).collect();
         let waiting: Vec<_> =
             self.open.range((inbox, 0)..=(inbox, u32::MAX)).map(|(key, copy)| (*key, *copy)).collect();
         for (key, copy) in waiting {
@@ -178,7 +183,7 @@ impl Model {
             if copy.attempts >= 5 {
                 self.open.remove(&key);
                 self.dead.insert(key);
-            } else if expected.len() < max {
+            } else if expected.len() < max && !of_others.contains(&self.threads[key.1 as usize]) {
                 expected.push((id(&name(key.1)), copy.attempts + 1));
                 self.open
                     .insert(key, Copy { attempts: copy.attempts + 1, session: Some(session), not_before: 0 });

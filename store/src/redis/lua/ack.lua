@@ -1,12 +1,14 @@
 -- Acknowledgements. Of each: session, how many events, their ids.
-local out, at = {}, 4
+local out, at, woken = {}, 4, false
 while at <= #ARGV do
   local session, from, to = ARGV[at], at + 2, at + 1 + tonumber(ARGV[at + 1])
-  local done, over = 0, {}
+  local done, over, waiting = 0, {}, nil
   for first = from, to, 1000 do
-    local notes = call('HMGET', session_key(session), unpack(ARGV, first, math.min(first + 999, to)))
-    for n, text in ipairs(notes) do
-      local places = places_of(text)
+    local last = math.min(first + 999, to)
+    local notes = call('HMGET', session_key(session), WAITED, unpack(ARGV, first, last))
+    waiting = waiting or notes[1]
+    for n = 1, last - first + 1 do
+      local places = places_of(notes[n + 1])
       for _, place in ipairs(places) do
         local seq, inbox = place[1], place[2]
         local copy = held_copy(seq, inbox, session)
@@ -21,9 +23,14 @@ while at <= #ARGV do
     end
   end
   call_many('HDEL', session_key(session), over)
+  if waiting and done > 0 then
+    wake_waiting(session, waiting)
+    woken = true
+  end
   at = to + 1
   out[#out + 1] = done
 end
 write_sums()
 write_holds()
+if woken then publish() end
 return out

@@ -1,7 +1,7 @@
 -- Appends. First: the spool that sends (or nothing), and the highest of its places that it knows to be here. Then of
--- each: delivery key, PX, the time it expires, event id, quota, bytes, partition, head, JSON, raw, changes, received,
--- place in the spool.
-local FIELDS = 13
+-- each: delivery key, PX, the time it expires, event id, quota, bytes, partition, thread, head, JSON, raw, changes,
+-- received, place in the spool.
+local FIELDS = 14
 local spool, known = ARGV[4], tonumber(ARGV[5])
 local mark, upto = base .. ':in:' .. spool, 0
 if spool ~= '' then
@@ -32,8 +32,8 @@ local function append()
       claimed[#claimed + 1] = key
       last, stored, pending, any = last + 1, stored + bytes, pending + bytes, true
       local seq = string.format('%.0f', last)
-      call('HSET', event_key(seq), 'i', id, 'b', ARGV[i + 5], 'p', ARGV[i + 6], 'h', ARGV[i + 7], 'e', ARGV[i + 8],
-        'r', ARGV[i + 9], 'k', ARGV[i + 10], 't', ARGV[i + 11])
+      call('HSET', event_key(seq), 'i', id, 'b', ARGV[i + 5], 'p', ARGV[i + 6], 'g', ARGV[i + 7], 'h', ARGV[i + 8],
+        'e', ARGV[i + 9], 'r', ARGV[i + 10], 'k', ARGV[i + 11], 't', ARGV[i + 12])
       ids[#ids + 1] = id
       ids[#ids + 1] = seq
       local queue = queues[ARGV[i + 6]] or {}
@@ -43,7 +43,7 @@ local function append()
       wake_partition(ARGV[i + 6])
       out[#out + 1] = 's' .. seq
     end
-    if spool ~= '' then upto = math.max(upto, tonumber(ARGV[i + 12])) end
+    if spool ~= '' then upto = math.max(upto, tonumber(ARGV[i + 13])) end
   end
   if any then
     call_many('HSET', base .. ':ids', ids)

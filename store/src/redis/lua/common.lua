@@ -31,15 +31,21 @@ local function write_sums()
   end
 end
 
--- The held copies of each inbox, written once at the end.
+-- How many copies of each inbox each session holds, written once at the end.
 local holds = {}
-local function add_held(inbox, by) holds[inbox] = (holds[inbox] or 0) + by end
+local function add_held(inbox, session, by)
+  local of = holds[inbox] or {}
+  holds[inbox] = of
+  of[session] = (of[session] or 0) + by
+end
 local function write_holds()
-  for inbox, by in pairs(holds) do
-    if by ~= 0 and call('HINCRBY', base .. ':held', inbox, by) <= 0 then
-      call('HDEL', base .. ':held', inbox)
+  for inbox, of in pairs(holds) do
+    local key = inbox_key(inbox, 'h')
+    for session, by in pairs(of) do
+      if by ~= 0 and call('HINCRBY', key, session, by) <= 0 then call('HDEL', key, session) end
     end
   end
+  holds = {}
 end
 
 -- A command with many arguments after its key, in portions that Lua can unpack.
@@ -92,15 +98,29 @@ local function end_delays(inbox)
   return #ended > 0
 end
 
--- Where a session holds an event, of what it notes: places and inboxes.
+-- Where a session holds an event, as it notes it: places, inboxes and the event's thread.
+local function note_of(seq, inbox, thread) return seq .. ':' .. inbox .. ':' .. thread .. ';' end
 local function places_of(text)
   local found = {}
   if text then
-    for seq, inbox in string.gmatch(text, '(%d+):(%x+);') do found[#found + 1] = { seq, inbox } end
+    for seq, inbox, thread in string.gmatch(text, '(%d+):(%x+):(%x*);') do found[#found + 1] = { seq, inbox, thread } end
   end
   return found
 end
 local function held(session, id) return places_of(call('HGET', session_key(session), id)) end
+
+-- Beside its events a session notes the inboxes in which others wait for it, because it holds earlier events of threads.
+local WAITED = '*'
+local function waited_for(session, inbox)
+  local text = call('HGET', session_key(session), WAITED) or ''
+  if not string.find(text, inbox, 1, true) then call('HSET', session_key(session), WAITED, text .. inbox .. ';') end
+end
+-- The session let go of something: they look again.
+local function wake_waiting(session, text)
+  if not text then return end
+  for inbox in string.gmatch(text, '(%x+);') do wake_inbox(inbox) end
+  call('HDEL', session_key(session), WAITED)
+end
 
 -- A copy that a session lets go of; nil if it is not what the session thinks.
 local function held_copy(seq, inbox, session)
@@ -110,7 +130,7 @@ local function held_copy(seq, inbox, session)
   local attempts, replay, since, rest = read_state(f[4])
   local owner, pull = string.match(rest, '^(%x+):(.*)$')
   if owner ~= session then return nil end
-  add_held(inbox, -1)
+  add_held(inbox, session, -1)
   return { key = key, f = f, attempts = attempts, replay = replay, since = since, pull = pull }
 end
 

@@ -22,6 +22,7 @@ for _, id in ipairs(call('HKEYS', session_key(session))) do
     end
   end
 end
+wake_waiting(session, call('HGET', session_key(session), WAITED))
 call('UNLINK', session_key(session))
 -- A pull that was sent before and arrives after this would be held by nobody who lives.
 revoke(session, ARGV[5], ARGV[6])

@@ -6,7 +6,8 @@ if what == 'enter' then
   call('HSETNX', base, gateway, 0)
 elseif what == 'beat' then
   if not beats then return {} end
-  call('HINCRBY', base, gateway, 1)
+  -- Who has not heard the answer to its last beat does not live longer by another.
+  if beats == ARGV[6] then call('HINCRBY', base, gateway, 1) end
   return { call('HGETALL', base), call('SMEMBERS', buried) }
 elseif what == 'bury' or what == 'leave' then
   if not beats or (what == 'bury' and beats ~= ARGV[6]) then return 0 end

@@ -4,7 +4,7 @@ local session, process = ARGV[4], ARGV[5]
 local wanted = {}
 revoke(session, process, ARGV[6])
 for n = 7, #ARGV do wanted[process .. '-' .. ARGV[n]] = true end
-local returned = 0
+local returned, waiting = 0, call('HGET', session_key(session), WAITED)
 for _, id in ipairs(call('HKEYS', session_key(session))) do
   local left, places = {}, held(session, id)
   for _, place in ipairs(places) do
@@ -16,7 +16,7 @@ for _, id in ipairs(call('HKEYS', session_key(session))) do
       ready(copy.key, seq, inbox, math.max(copy.attempts - 1, 0), copy.replay, '')
       returned = returned + 1
     else
-      left[#left + 1] = seq .. ':' .. inbox .. ';'
+      left[#left + 1] = note_of(seq, inbox, place[3])
     end
   end
   if #left == 0 then
@@ -25,6 +25,7 @@ for _, id in ipairs(call('HKEYS', session_key(session))) do
     call('HSET', session_key(session), id, table.concat(left))
   end
 end
+wake_waiting(session, waiting)
 write_holds()
 publish()
 return returned

@@ -37,7 +37,8 @@ elseif what == 'inbox' then
     if not oldest or tonumber(seq) < tonumber(oldest) then oldest = seq end
   end
   local head = oldest and call('HGET', event_key(oldest), 'h') or ''
-  local held_here = tonumber(call('HGET', base .. ':held', ARGV[5])) or 0
+  local held_here = 0
+  for _, n in ipairs(call('HVALS', inbox_key(ARGV[5], 'h'))) do held_here = held_here + tonumber(n) end
   return { call('ZCARD', w) + call('ZCARD', t), held_here, call('ZCARD', inbox_key(ARGV[5], 'x')), head or '' }
 end
 local m = call('HMGET', base, 'last', 'pending', 'stored', 'dead', 'dead_bytes')

@@ -1,6 +1,7 @@
 -- Refuses an event. ARGV: session, id, until (0 at once), reason, most attempts.
 local session, id, till, reason, most = ARGV[4], ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
 local refused, parked = 0, 0
+local waiting = call('HGET', session_key(session), WAITED)
 for _, place in ipairs(held(session, id)) do
   local seq, inbox = place[1], place[2]
   local copy = held_copy(seq, inbox, session)
@@ -19,6 +20,7 @@ for _, place in ipairs(held(session, id)) do
   end
 end
 call('HDEL', session_key(session), id)
+if refused > 0 then wake_waiting(session, waiting) end
 write_sums()
 write_holds()
 publish()

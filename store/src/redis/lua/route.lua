@@ -94,10 +94,12 @@ while at <= #ARGV do
     if ours then
       local key = event_key(seq)
       local f = call('HMGET', key, 'k', 'b', 'p', 'd')
-      -- What was routed has a decision.
-      if f[1] and f[3] == partition and not f[4] then
-        left_out = left_out + put(key, seq, f, decision, first, at - 1)
-        routed = routed + 1
+      if f[1] and f[3] == partition then
+        -- What was routed has a decision.
+        if not f[4] then
+          left_out = left_out + put(key, seq, f, decision, first, at - 1)
+          routed = routed + 1
+        end
         gone[#gone + 1] = seq
       end
     end

@@ -7,8 +7,8 @@ use crate::powerloss::log::Log;
 use crate::powerloss::replay::{History, Losses, check};
 use crate::powerloss::{Model, Recorder};
 
-/// The disk of the simulated losses.
-pub(super) struct Power {
+/// The disk of one process and its simulated losses.
+pub struct Power {
     recorder: Recorder,
     work: PathBuf,
     data: PathBuf,
@@ -18,13 +18,19 @@ pub(super) struct Power {
 
 impl Power {
     /// A disk that is empty. The recorder and its logs are kept in `work`.
-    pub(super) fn new(work: &Path, data: &Path) -> anyhow::Result<Self> {
+    pub fn new(work: &Path, data: &Path) -> anyhow::Result<Self> {
         let recorder = Recorder::compile(work)?;
         Ok(Self { recorder, work: work.to_owned(), data: data.to_owned(), base: Content::new() })
     }
 
+    /// Begins with what is in the folder now, whole and durable: somebody has repaired it.
+    pub fn rebase(&mut self) -> anyhow::Result<()> {
+        self.base = folder::read(&self.data)?;
+        Ok(())
+    }
+
     /// Begins with an empty folder again.
-    pub(super) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.base = Content::new();
     }
 
@@ -34,13 +40,13 @@ impl Power {
     }
 
     /// What the process is started with.
-    pub(super) fn environment(&self) -> [(&'static str, PathBuf); 3] {
+    pub fn environment(&self) -> [(&'static str, PathBuf); 3] {
         self.recorder.environment(&self.data, &self.ops())
     }
 
     /// Replaces the data by a state that a loss of power may leave, after a check that nothing went unrecorded.
     /// What the loss was made of, `before` and `ops-before`, stays for examination until the next one.
-    pub(super) fn lose(&mut self, seed: u64, model: Model) -> anyhow::Result<Losses> {
+    pub fn lose(&mut self, seed: u64, model: Model) -> anyhow::Result<Losses> {
         if !self.ops().exists() {
             // The process was killed before it did anything.
             return Ok(Losses::default());

@@ -1,0 +1,63 @@
+//! Where a built system is reached: by providers, and by agents.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+/// Where a built system is reached.
+#[derive(Debug)]
+pub struct Doors {
+    /// For webhooks, tokens and the admin API.
+    pub http: reqwest::Client,
+    /// Ports that take webhooks.
+    pub ingests: Vec<u16>,
+    /// Ports that take agents.
+    pub gateways: Vec<u16>,
+    /// The folder with the credentials of agents, each laid out as Kubernetes mounts a Secret.
+    pub agents: PathBuf,
+}
+
+impl Doors {
+    /// The doors of these ports.
+    pub fn new(ingests: Vec<u16>, gateways: Vec<u16>, agents: PathBuf) -> anyhow::Result<Self> {
+        // A connection that rests is closed by the server after a while, perhaps just as a request goes out on it.
+        let http = reqwest::Client::builder();
+        let http = http.timeout(Duration::from_secs(20)).pool_max_idle_per_host(0).build()?;
+        Ok(Self { http, ingests, gateways, agents })
+    }
+
+    /// An address to post to; which one of several the number chooses.
+    pub fn hook(&self, path: &str, number: usize) -> String {
+        format!("http://127.0.0.1:{}{path}", self.ingests[number % self.ingests.len()])
+    }
+
+    /// An access token of an agent, from one of the gateways.
+    pub async fn token(&self, tenant: &str, agent: &str, number: usize) -> anyhow::Result<String> {
+        let (id, secret) = self.credentials(tenant, agent)?;
+        let form = [("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", &secret)];
+        let url = format!("http://127.0.0.1:{}/oauth/token", self.gateway(number));
+        let answer = self.http.post(url).form(&form).send().await?;
+        let status = answer.status();
+        let answer: Value = answer.json().await?;
+        let token = answer["access_token"].as_str().map(str::to_owned);
+        token.with_context(|| format!("no token, but {status}: {}", answer["error"]))
+    }
+
+    /// The id and the secret of an agent.
+    pub fn credentials(&self, tenant: &str, agent: &str) -> anyhow::Result<(String, String)> {
+        let credentials = self.agents.join(format!("{tenant}/{agent}-nexus-agent"));
+        let read = |name| std::fs::read_to_string(credentials.join(name));
+        Ok((read("client-id")?, read("client-secret")?))
+    }
+
+    /// Where agents connect to one of the gateways.
+    pub fn socket(&self, number: usize) -> String {
+        format!("ws://127.0.0.1:{}/v1/connect", self.gateway(number))
+    }
+
+    fn gateway(&self, number: usize) -> u16 {
+        self.gateways[number % self.gateways.len()]
+    }
+}

@@ -1,0 +1,231 @@
+//! Faults of a fleet: ingest and two gateways as processes around a Redis, under load that never pauses.
+//!
+//! Each row has a fleet, data, books and agents of its own. A fault comes, goes, and all that was accepted before it has
+//! to arrive with every agent, in order, before it comes again.
+
+mod bus;
+mod gateways;
+mod limits;
+mod long;
+mod report;
+mod scene;
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use rand::RngExt as _;
+
+use self::scene::Scene;
+pub use crate::durability::Output;
+use crate::load::Rate;
+use crate::powerloss::Model;
+pub use report::{Report, Row};
+
+/// What may go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Fault {
+    /// A gateway is killed.
+    GatewayKill,
+    /// Gateways are asked to end, one after the other, with many sessions.
+    Drain,
+    /// Some agents stop reading.
+    Stalled,
+    /// Thousands of sockets that say nothing, or hardly anything.
+    Flood,
+    /// Redis is killed.
+    RedisKill,
+    /// Ingest is killed.
+    IngestKill,
+    /// Redis loses the power, or ingest does.
+    PowerLoss,
+    /// Redis fails over to a replica that lags.
+    Failover,
+    /// Redis is emptied.
+    Emptied,
+    /// Keys of a tenant are of another type; Redis has no memory left.
+    Broken,
+    /// A gateway and Redis do not hear each other, in one direction or both.
+    Partition,
+    /// The disk of the spool is full.
+    DiskFull,
+    /// The spool is full.
+    SpoolFull,
+    /// Processes have no file descriptors left.
+    Files,
+    /// Redis is away for long.
+    Outage,
+    /// All gateways are dead for long.
+    NoGateways,
+    /// A gateway with thousands of sessions is killed.
+    Takeover,
+}
+
+impl Fault {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::GatewayKill => "gateway kill -9",
+            Self::Drain => "rolling drain",
+            Self::Stalled => "stalled agents",
+            Self::Flood => "slow and silent sockets",
+            Self::RedisKill => "Redis kill -9",
+            Self::IngestKill => "ingest kill -9",
+            Self::PowerLoss => "power loss, Redis or ingest",
+            Self::Failover => "failover to a lagging replica",
+            Self::Emptied => "FLUSHALL",
+            Self::Broken => "WRONGTYPE, no memory",
+            Self::Partition => "gateway cut from Redis",
+            Self::DiskFull => "spool's disk full",
+            Self::SpoolFull => "spool full",
+            Self::Files => "no file descriptors",
+            Self::Outage => "Redis away",
+            Self::NoGateways => "no gateway",
+            Self::Takeover => "kill -9 under a crowd",
+        }
+    }
+
+    /// Whether it has to mount something.
+    const fn mounts(self) -> bool {
+        matches!(self, Self::DiskFull)
+    }
+}
+
+/// What `faults` is asked to do.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// Only these faults
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "FAULT")]
+    pub only: Vec<Fault>,
+    /// Not these faults
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "FAULT")]
+    pub without: Vec<Fault>,
+    /// How often Redis is killed, and ingest, and a gateway
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub kills: u32,
+    /// How often the power is lost
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub power_losses: u32,
+    /// How often Redis fails over
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub failovers: u32,
+    /// How long Redis is away, and all gateways are dead, in seconds
+    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    pub outage: u64,
+    /// Sessions of the crowd under which a gateway is killed
+    #[arg(long, default_value_t = 5000, value_name = "N")]
+    pub crowd: usize,
+    /// Webhooks a second
+    #[arg(long, default_value_t = 600, value_name = "N")]
+    pub rate: u32,
+    /// Repeats the choices of an earlier run: moments, what is lost, which webhooks
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// The program under test [default: built from this repository, as this program was]
+    #[arg(long, value_name = "PATH")]
+    pub nexus: Option<PathBuf>,
+    /// Folder on a real disk to work in
+    #[arg(long, default_value = "/var/tmp", value_name = "DIR")]
+    pub dir: PathBuf,
+    /// `table` for people, `json` for machines
+    #[arg(short, long, default_value = "table", value_enum)]
+    pub output: Output,
+}
+
+impl Settings {
+    fn faults(&self) -> Vec<Fault> {
+        let wanted = |fault: &&Fault| {
+            (self.only.is_empty() || self.only.contains(fault)) && !self.without.contains(fault)
+        };
+        Fault::value_variants().iter().filter(wanted).copied().collect()
+    }
+
+    /// Whether a fault is among them that has to mount something.
+    pub fn mounts(&self) -> bool {
+        self.faults().into_iter().any(Fault::mounts)
+    }
+}
+
+/// What all rows share.
+struct Plan {
+    nexus: PathBuf,
+    work: PathBuf,
+    seed: u64,
+    rate: Rate,
+    settings: Settings,
+}
+
+/// Runs all rows.
+pub async fn run(settings: Settings) -> anyhow::Result<Report> {
+    raise_file_limit();
+    let nexus = crate::program::locate(settings.nexus.as_deref())?;
+    let seed = settings.seed.unwrap_or_else(|| rand::rng().random());
+    let work =
+        tempfile::Builder::new().prefix("nexus-faults-").tempdir_in(&settings.dir).with_context(|| {
+            format!("cannot work in {}; name another folder by --dir", settings.dir.display())
+        })?;
+    let rate = Rate { per_second: settings.rate, bytes: 1500 };
+    let plan = Plan { nexus, work: work.path().canonicalize()?, seed, rate, settings };
+    let faults = plan.settings.faults();
+    let style = ProgressStyle::with_template("{pos}/{len} {wide_bar} {msg} {elapsed}")?;
+    let bar = ProgressBar::new(faults.len() as u64).with_style(style);
+    bar.enable_steady_tick(std::time::Duration::from_secs(1));
+    let mut report = Report { seed, rows: Vec::new(), kept: None };
+    for fault in faults {
+        bar.set_message(fault.name());
+        let row = act(&plan, fault).await.unwrap_or_else(|error| Row::broken(fault.name(), &error));
+        bar.suspend(|| row.failures.iter().for_each(|failure| tell(fault.name(), failure)));
+        report.rows.push(row);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    if !report.is_good() {
+        report.kept = Some(work.keep());
+    }
+    Ok(report)
+}
+
+async fn act(plan: &Plan, fault: Fault) -> anyhow::Result<Row> {
+    match fault {
+        Fault::PowerLoss => return bus::power_losses(plan, fault).await,
+        Fault::Failover => return bus::failovers(plan, fault).await,
+        Fault::DiskFull => return limits::disk_full(plan, fault).await,
+        Fault::SpoolFull => return limits::spool_full(plan, fault).await,
+        Fault::Files => return limits::files(plan, fault).await,
+        _ => {}
+    }
+    let mut scene = Scene::new(plan, fault).await?;
+    let played = match fault {
+        Fault::GatewayKill => gateways::kills(&mut scene, plan.settings.kills).await,
+        Fault::Drain => gateways::drain(&mut scene).await,
+        Fault::Stalled => gateways::stalled(&mut scene).await,
+        Fault::Flood => limits::flood(&mut scene).await,
+        Fault::RedisKill => bus::redis_kills(&mut scene, plan.settings.kills).await,
+        Fault::IngestKill => bus::ingest_kills(&mut scene, plan.settings.kills).await,
+        Fault::Emptied => bus::emptied(&mut scene).await,
+        Fault::Broken => bus::broken(&mut scene).await,
+        Fault::Partition => gateways::partition(&mut scene).await,
+        Fault::Outage => long::outage(&mut scene, plan.settings.outage).await,
+        Fault::NoGateways => long::no_gateways(&mut scene, plan.settings.outage).await,
+        _ => long::takeover(&mut scene, plan.settings.crowd).await,
+    };
+    Ok(scene.end(played).await)
+}
+
+/// Progress for people, beside the bar.
+fn tell(name: &str, what: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr().lock(), "FAILED {name}: {what}");
+}
+
+/// A crowd needs a socket each, on both sides.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // If that is refused, connections fail later and say so.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// Which losses of power are modelled.
+const MODEL: Model = Model::Ext4;

@@ -1,0 +1,152 @@
+//! What is shown in the end.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+use serde::Serialize;
+
+use crate::ledger::Balance;
+
+const HEADER: [&str; 13] = [
+    "FAULT",
+    "TIMES",
+    "SECONDS",
+    "ACCEPTED",
+    "RECEIVED",
+    "MISSING",
+    "KEPT UNANSWERED",
+    "SENT AGAIN",
+    "REPEATS",
+    "UNMARKED",
+    "OUT OF ORDER",
+    "503",
+    "LONGEST PAUSE",
+];
+
+/// One kind of fault.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Row {
+    /// The fault.
+    pub name: &'static str,
+    /// How often it came.
+    pub times: u32,
+    /// How long the row took, under load.
+    pub seconds: f64,
+    /// The sets, compared, in the end.
+    pub balance: Balance,
+    /// The longest that an agent received nothing.
+    pub pause_seconds: f64,
+    /// What went wrong.
+    pub failures: Vec<String>,
+    /// What else was seen.
+    pub notes: Vec<String>,
+}
+
+/// All of it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Repeats the choices.
+    pub seed: u64,
+    /// By kind of fault.
+    pub rows: Vec<Row>,
+    /// Where the data and logs of a failed run are kept.
+    pub kept: Option<PathBuf>,
+}
+
+impl Row {
+    pub(super) fn broken(name: &'static str, error: &anyhow::Error) -> Self {
+        Self {
+            name,
+            times: 0,
+            seconds: 0.0,
+            balance: Balance::default(),
+            pause_seconds: 0.0,
+            failures: vec![format!("{error:#}")],
+            notes: Vec::new(),
+        }
+    }
+
+    /// What the books say in the end.
+    pub(super) fn settle(&mut self, balance: Balance, missing: &[String], pause: Duration) {
+        if balance.missing > 0 {
+            self.failures.push(format!("{} missing, such as {}", balance.missing, missing.join(", ")));
+        }
+        if balance.unexplained > 0 && self.failures.is_empty() {
+            self.failures.push(format!("{} were received that were never accepted", balance.unexplained));
+        }
+        for (fault, times) in &balance.faults {
+            let first = balance.first_fault.as_deref().unwrap_or_default();
+            self.failures.push(format!("{times} times {fault}; the first fault: {first}"));
+        }
+        self.pause_seconds = pause.as_secs_f64();
+        self.balance = balance;
+    }
+
+    fn cells(&self) -> [String; HEADER.len()] {
+        let all = &self.balance;
+        let out_of_order = all.faults.get(crate::ledger::OUT_OF_ORDER).copied().unwrap_or_default();
+        [
+            self.name.to_owned(),
+            self.times.to_string(),
+            format!("{:.0}", self.seconds),
+            all.accepted.to_string(),
+            all.received.to_string(),
+            all.missing.to_string(),
+            all.unanswered_but_kept.to_string(),
+            all.resent.to_string(),
+            all.repeats.to_string(),
+            all.unmarked.to_string(),
+            out_of_order.to_string(),
+            all.refused.to_string(),
+            format!("{:.1} s", self.pause_seconds),
+        ]
+    }
+}
+
+impl Report {
+    /// Whether nothing was lost and nothing went wrong.
+    pub fn is_good(&self) -> bool {
+        self.rows.iter().all(|row| row.failures.is_empty())
+    }
+
+    /// The report for people.
+    pub fn table(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(HEADER);
+        table.add_rows(self.rows.iter().map(Row::cells));
+        let sum = |of: fn(&Row) -> u64| self.rows.iter().map(of).sum::<u64>().to_string();
+        let mut all = vec![String::new(); HEADER.len()];
+        all[0] = "all".to_owned();
+        all[1] = sum(|row| row.times.into());
+        all[3] = sum(|row| row.balance.accepted);
+        all[4] = sum(|row| row.balance.received);
+        all[5] = sum(|row| row.balance.missing);
+        table.add_row(all);
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        format!("{table}\n\n{}", self.words().trim_end())
+    }
+
+    fn words(&self) -> String {
+        let mut words = format!("seed {}\n", self.seed);
+        let mut line = |line: std::fmt::Arguments<'_>| {
+            // Writing to a String does not fail.
+            let _ = writeln!(words, "{line}");
+        };
+        for row in &self.rows {
+            row.notes.iter().for_each(|note| line(format_args!("{}: {note}", row.name)));
+            row.failures.iter().for_each(|failure| line(format_args!("FAILED {}: {failure}", row.name)));
+        }
+        if let Some(kept) = &self.kept {
+            line(format_args!("data and logs are kept in {}", kept.display()));
+        }
+        words
+    }
+}

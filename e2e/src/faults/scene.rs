@@ -1,0 +1,160 @@
+//! A fleet under load, with its books.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::ensure;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use tokio::time::{Instant, sleep};
+
+use super::report::Row;
+use super::{Fault, Plan};
+use crate::agents::Agents;
+use crate::fleet::Fleet;
+use crate::ledger::Ledger;
+use crate::load::{Load, Rate};
+use crate::site::{LOOK, PATIENCE};
+
+/// Deliveries after which events count as flowing.
+const FLOWING: usize = 100;
+
+/// A fleet under load.
+pub(super) struct Scene {
+    pub(super) fleet: Fleet,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) agents: Agents,
+    pub(super) random: StdRng,
+    pub(super) notes: Vec<String>,
+    pub(super) times: u32,
+    load: Load,
+    begun: Instant,
+    pause: Duration,
+    fault: Fault,
+}
+
+/// The folder of a row.
+pub(super) fn folder(plan: &Plan, fault: Fault) -> PathBuf {
+    plan.work.join(format!("{fault:?}").to_lowercase())
+}
+
+impl Scene {
+    /// A fleet that syncs each write, as we recommend it.
+    pub(super) async fn new(plan: &Plan, fault: Fault) -> anyhow::Result<Self> {
+        let fleet = Fleet::new(&plan.nexus, &folder(plan, fault), "always").await?;
+        Self::over(plan, fault, fleet, plan.rate).await
+    }
+
+    /// Starts a fleet, its agents and its load, and waits until events flow.
+    pub(super) async fn over(
+        plan: &Plan,
+        fault: Fault,
+        mut fleet: Fleet,
+        rate: Rate,
+    ) -> anyhow::Result<Self> {
+        fleet.start().await?;
+        let ledger = Arc::new(Ledger::behind_a_spool());
+        let seed = plan.seed.wrapping_add((fault as u64) << 8);
+        let mut scene = Self {
+            agents: Agents::start(&fleet.doors, &ledger, seed),
+            load: Load::start(&fleet.doors, &ledger, rate, seed),
+            random: StdRng::seed_from_u64(seed),
+            fleet,
+            ledger,
+            notes: Vec::new(),
+            times: 0,
+            begun: Instant::now(),
+            pause: Duration::ZERO,
+            fault,
+        };
+        scene.flow().await?;
+        scene.ledger.watch_pauses();
+        Ok(scene)
+    }
+
+    /// Waits until a condition is met, and sees that no process ends by itself meanwhile.
+    pub(super) async fn until(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        met: impl Fn(&Self) -> bool,
+    ) -> anyhow::Result<Duration> {
+        let begun = Instant::now();
+        while !met(self) {
+            self.fleet.check()?;
+            ensure!(begun.elapsed() < patience, "waited {patience:?} in vain: {what}");
+            sleep(LOOK).await;
+        }
+        Ok(begun.elapsed())
+    }
+
+    /// Waits until events flow.
+    pub(super) async fn flow(&mut self) -> anyhow::Result<()> {
+        let goal = self.ledger.counts().received + FLOWING;
+        self.until("events flow", PATIENCE, |scene| scene.ledger.counts().received >= goal).await?;
+        Ok(())
+    }
+
+    /// Waits until these events are with all their agents; how long that took.
+    pub(super) async fn arrived(
+        &mut self,
+        ids: &HashSet<String>,
+        patience: Duration,
+    ) -> anyhow::Result<Duration> {
+        let begun = Instant::now();
+        loop {
+            let missing = self.ledger.missing(ids);
+            if missing == 0 {
+                return Ok(begun.elapsed());
+            }
+            self.fleet.check()?;
+            ensure!(
+                begun.elapsed() < patience,
+                "{missing} of {} accepted events have not arrived after {patience:?}",
+                ids.len()
+            );
+            sleep(LOOK * 5).await;
+        }
+    }
+
+    /// Waits until all that was accepted so far is with all its agents.
+    pub(super) async fn settle(&mut self) -> anyhow::Result<Duration> {
+        let ids = self.ledger.accepted();
+        self.arrived(&ids, PATIENCE).await
+    }
+
+    /// Waits at random, so long at most.
+    pub(super) async fn moment(&mut self, most_ms: u64) {
+        use rand::RngExt as _;
+        sleep(Duration::from_millis(self.random.random_range(0..most_ms))).await;
+    }
+
+    pub(super) fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    /// Ends the load, waits for the rest and compares the sets.
+    pub(super) async fn end(mut self, played: anyhow::Result<()>) -> Row {
+        self.pause = self.ledger.take_times().pause;
+        let seconds = self.begun.elapsed().as_secs_f64();
+        let mut failures: Vec<_> = played.err().map(|error| format!("{error:#}")).into_iter().collect();
+        let load = std::mem::replace(&mut self.load, Load::none());
+        load.end().await;
+        if let Err(error) = self.settle().await {
+            failures.push(format!("in the end: {error:#}"));
+        }
+        let mut row = Row {
+            name: self.fault.name(),
+            times: self.times,
+            seconds,
+            balance: Default::default(),
+            pause_seconds: 0.0,
+            failures,
+            notes: std::mem::take(&mut self.notes),
+        };
+        row.settle(self.ledger.balance(), &self.ledger.examples(), self.pause);
+        row
+    }
+}

@@ -1,0 +1,293 @@
+//! Roles as processes around a Redis: one `nexus ingest`, two `nexus gateway`, and a link from each to the bus.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail, ensure};
+use serde_json::Value;
+use tokio::process::Command;
+use tokio::time::{Instant, sleep};
+
+use crate::crowd;
+use crate::doors::Doors;
+use crate::ledger::{AGENTS, agents};
+use crate::link::Link;
+use crate::redis::Redis;
+use crate::site::{LOOK, Nexus, PATIENCE, free_ports, write_resources};
+use crate::webhook::TENANTS;
+
+/// How many gateways there are.
+pub const GATEWAYS: usize = 2;
+
+/// The most bytes of the spool, unless a part says otherwise.
+const SPOOL: u64 = 1 << 30;
+
+/// A process of one role.
+#[derive(Debug)]
+pub struct Unit {
+    name: String,
+    role: &'static str,
+    listen: u16,
+    admin: u16,
+    /// Its state.
+    pub data: PathBuf,
+    log: PathBuf,
+    /// Its link to the bus.
+    pub link: Link,
+    /// What it is started with besides.
+    pub arguments: Vec<String>,
+    /// More environment.
+    pub environment: Vec<(&'static str, PathBuf)>,
+    /// The most files that it may open.
+    pub files: Option<u64>,
+    nexus: Option<Nexus>,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub struct Fleet {
+    program: PathBuf,
+    folder: PathBuf,
+    /// Where they are reached.
+    pub doors: Arc<Doors>,
+    /// The bus.
+    pub redis: Redis,
+    /// Takes webhooks.
+    pub ingest: Unit,
+    /// Take agents.
+    pub gateways: [Unit; GATEWAYS],
+}
+
+impl Fleet {
+    /// Writes what they need, and starts the server alone.
+    pub async fn new(program: &Path, work: &Path, fsync: &str) -> anyhow::Result<Self> {
+        let mut redis = Redis::new(work.join("redis"), fsync)?;
+        redis.start(&[]).await?;
+        Self::around(program, work, redis).await
+    }
+
+    /// Writes what they need around a server.
+    pub async fn around(program: &Path, work: &Path, redis: Redis) -> anyhow::Result<Self> {
+        let folder = work.join("resources");
+        write_resources(&folder)?;
+        let keys = work.join("token-keys");
+        std::fs::create_dir_all(&keys)?;
+        make_key(&keys.join("token"))?;
+        let ports: [u16; 2 + 2 * GATEWAYS] = free_ports()?;
+        let (listen, admin) = ports.split_at(1 + GATEWAYS);
+        let agents = work.join("agents");
+        let doors = Arc::new(Doors::new(vec![listen[0]], listen[1..].to_vec(), agents.clone())?);
+        for (tenant, agent) in known_agents() {
+            let secret = format!("{tenant}-{agent}-has-a-secret-of-at-least-32-characters");
+            let mut objects = format!(
+                "apiVersion: v1\nkind: Secret\nmetadata: {{name: {agent}-nexus-agent, namespace: {tenant}}}\n\
+                 stringData: {{client-secret: {secret}}}\n"
+            );
+            if !AGENTS.contains(&agent.as_str()) {
+                objects += &format!(
+                    "---\napiVersion: nexus.dev/v1alpha1\nkind: AgentProfile\n\
+                     metadata: {{name: {agent}, namespace: {tenant}}}\nspec: {{tenant: {tenant}}}\n"
+                );
+            }
+            std::fs::write(folder.join(format!("{tenant}-{agent}.yaml")), objects)?;
+            let credentials = agents.join(format!("{tenant}/{agent}-nexus-agent"));
+            std::fs::create_dir_all(&credentials)?;
+            std::fs::write(credentials.join("client-secret"), secret)?;
+        }
+        let unit = async |name: String, role, number: usize, arguments| {
+            anyhow::Ok(Unit {
+                data: work.join(&name),
+                log: work.join(format!("{name}.log")),
+                name,
+                role,
+                listen: listen[number],
+                admin: admin[number],
+                link: Link::new(redis.port).await?,
+                arguments,
+                environment: Vec::new(),
+                files: None,
+                nexus: None,
+            })
+        };
+        let spool = vec!["--spool-bytes".to_owned(), SPOOL.to_string()];
+        let token_keys = vec!["--token-keys".to_owned(), keys.display().to_string()];
+        let gateway = async |number: usize| {
+            unit(format!("gateway-{number}"), "gateway", number, token_keys.clone()).await
+        };
+        Ok(Self {
+            program: program.to_owned(),
+            folder,
+            doors,
+            ingest: unit("ingest".to_owned(), "ingest", 0, spool).await?,
+            gateways: [gateway(1).await?, gateway(2).await?],
+            redis,
+        })
+    }
+
+    /// Starts all, waits until they are ready, and notes the agents' ids.
+    pub async fn start(&mut self) -> anyhow::Result<()> {
+        let (program, folder, http) = (&self.program, &self.folder, &self.doors.http);
+        for unit in self.gateways.iter_mut().chain([&mut self.ingest]) {
+            unit.start(program, folder)?;
+        }
+        for unit in self.gateways.iter_mut().chain([&mut self.ingest]) {
+            unit.ready(http).await?;
+        }
+        let config = self.gateways[0].config(http).await?;
+        for (tenant, agent) in known_agents() {
+            let id = &config[format!("{tenant}/{tenant}")]["gateway"]["agents"][&agent]["id"];
+            let id = id.as_str().with_context(|| format!("the gateway knows no {agent}: {config}"))?;
+            std::fs::write(self.doors.agents.join(format!("{tenant}/{agent}-nexus-agent/client-id")), id)?;
+        }
+        Ok(())
+    }
+
+    /// Starts ingest again, and waits until it is ready.
+    pub async fn start_ingest(&mut self) -> anyhow::Result<()> {
+        self.ingest.start(&self.program, &self.folder)?;
+        self.ingest.ready(&self.doors.http).await
+    }
+
+    /// Starts a gateway again, and does not wait.
+    pub fn start_gateway(&mut self, number: usize) -> anyhow::Result<()> {
+        self.gateways[number].start(&self.program, &self.folder)
+    }
+
+    /// Waits until a gateway is ready.
+    pub async fn gateway_ready(&mut self, number: usize) -> anyhow::Result<()> {
+        self.gateways[number].ready(&self.doors.http).await
+    }
+
+    /// Waits until what a gauge of ingest tells is as it should be.
+    pub async fn ingest_shows(&self, gauge: &str, wanted: impl Fn(f64) -> bool) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let shown = self.ingest.gauge(&self.doors.http, gauge).await?;
+            if shown.is_some_and(&wanted) {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "{gauge} stays at {shown:?}; the log: {}",
+                self.ingest.log.display()
+            );
+            sleep(LOOK * 10).await;
+        }
+    }
+
+    /// Whether one has ended by itself.
+    pub fn check(&mut self) -> anyhow::Result<()> {
+        self.gateways.iter_mut().chain([&mut self.ingest]).try_for_each(Unit::check)
+    }
+}
+
+impl Unit {
+    fn start(&mut self, program: &Path, folder: &Path) -> anyhow::Result<()> {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
+        let mut command = match self.files {
+            Some(files) => {
+                let mut command = Command::new("prlimit");
+                command.arg(format!("--nofile={files}")).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        command
+            .arg(self.role)
+            .arg(folder)
+            .arg("--data")
+            .arg(&self.data)
+            .args(["--listen", &format!("127.0.0.1:{}", self.listen)])
+            .args(["--admin", &format!("127.0.0.1:{}", self.admin)])
+            .args(["--bus", &format!("redis://127.0.0.1:{}", self.link.port)])
+            .args(&self.arguments)
+            .env("NEXUS_LOG", "warn")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true);
+        let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
+        self.nexus = Some(Nexus(child));
+        Ok(())
+    }
+
+    async fn ready(&mut self, http: &reqwest::Client) -> anyhow::Result<()> {
+        let url = format!("http://127.0.0.1:{}/readyz", self.admin);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+                return Ok(());
+            }
+            self.check()?;
+            ensure!(Instant::now() < deadline, "{} is not ready: {}", self.name, self.log.display());
+            sleep(LOOK).await;
+        }
+    }
+
+    /// kill -9.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        match self.nexus.take() {
+            Some(mut nexus) => nexus.kill().await,
+            None => Ok(()),
+        }
+    }
+
+    /// SIGTERM, and a clean end.
+    pub async fn drain(&mut self) -> anyhow::Result<()> {
+        if let Some(mut nexus) = self.nexus.take() {
+            let status = nexus.drain().await?;
+            ensure!(status.success(), "{} ends with {status}: {}", self.name, self.log.display());
+        }
+        Ok(())
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> Option<u32> {
+        self.nexus.as_ref().and_then(Nexus::id)
+    }
+
+    /// Fails if it has ended by itself.
+    pub fn check(&mut self) -> anyhow::Result<()> {
+        let Some(nexus) = &mut self.nexus else { return Ok(()) };
+        match nexus.ended()? {
+            Some(status) => bail!("{} ended by itself: {status}; its log: {}", self.name, self.log.display()),
+            None => Ok(()),
+        }
+    }
+
+    async fn config(&self, http: &reqwest::Client) -> anyhow::Result<Value> {
+        let url = format!("http://127.0.0.1:{}/config", self.admin);
+        Ok(http.get(url).send().await?.error_for_status()?.json().await?)
+    }
+
+    /// The sum of a metric over its labels; none if it does not tell it.
+    pub async fn gauge(&self, http: &reqwest::Client, name: &str) -> anyhow::Result<Option<f64>> {
+        let url = format!("http://127.0.0.1:{}/metrics", self.admin);
+        let text = http.get(url).send().await?.error_for_status()?.text().await?;
+        let values = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            let (labels, value) = rest.rsplit_once(' ')?;
+            (labels.is_empty() || labels.starts_with('{')).then(|| value.parse::<f64>().ok())?
+        });
+        Ok(values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value)))
+    }
+}
+
+/// All agents, with their tenants: those of the books, and the crowd's.
+fn known_agents() -> impl Iterator<Item = (&'static str, String)> {
+    let of_books = agents().map(|(tenant, agent)| (TENANTS[tenant], AGENTS[agent].to_owned()));
+    of_books.chain((0..crowd::AGENTS).map(|number| (TENANTS[0], crowd::name(number))))
+}
+
+/// A key of Ed25519, as `openssl genpkey -algorithm ed25519` writes it.
+fn make_key(path: &Path) -> anyhow::Result<()> {
+    let output = std::process::Command::new("openssl")
+        .args(["genpkey", "-algorithm", "ed25519", "-out"])
+        .arg(path)
+        .output()
+        .context("cannot run openssl (Debian: apt-get install openssl)")?;
+    ensure!(output.status.success(), "openssl makes no key: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
