@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use nexus_core::id::{AgentId, TenantKey};
 use serde::Serialize;
 use tempfile::TempDir;
@@ -99,9 +99,10 @@ impl Pair {
     pub async fn sizes(&self) -> anyhow::Result<Sizes> {
         let key = format!("nexus:{{{TENANT}/{TENANT}}}:e:1");
         let event = self.redis.field_length(&key, "e").await?;
+        ensure!(event > 0, "Nexus keeps no event under {key} any more");
         let mut rest = 0;
-        // Head, packed body, change keys.
-        for field in ["h", "r", "k"] {
+        // Head, packed body, change keys, thread.
+        for field in ["h", "r", "k", "g"] {
             rest += self.redis.field_length(&key, field).await?;
         }
         Ok(Sizes { event, rest })

@@ -23,7 +23,7 @@ const CLOSE: Duration = Duration::from_secs(60);
 /// How long a release may take until an agent is let in again.
 const RELEASE: Duration = Duration::from_secs(20);
 
-/// Signs of life that an agent gives come from the tool's own interval; sessions beyond what is measured have room.
+/// Room for sessions beyond those that are measured: that which asks whether the stop still holds.
 const SPARE_SESSIONS: u32 = 64;
 
 /// What all of it came to.

@@ -86,11 +86,11 @@ impl Redis {
         Ok(calls.collect())
     }
 
-    /// The length of a field of a hash, if it is there.
+    /// The length of a field of a hash; 0 if it is not there.
     pub async fn field_length(&self, key: &str, field: &str) -> anyhow::Result<u64> {
         match self.ask(&["HSTRLEN", key, field]).await? {
-            Reply::Number(length) if length > 0 => Ok(length.unsigned_abs()),
-            other => bail!("the field {field} of {key} is not there: {other:?}"),
+            Reply::Number(length) => Ok(length.unsigned_abs()),
+            other => bail!("Redis answers {other:?} when asked for the length of a field"),
         }
     }
 }
