@@ -119,12 +119,15 @@ pub async fn run(args: &FleetArgs, output: Output) -> anyhow::Result<()> {
     }
     progress.finish_and_clear();
     report::over_redis::show(args, &turns, output)?;
-    let missing: u64 = turns.iter().map(|turn| turn.missing).sum();
+    verdict(turns.iter().map(|turn| (turn.missing, turn.even)))
+}
+
+/// Whether every turn delivered what it accepted: of each, what is missing, and whether its books are even.
+fn verdict(turns: impl Iterator<Item = (u64, bool)>) -> anyhow::Result<()> {
+    let (missing, even) =
+        turns.fold((0, true), |(missing, even), (more, also)| (missing + more, even && also));
     ensure!(missing == 0, "{missing} events were accepted and not delivered");
-    ensure!(
-        turns.iter().all(|turn| turn.even),
-        "what was delivered is not what was accepted: see the remarks"
-    );
+    ensure!(even, "what was delivered is not what was accepted: see the remarks");
     Ok(())
 }
 
@@ -194,5 +197,18 @@ fn pair_of(site: &Site) -> anyhow::Result<&Pair> {
     match &site.target {
         Target::Pair(pair) => Ok(pair),
         Target::One(_) => anyhow::bail!("one process instead of two"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_event_missing_or_too_many_in_any_turn_is_a_failure() {
+        assert!(verdict([(0, true), (0, true)].into_iter()).is_ok());
+        let missing = verdict([(0, true), (1, false), (2, false)].into_iter()).unwrap_err();
+        assert!(missing.to_string().starts_with("3 events"), "{missing}");
+        assert!(verdict([(0, false), (0, true)].into_iter()).is_err());
     }
 }
