@@ -252,8 +252,8 @@ pub struct IdleArgs {
     /// Agents, each with a profile, a Secret and a session of its own
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(10..=60_000))]
     pub agents: u32,
-    /// Seconds for which they are watched at rest
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(5..=600))]
+    /// Seconds for which they are watched at rest; a session asks its inboxes once in 30 to 60
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(5..=600))]
     pub seconds: u32,
 }
 
