@@ -32,6 +32,16 @@ bench-load *ARGS:
     cargo build --release -p nexus
     cd bench/load && cargo run --release -- compare --nexus "${CARGO_TARGET_DIR:-../../target}/release/nexus" {{ARGS}}
 
+# Measure Nexus as processes over Redis beside the floor as processes over Redis.
+bench-fleet *ARGS:
+    cargo build --release -p nexus
+    cd bench/load && cargo run --release -- fleet --nexus "${CARGO_TARGET_DIR:-../../target}/release/nexus" {{ARGS}}
+
+# Measure a gateway over Redis with 20,000 agents at rest: memory, CPU, commands; a stop and the way back.
+bench-idle *ARGS:
+    cargo build --release -p nexus
+    cd bench/load && cargo run --release -- idle --nexus "${CARGO_TARGET_DIR:-../../target}/release/nexus" {{ARGS}}
+
 # Kill the built program, lose the power and fill the disk under load: nothing accepted may be lost.
 durability *ARGS:
     cargo run --release -p nexus-e2e -- durability {{ARGS}}

@@ -24,6 +24,9 @@ use crate::shared::Shared;
 use crate::token::{TOKEN_LIFETIME, TokenKeys};
 use crate::{http, routing, sessions};
 
+/// The most sessions unless it is told otherwise.
+pub const MAX_SESSIONS: usize = 16_384;
+
 /// Admitted connections that may wait for their session to start.
 const STARTS: usize = 1024;
 
@@ -78,7 +81,7 @@ impl GatewaySettings {
             address,
             issuer: None,
             token_lifetime: TOKEN_LIFETIME,
-            max_sessions: 16_384,
+            max_sessions: MAX_SESSIONS,
             max_sessions_per_agent: 256,
             write_deadline: Duration::from_secs(10),
             stop_patience: Duration::from_millis(50),

@@ -30,7 +30,7 @@ mod world;
 
 pub use config::{GatewayConfig, Snapshots};
 pub use fleet::Fleet;
-pub use gateway::{Bound, Gateway, GatewayDeps, GatewaySettings};
+pub use gateway::{Bound, Gateway, GatewayDeps, GatewaySettings, MAX_SESSIONS};
 pub use http::{Granted, Metadata, OAuthError};
 pub use leases::Leases;
 pub use presence::Presence;

@@ -10,13 +10,13 @@
 mod deliveries;
 pub(crate) mod end;
 mod inboxes;
+mod polls;
 pub(crate) mod sever;
 mod state;
 pub(crate) mod transport;
 mod work;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use nexus_core::id::TenantKey;
 use nexus_runtime::Drain;
@@ -27,6 +27,7 @@ use tokio::time::{Instant, timeout};
 use self::deliveries::Deliveries;
 use self::end::End;
 use self::inboxes::Inboxes;
+use self::polls::Polls;
 use self::sever::Admitted;
 use self::state::{HELLO_DEADLINE, Identity, State, Terms};
 use self::transport::{Opening, Transport};
@@ -34,9 +35,6 @@ use crate::config::{GatewayConfig, Profile};
 use crate::leases::Lease;
 use crate::presence::Entered;
 use crate::shared::Shared;
-
-/// Inboxes wake their sessions; in case one does not, they are asked this often while there is credit.
-const SAFETY_POLL: Duration = Duration::from_secs(5);
 
 /// A connection that was admitted and is about to be taken over.
 pub(crate) struct Start {
@@ -107,7 +105,7 @@ struct Session<'a> {
     state: State,
     inboxes: Inboxes,
     deliveries: Deliveries,
-    poll_at: Instant,
+    polls: Polls,
 }
 
 impl<'a> Session<'a> {
@@ -133,7 +131,7 @@ impl<'a> Session<'a> {
             state: State::new(terms(&profile), Instant::now()),
             inboxes: Inboxes::watch(&shared.bus, tenant, profile.inboxes()),
             deliveries: Deliveries::new(tenant, admitted.agent, &identity.name, identity.session),
-            poll_at: Instant::now() + SAFETY_POLL,
+            polls: Polls::new(Instant::now()),
             shared,
             tenant,
             admitted,

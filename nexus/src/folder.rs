@@ -43,7 +43,7 @@ pub use problem::{Notice, Problem};
 use stamp::Stamps;
 
 /// The most documents that are read.
-const MAX_DOCUMENTS: usize = 10_000;
+const MAX_DOCUMENTS: usize = 100_000;
 
 /// What one reading of the folder gave.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -1,24 +1,18 @@
 //! Nexus and the floor in turn, round by round, under the same load by the same code.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::args::{Common, CompareArgs, Output, Transport};
-use crate::fleet::Fleet;
-use crate::ledger::{Balance, Ledger};
-use crate::load::{self, Open, Poster};
+use crate::args::{CompareArgs, Output, Transport};
 use crate::server::{Kind, Server};
+use crate::site::{Site, Target};
 use crate::{idle, machine, process, report};
 
-/// How long what was accepted may take to be delivered after the load has ended.
-const DRAIN: Duration = Duration::from_secs(60);
-
 /// The load that warms a server up before anything is measured.
-const WARM_UP: Duration = Duration::from_secs(1);
+pub const WARM_UP: Duration = Duration::from_secs(1);
 
 /// What one turn of one server came to.
 #[derive(Debug, Clone, Serialize)]
@@ -93,14 +87,17 @@ async fn turn(round: u32, kind: Kind, args: &CompareArgs, progress: &ProgressBar
         progress.set_message(format!("round {round}, {}: {what}", kind.name()));
     };
     step("start and warm-up");
-    let mut site = Site::start(kind, common).await?;
-    site.closed(common, WARM_UP).await?;
+    let server = Server::start(kind, common).await?;
+    let pid = server.pid;
+    let mut site = Site::over(Target::One(Box::new(server)), common).await?;
+    site.closed(common.connections, WARM_UP).await?;
     step("closed loop");
-    let closed = site.closed(common, Duration::from_secs(args.closed_seconds.into())).await?;
+    let closed = site.closed(common.connections, Duration::from_secs(args.closed_seconds.into())).await?;
     step("open loop");
-    let open = site.open(common, Duration::from_secs(args.open_seconds.into())).await?;
-    let peak_bytes = process::peak_bytes(site.server.pid)?;
-    site.server.end().await?;
+    let length = Duration::from_secs(args.open_seconds.into());
+    let open = site.open(common.connections, common.rate, length).await?;
+    let peak_bytes = process::peak_bytes(pid)?;
+    site.end().await?;
     step("idle connections");
     let idle = |transport| Box::pin(idle::measure(kind, common, args.idle, transport));
     let idle_bytes = idle(Transport::Websocket).await?;
@@ -111,17 +108,17 @@ async fn turn(round: u32, kind: Kind, args: &CompareArgs, progress: &ProgressBar
         round,
         server: kind,
         delivered_per_second: closed.per_second,
-        counts: closed.phase.is_even() && (closed.backlog as f64) < closed.per_second,
+        counts: closed.counts(),
         backlog: closed.backlog,
-        closed_cpu_seconds: closed.phase.cpu_seconds,
+        closed_cpu_seconds: closed.phase.cpu.server,
         answer_p50_ms: open.ledger.answer_ms(0.5),
         answer_p99_ms: open.ledger.answer_ms(0.99),
         p50_ms,
         p99_ms,
         p999_ms,
         tool_lag_p99_ms: open.ledger.lag_ms(0.99),
-        tool_cpu_seconds: open.tool_cpu_seconds,
-        open_cpu_seconds: open.cpu_seconds,
+        tool_cpu_seconds: open.cpu.tool,
+        open_cpu_seconds: open.cpu.server,
         peak_bytes,
         idle_bytes,
         idle_grpc_bytes,
@@ -130,106 +127,4 @@ async fn turn(round: u32, kind: Kind, args: &CompareArgs, progress: &ProgressBar
             .flatten()
             .collect(),
     })
-}
-
-/// A server under load.
-struct Site {
-    server: Server,
-    tokens: Vec<String>,
-    poster: Arc<Poster>,
-}
-
-/// A phase that is over: its books, and what it cost per 1,000 events.
-struct Phase {
-    ledger: Arc<Ledger>,
-    balance: Balance,
-    cpu_seconds: f64,
-    tool_cpu_seconds: f64,
-}
-
-struct ClosedPhase {
-    phase: Phase,
-    per_second: f64,
-    backlog: u64,
-}
-
-impl Site {
-    async fn start(kind: Kind, common: &Common) -> anyhow::Result<Self> {
-        let server = Server::start(kind, common).await?;
-        let tokens = server.tokens().await?;
-        let poster = Arc::new(server.poster(common)?);
-        Ok(Self { server, tokens, poster })
-    }
-
-    async fn closed(&mut self, common: &Common, length: Duration) -> anyhow::Result<ClosedPhase> {
-        let ledger = Arc::new(Ledger::new(None)?);
-        let fleet = self.fleet(&ledger).await?;
-        let before = self.cpu()?;
-        let closed = load::closed(&self.poster, common.connections, length, &ledger).await;
-        Ok(ClosedPhase {
-            phase: self.finish(ledger, fleet, before).await?,
-            per_second: closed.delivered as f64 / closed.seconds,
-            backlog: closed.accepted.saturating_sub(closed.delivered),
-        })
-    }
-
-    async fn open(&mut self, common: &Common, length: Duration) -> anyhow::Result<Phase> {
-        let schedule = self.poster.schedule(common.rate, length);
-        let ledger = Arc::new(Ledger::new(Some(schedule))?);
-        let fleet = self.fleet(&ledger).await?;
-        ensure!(
-            std::time::Instant::now() < schedule.start,
-            "the agents connected too late for the open loop"
-        );
-        let before = self.cpu()?;
-        Open::start(&self.poster, common.connections, schedule, &ledger).finish().await;
-        self.finish(ledger, fleet, before).await
-    }
-
-    /// One session of each agent.
-    async fn fleet(&self, ledger: &Arc<Ledger>) -> anyhow::Result<Fleet> {
-        let transport = Transport::Websocket;
-        let gateway = self.server.gateway(transport);
-        Fleet::connect(gateway, &self.tokens, self.tokens.len(), transport, ledger).await
-    }
-
-    /// CPU seconds of the server and of this tool.
-    fn cpu(&self) -> anyhow::Result<[f64; 2]> {
-        Ok([process::cpu_seconds(self.server.pid)?, process::cpu_seconds(std::process::id())?])
-    }
-
-    /// Waits until all is delivered and the server has nothing left to do, then closes the books.
-    async fn finish(&mut self, ledger: Arc<Ledger>, fleet: Fleet, before: [f64; 2]) -> anyhow::Result<Phase> {
-        load::drained(&ledger, DRAIN).await;
-        let [_, tool] = self.cpu()?;
-        process::quiet(self.server.pid).await?;
-        let [served, _] = self.cpu()?;
-        self.server.alive()?;
-        fleet.check().with_context(|| format!("the server's log ends with:\n{}", self.server.log()))?;
-        let balance = ledger.balance();
-        ensure!(balance.delivered > 0, "nothing was delivered: {}", ledger.complaint().unwrap_or_default());
-        let thousands = balance.delivered as f64 / 1e3;
-        let [cpu_seconds, tool_cpu_seconds] =
-            [served - before[0], tool - before[1]].map(|cpu| cpu / thousands);
-        Ok(Phase { ledger, balance, cpu_seconds, tool_cpu_seconds })
-    }
-}
-
-impl Phase {
-    fn is_even(&self) -> bool {
-        self.balance.is_even()
-    }
-
-    /// What did not go as it should, if anything.
-    fn remark(&self, what: &str) -> Option<String> {
-        let Balance { accepted, missing, unknown, repeats, unmarked, refused, .. } = self.balance;
-        if self.balance.is_even() && repeats == 0 && refused == 0 {
-            return None;
-        }
-        let complaint = self.ledger.complaint().unwrap_or_default();
-        Some(format!(
-            "{what}: of {accepted} accepted {missing} were not delivered, {unknown} delivered were never accepted, \
-             {repeats} came again, {unmarked} of them unmarked, {refused} were refused {complaint}"
-        ))
-    }
 }

@@ -3,7 +3,7 @@
 mod session;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,6 +35,9 @@ const PING: Duration = Duration::from_secs(20);
 /// The longest that connecting all sessions may take.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// Sessions from one address: an address has some 28,000 ports.
+const PER_SOURCE: usize = 10_000;
+
 /// Sessions that run until this is dropped or they are closed by the server.
 pub struct Fleet {
     shared: Arc<Shared>,
@@ -50,6 +53,8 @@ struct Shared {
     last_byte: Arc<Latest>,
     last_deliver: Latest,
     last_closed: Latest,
+    goodbye: Latest,
+    opened: Mutex<Vec<std::time::Instant>>,
     goodbyes: Mutex<BTreeMap<String, u64>>,
     failure: Mutex<Option<anyhow::Error>>,
 }
@@ -71,6 +76,8 @@ impl Fleet {
             last_byte: Arc::default(),
             last_deliver: Latest::default(),
             last_closed: Latest::default(),
+            goodbye: Latest::default(),
+            opened: Mutex::default(),
             goodbyes: Mutex::default(),
             failure: Mutex::default(),
         });
@@ -80,7 +87,8 @@ impl Fleet {
             // Each agent has sessions of both kinds.
             let turn = (at / tokens.len() + at % tokens.len()).is_multiple_of(2);
             let by_grpc = transport == Transport::Grpc || (transport == Transport::Both && turn);
-            tasks.spawn(async move { shared.run(&token, by_grpc).await });
+            let source = source(at);
+            tasks.spawn(async move { shared.run(&token, by_grpc, source).await });
         }
         let fleet = Self { shared, sessions, tasks };
         let deadline = Instant::now() + PATIENCE;
@@ -131,6 +139,16 @@ impl Fleet {
         lock(&self.shared.goodbyes).clone()
     }
 
+    /// When each session was opened.
+    pub fn opened(&self) -> Vec<std::time::Instant> {
+        lock(&self.shared.opened).clone()
+    }
+
+    /// When any agent read a goodbye.
+    pub fn goodbye(&self) -> &Latest {
+        &self.shared.goodbye
+    }
+
     /// When any agent read a byte last.
     pub fn last_byte(&self) -> &Latest {
         &self.shared.last_byte
@@ -148,8 +166,8 @@ impl Fleet {
 }
 
 impl Shared {
-    async fn run(&self, token: &str, by_grpc: bool) {
-        match Box::pin(self.open_session(token, by_grpc)).await {
+    async fn run(&self, token: &str, by_grpc: bool, source: Ipv4Addr) {
+        match Box::pin(self.open_session(token, by_grpc, source)).await {
             Ok(session) => {
                 let ended = self.work(session).await;
                 self.ended(ended);
@@ -171,11 +189,11 @@ impl Shared {
     }
 
     /// Opens a session. A server that is busy is asked again.
-    async fn open_session(&self, token: &str, by_grpc: bool) -> anyhow::Result<Session> {
+    async fn open_session(&self, token: &str, by_grpc: bool, source: Ipv4Addr) -> anyhow::Result<Session> {
         let _turn = self.gate.acquire().await?;
         let deadline = Instant::now() + PATIENCE;
         let mut session = loop {
-            match Session::connect(by_grpc, self.gateway, token, Arc::clone(&self.last_byte)).await {
+            match Session::connect(by_grpc, source, self.gateway, token, Arc::clone(&self.last_byte)).await {
                 Ok(session) => break session,
                 Err(Refused { busy: true, .. }) if Instant::now() < deadline => {
                     sleep(Duration::from_millis(100)).await;
@@ -184,6 +202,7 @@ impl Shared {
             }
         };
         timeout(PATIENCE, session.welcome()).await??;
+        lock(&self.opened).push(std::time::Instant::now());
         self.open.fetch_add(1, Ordering::Relaxed);
         Ok(session)
     }
@@ -234,6 +253,7 @@ impl Shared {
             }
             server_frame::Frame::Goodbye(goodbye) => {
                 let reason = goodbye.reason().as_str_name().to_owned();
+                self.goodbye.mark();
                 *lock(&self.goodbyes).entry(reason).or_default() += 1;
                 Ok(None)
             }
@@ -291,6 +311,7 @@ impl Shared {
                 self.done(&deliver)
             }
             ServerFrame::Goodbye { reason } => {
+                self.goodbye.mark();
                 *lock(&self.goodbyes).entry(reason).or_default() += 1;
                 Ok(Vec::new())
             }
@@ -311,6 +332,11 @@ impl Shared {
         self.ledger.deliver(Uuid::parse_str(id)?, seq, attempt, std::time::Instant::now());
         Ok(())
     }
+}
+
+/// The address that a session connects from: all of 127.0.0.0/8 are this machine's.
+fn source(at: usize) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 0, u8::try_from(1 + at / PER_SOURCE).unwrap_or(u8::MAX))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

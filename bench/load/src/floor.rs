@@ -3,13 +3,18 @@
 //!
 //! POST → HMAC over the body → one segment, written by one thread with one fdatasync a group → 200, and at the same
 //! time → a queue → whichever session has credit → WebSocket → its ack, noted without a sync.
+//!
+//! As two processes ([`stream`]) it keeps events in a stream of Redis instead: one process is posted to, the other
+//! has the sessions.
 
 mod bare;
 mod door;
 mod session;
+mod stream;
 mod writer;
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,11 +24,11 @@ use hmac::{Hmac, KeyInit as _};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sha2::Sha256;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::args::FloorArgs;
+use crate::args::{FloorArgs, FloorGatewayArgs, FloorIngestArgs};
 use crate::machine;
 
 /// Events that may wait for a session; beyond them the writer waits, and so do webhooks.
@@ -41,12 +46,27 @@ struct Event {
     body: Bytes,
 }
 
+/// Something to keep.
+struct Append {
+    body: Bytes,
+    /// Told, with the event's id, when it is kept.
+    done: oneshot::Sender<Uuid>,
+}
+
+/// Where acks go.
+enum Acks {
+    /// Into the page cache, with no sync: this does not wait for the disk.
+    Noted(File),
+    /// To Redis.
+    Written(mpsc::Sender<Uuid>),
+}
+
 /// What all connections share.
 struct Floor {
     mac: Hmac<Sha256>,
-    appends: mpsc::Sender<writer::Append>,
+    appends: mpsc::Sender<Append>,
     ready: async_channel::Receiver<Event>,
-    acks: File,
+    acks: Acks,
 }
 
 /// Serves until the process is ended.
@@ -59,7 +79,7 @@ pub async fn run(args: &FloorArgs) -> anyhow::Result<()> {
         mac: Hmac::new_from_slice(args.secret.as_bytes())?,
         appends,
         ready,
-        acks: writer::create(&args.data.join("acks"))?,
+        acks: Acks::Noted(writer::create(&args.data.join("acks"))?),
     });
     let segment = writer::create(&args.data.join("segment"))?;
     let mut tasks = JoinSet::new();
@@ -67,15 +87,53 @@ pub async fn run(args: &FloorArgs) -> anyhow::Result<()> {
         tasks.spawn(bare::serve(grpc));
     }
     tasks.spawn_blocking(move || writer::run(segment, received, &kept));
-    let listener =
-        TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    accept(args.listen, &floor, tasks).await
+}
+
+/// Serves the ingest half, which appends to Redis, until the process is ended.
+pub async fn ingest(args: &FloorIngestArgs) -> anyhow::Result<()> {
+    machine::raise_files(0)?;
+    let (appends, received) = mpsc::channel(APPENDS);
+    // There are no sessions here.
+    let (_, ready) = async_channel::bounded(1);
+    let (acks, _) = mpsc::channel(1);
+    let mac = Hmac::new_from_slice(args.secret.as_bytes())?;
+    let floor = Arc::new(Floor { mac, appends, ready, acks: Acks::Written(acks) });
+    let mut tasks = JoinSet::new();
+    tasks.spawn(stream::append(args.redis, args.event_bytes, args.raw_bytes, received));
+    accept(args.listen, &floor, tasks).await
+}
+
+/// Serves the gateway half, which takes from Redis, until the process is ended.
+pub async fn gateway(args: &FloorGatewayArgs) -> anyhow::Result<()> {
+    machine::raise_files(0)?;
+    stream::prepare(args.redis).await?;
+    let (kept, ready) = async_channel::bounded(WAITING);
+    let (acks, acked) = mpsc::channel(WAITING);
+    // There are no webhooks here.
+    let (appends, _) = mpsc::channel(1);
+    let floor =
+        Arc::new(Floor { mac: Hmac::new_from_slice(&[])?, appends, ready, acks: Acks::Written(acks) });
+    let mut tasks = JoinSet::new();
+    tasks.spawn(stream::take(args.redis, kept));
+    tasks.spawn(stream::ack(args.redis, acked));
+    accept(args.listen, &floor, tasks).await
+}
+
+/// Takes connections for as long as all tasks run.
+async fn accept(
+    listen: SocketAddr,
+    floor: &Arc<Floor>,
+    mut tasks: JoinSet<anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 let (stream, _) = accepted.context("cannot accept a connection")?;
                 stream.set_nodelay(true)?;
-                connections.spawn(connection(stream, Arc::clone(&floor)));
+                connections.spawn(connection(stream, Arc::clone(floor)));
             }
             Some(_) = connections.join_next() => {}
             Some(ended) = tasks.join_next() => return ended?.context("the floor failed"),

@@ -1,6 +1,6 @@
 //! An agent's gRPC session, on a connection of its own that knows when its last byte was read.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use hyper_util::rt::TokioIo;
@@ -67,7 +67,8 @@ pub async fn connect(
     let connector = tower::service_fn({
         let closed = Arc::clone(&closed);
         move |_| {
-            let watched = Watched::connect(gateway, Arc::clone(&last_byte), Arc::clone(&closed));
+            let watched =
+                Watched::connect(Ipv4Addr::LOCALHOST, gateway, Arc::clone(&last_byte), Arc::clone(&closed));
             async move { watched.await.map(TokioIo::new) }
         }
     });

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::args::Common;
 use crate::body::Bodies;
+use crate::folder::TENANT;
 use crate::http::Conn;
 use crate::ledger::{Ledger, Schedule};
 
@@ -39,9 +40,10 @@ struct Accepted {
 
 impl Poster {
     /// Posts to this address.
-    pub fn new(address: SocketAddr, path: &str, common: &Common) -> anyhow::Result<Self> {
+    pub fn new(address: SocketAddr, common: &Common) -> anyhow::Result<Self> {
         let bodies = Bodies::new(common.body_bytes as usize, common.agents)?;
-        Ok(Self { address, path: path.to_owned(), bodies, next: AtomicU64::new(0) })
+        let path = format!("/hooks/{TENANT}/{TENANT}/github");
+        Ok(Self { address, path, bodies, next: AtomicU64::new(0) })
     }
 
     /// A schedule of events that begins after [`LEAD`].

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 const TMPFS: i64 = 0x0102_1994;
 
 /// Handles beside those of connections.
-const SPARE: u64 = 512;
+const SPARE: u64 = 96;
 
 /// Raises the limit of open files as far as it goes, for this process and its children.
 pub fn raise_files(connections: u32) -> anyhow::Result<()> {
@@ -26,7 +26,7 @@ pub fn raise_files(connections: u32) -> anyhow::Result<()> {
         let raised = Rlimit { current: Some(needed), maximum: Some(needed) };
         setrlimit(Resource::Nofile, raised).with_context(|| {
             format!(
-                "{connections} connections need {needed} open files, {hard} are allowed: raise `ulimit -Hn`"
+                "{connections} connections need {needed} open files, {hard} are allowed: raise `ulimit -Hn`, or ask for fewer"
             )
         })?;
     }

@@ -1,5 +1,8 @@
 //! Tables for people, JSON for machines.
 
+pub mod over_redis;
+pub mod rest;
+
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
@@ -32,6 +35,11 @@ struct Spread {
 }
 
 impl Spread {
+    /// Bounds for people.
+    fn bounds(&self) -> String {
+        format!("{} – {}", number(self.min), number(self.max))
+    }
+
     fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let (Some(min), Some(max)) = (values.first(), values.last()) else {
@@ -80,9 +88,8 @@ pub fn compare(args: &CompareArgs, turns: &[Turn], output: Output) -> anyhow::Re
     }
     let mut table = table(&["figure", "unit", "nexus", "min – max", "floor", "min – max", "nexus/floor"]);
     for Figure { name, unit, nexus, floor, ratio } in &figures {
-        let bounds = |spread: &Spread| format!("{} – {}", number(spread.min), number(spread.max));
         let cells =
-            [number(nexus.median), bounds(nexus), number(floor.median), bounds(floor), number(*ratio)];
+            [number(nexus.median), nexus.bounds(), number(floor.median), floor.bounds(), number(*ratio)];
         table.add_row([*name, *unit].map(str::to_owned).into_iter().chain(cells));
     }
     println!("{table}");

@@ -2,26 +2,20 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
+use std::path::Path;
 
-use anyhow::{Context as _, bail, ensure};
-use bytes::Bytes;
+use anyhow::{Context as _, ensure};
 use hyper::Method;
 use serde::Serialize;
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep};
+use tokio::process::Command;
 
 use crate::args::{Common, Transport};
 use crate::body::agent_name;
-use crate::folder::{self, STRANGER, TENANT};
+use crate::child::Child;
+use crate::folder::{self, Credentials, STRANGER, TENANT};
 use crate::http::Conn;
 use crate::{load, machine};
-
-/// The longest that a start may take.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -66,17 +60,14 @@ impl Server {
         let [ingest, gateway, admin] = free_addresses()?;
         let [gateway, grpc, admin] =
             if kind == Kind::Nexus { [gateway, gateway, admin] } else { [ingest, gateway, ingest] };
-        let log = fs::File::create(log_of(home.path()))?;
-        let mut child = match kind {
+        let command = match kind {
             Kind::Nexus => nexus(common, home.path(), [ingest, gateway, admin])?,
             Kind::Floor => floor(home.path(), ingest, grpc)?,
         };
-        let child = child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true).spawn();
-        let child = child.with_context(|| format!("cannot start {}", kind.name()))?;
-        let pid = child.id().context("the process ended at once")?;
-        let mut server = Self { kind, child, pid, ingest, gateway, grpc, admin, agents: common.agents, home };
-        server.ready().await?;
-        Ok(server)
+        let mut child = Child::start(kind.name(), command, home.path())?;
+        child.ready(admin).await?;
+        let pid = child.pid;
+        Ok(Self { kind, child, pid, ingest, gateway, grpc, admin, agents: common.agents, home })
     }
 
     /// Where agents connect.
@@ -84,43 +75,19 @@ impl Server {
         if transport == Transport::Grpc { self.grpc } else { self.gateway }
     }
 
-    async fn ready(&mut self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let mut admin = Conn::new(self.admin);
-            let answer = admin.send(Method::GET, "/readyz", &[], Bytes::new()).await;
-            if answer.is_ok_and(|(status, _)| status.is_success()) {
-                return Ok(());
-            }
-            self.alive()?;
-            ensure!(
-                Instant::now() < deadline,
-                "{} is not ready after {PATIENCE:?}:\n{}",
-                self.kind.name(),
-                self.log()
-            );
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-
     /// Fails with the end of its log if the process has ended.
     pub fn alive(&mut self) -> anyhow::Result<()> {
-        if let Some(status) = self.child.try_wait()? {
-            bail!("{} ended with {status}:\n{}", self.kind.name(), self.log());
-        }
-        Ok(())
+        self.child.alive()
     }
 
     /// The last lines of its log.
     pub fn log(&self) -> String {
-        let text = fs::read_to_string(log_of(self.home.path())).unwrap_or_default();
-        let lines: Vec<_> = text.lines().collect();
-        lines[lines.len().saturating_sub(20)..].join("\n")
+        self.child.log()
     }
 
     /// Who posts to it.
     pub fn poster(&self, common: &Common) -> anyhow::Result<load::Poster> {
-        load::Poster::new(self.ingest, &format!("/hooks/{TENANT}/{TENANT}/github"), common)
+        load::Poster::new(self.ingest, common)
     }
 
     /// An access token of each agent; the floor asks for none.
@@ -148,32 +115,41 @@ impl Server {
             fs::read_to_string(&path).with_context(|| format!("no credentials in {}", path.display()))
         };
         let (id, secret) = (secret("client-id")?, secret("client-secret")?);
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form.append_pair("grant_type", "client_credentials");
-        form.append_pair("client_id", id.trim()).append_pair("client_secret", secret.trim());
-        let headers = [("content-type", "application/x-www-form-urlencoded")];
-        let (status, answer) =
-            conn.send(Method::POST, "/oauth/token", &headers, form.finish().into()).await?;
-        ensure!(status.is_success(), "no token for {agent}: {status} {}", String::from_utf8_lossy(&answer));
-        let answer: serde_json::Value = serde_json::from_slice(&answer)?;
-        Ok(answer["access_token"].as_str().context("an answer without access_token")?.to_owned())
+        token(conn, id.trim(), secret.trim()).await.with_context(|| format!("no token for {agent}"))
     }
 
     /// Ends it as kill -9 does, and waits until it is gone.
-    pub async fn end(mut self) -> anyhow::Result<()> {
-        self.child.kill().await.context("cannot end the server")
+    pub async fn end(self) -> anyhow::Result<()> {
+        self.child.end().await
     }
 }
 
-fn nexus(common: &Common, home: &Path, [ingest, gateway, admin]: [SocketAddr; 3]) -> anyhow::Result<Command> {
+/// Signs in with a client secret.
+pub async fn token(conn: &mut Conn, id: &str, secret: &str) -> anyhow::Result<String> {
+    let pairs = [("grant_type", "client_credentials"), ("client_id", id), ("client_secret", secret)];
+    let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    let (status, answer) = conn.send(Method::POST, "/oauth/token", &headers, form.into()).await?;
+    ensure!(status.is_success(), "{status} {}", String::from_utf8_lossy(&answer));
+    let answer: serde_json::Value = serde_json::from_slice(&answer)?;
+    Ok(answer["access_token"].as_str().context("an answer without access_token")?.to_owned())
+}
+
+/// Fails where there is no such program.
+pub fn ensure_binary(nexus: &Path) -> anyhow::Result<()> {
     ensure!(
-        common.nexus.is_file(),
+        nexus.is_file(),
         "{} is not there: `cargo build --release -p nexus`, or name the binary with --nexus",
-        common.nexus.display()
+        nexus.display()
     );
+    Ok(())
+}
+
+fn nexus(common: &Common, home: &Path, [ingest, gateway, admin]: [SocketAddr; 3]) -> anyhow::Result<Command> {
+    ensure_binary(&common.nexus)?;
     let folder = home.join("folder");
     fs::create_dir(&folder)?;
-    folder::write(&folder, common.agents)?;
+    folder::write(&folder, common.agents, Credentials::Made)?;
     let mut command = Command::new(&common.nexus);
     command.arg("dev").arg(folder).arg("--data").arg(home.join("data"));
     command.args(["--ingest", &ingest.to_string(), "--gateway", &gateway.to_string()]);
@@ -189,14 +165,10 @@ fn floor(home: &Path, listen: SocketAddr, grpc: SocketAddr) -> anyhow::Result<Co
     Ok(command)
 }
 
-fn log_of(home: &Path) -> PathBuf {
-    home.join("log")
-}
-
-/// Three addresses that are free now; held together, so that they differ.
-fn free_addresses() -> anyhow::Result<[SocketAddr; 3]> {
-    let bind = || TcpListener::bind("127.0.0.1:0").context("no free port");
-    let listeners = [bind()?, bind()?, bind()?];
-    let [a, b, c] = listeners.each_ref().map(TcpListener::local_addr);
-    Ok([a?, b?, c?])
+/// Addresses that are free now; held together, so that they differ.
+pub fn free_addresses<const N: usize>() -> anyhow::Result<[SocketAddr; N]> {
+    let bind = |_| TcpListener::bind("127.0.0.1:0").context("no free port");
+    let listeners: Vec<_> = (0..N).map(bind).collect::<anyhow::Result<_>>()?;
+    let addresses: Vec<_> = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
+    addresses.try_into().ok().context("as many addresses as listeners")
 }

@@ -1,7 +1,7 @@
 //! An agent's WebSocket, over a stream that knows when its last byte was read.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -22,16 +22,17 @@ use crate::frame::SUBPROTOCOL;
 /// A connection to the gateway.
 pub type Socket = WebSocketStream<Watched>;
 
-/// The latest moment that something happened on any of many sockets.
+/// The first and the latest moment that something happened on any of many sockets.
 #[derive(Debug)]
 pub struct Latest {
     origin: Instant,
+    first: AtomicU64,
     nanos: AtomicU64,
 }
 
 impl Default for Latest {
     fn default() -> Self {
-        Self { origin: Instant::now(), nanos: AtomicU64::new(0) }
+        Self { origin: Instant::now(), first: AtomicU64::new(u64::MAX), nanos: AtomicU64::new(0) }
     }
 }
 
@@ -39,7 +40,15 @@ impl Latest {
     /// It happened now.
     pub fn mark(&self) {
         let nanos = u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.first.fetch_min(nanos, Ordering::Relaxed);
         self.nanos.fetch_max(nanos, Ordering::Relaxed);
+    }
+
+    /// How long after a moment it happened first; none if never, or if it was before.
+    pub fn first_since(&self, moment: Instant) -> Option<Duration> {
+        let first = self.first.load(Ordering::Relaxed);
+        let first = (first < u64::MAX).then(|| self.origin + Duration::from_nanos(first))?;
+        first.checked_duration_since(moment)
     }
 
     /// How long after a moment it happened last; none if it was before.
@@ -58,13 +67,18 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Opens a connection; `closed` is notified when the other side has closed it.
+    /// Opens a connection from this address; `closed` is notified when the other side has closed it.
     pub async fn connect(
+        source: Ipv4Addr,
         gateway: SocketAddr,
         last_byte: Arc<Latest>,
         closed: Arc<Notify>,
     ) -> io::Result<Self> {
-        let stream = TcpStream::connect(gateway).await?;
+        let socket = TcpSocket::new_v4()?;
+        if source != Ipv4Addr::LOCALHOST {
+            socket.bind((source, 0).into())?;
+        }
+        let stream = socket.connect(gateway).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, last_byte, closed })
     }
@@ -111,7 +125,17 @@ pub fn small_buffers() -> WebSocketConfig {
 
 /// Opens a connection.
 pub async fn connect(gateway: SocketAddr, token: &str, last_byte: Arc<Latest>) -> Result<Socket, Error> {
-    let stream = Watched::connect(gateway, last_byte, Arc::default()).await?;
+    connect_from(Ipv4Addr::LOCALHOST, gateway, token, last_byte).await
+}
+
+/// Opens a connection from this address.
+pub async fn connect_from(
+    source: Ipv4Addr,
+    gateway: SocketAddr,
+    token: &str,
+    last_byte: Arc<Latest>,
+) -> Result<Socket, Error> {
+    let stream = Watched::connect(source, gateway, last_byte, Arc::default()).await?;
     let mut request = format!("ws://{gateway}/v1/connect").into_client_request()?;
     let headers = request.headers_mut();
     headers.insert("authorization", HeaderValue::from_str(&format!("Bearer {token}"))?);

@@ -15,9 +15,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::end::End;
 use super::inboxes::Inboxes;
+use super::polls::Polls;
 use super::state::{Effect, Received};
 use super::transport::{Broken, NotDelivered};
-use super::{SAFETY_POLL, Session, sever, state, terms};
+use super::{Session, sever, state, terms};
 use crate::chain;
 use crate::token::TokenError;
 
@@ -57,8 +58,8 @@ impl Session<'_> {
                 received = self.transport.recv() => Box::pin(self.receive(received)).await?,
                 () = self.inboxes.changed() => {}
                 () = sever::changed(&mut self.config) => self.adopt()?,
-                () = sleep_until(self.poll_at), if hungry => {
-                    self.poll_at = Instant::now() + SAFETY_POLL;
+                () = sleep_until(self.polls.at()), if hungry => {
+                    self.polls = Polls::new(Instant::now());
                     self.inboxes.all_ready();
                 }
                 () = sleep_until(deadline) => {
@@ -88,7 +89,8 @@ impl Session<'_> {
             return Ok(false);
         };
         if !self.shared.fleet.is_sure() {
-            // The session may not be this gateway's any more: the safety poll asks again.
+            // The session may not be this gateway's any more.
+            self.polls.failed(Instant::now());
             self.inboxes.emptied(inbox);
             return Ok(true);
         }
@@ -103,7 +105,8 @@ impl Session<'_> {
             }
             Err(BusError::Closed) => return Err(End::Internal),
             Err(error) => {
-                // The session goes on: the safety poll tries again, in time and no sooner.
+                // The session goes on, and tries again in time and no sooner.
+                self.polls.failed(Instant::now());
                 metrics::counter!("nexus_pull_errors_total", "error" => error.label()).increment(1);
                 tracing::warn!(tenant = %self.tenant, %session, error = chain(&error), "cannot pull");
                 self.inboxes.emptied(inbox);

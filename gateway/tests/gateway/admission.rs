@@ -111,6 +111,18 @@ async fn there_is_room_for_so_many_sessions_of_one_agent() {
 }
 
 #[tokio::test]
+async fn there_is_room_for_so_many_sessions_of_a_gateway() {
+    let world = World::with(snapshot(&["coder", "idle"]), |settings| settings.max_sessions = 1).await;
+    let first = world.open("coder", 0).await;
+    let token = world.token("idle").await;
+    let answer = refused(world.connect_with(&token).await);
+    assert_eq!((answer.status, answer.error().as_str()), (503, "too_many_sessions"));
+    assert!(answer.says("1 sessions"), "{answer:?}");
+    drop(first);
+    until(async || world.connect_with(&token).await.ok()).await;
+}
+
+#[tokio::test]
 async fn presence_shows_who_is_connected() {
     let world = World::new(snapshot(&["coder", "idle"])).await;
     let mut client = world.open("coder", 3).await;

@@ -8,7 +8,7 @@ use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use nexus_core::clock::Clock;
 use nexus_core::id::AgentId;
-use nexus_gateway::Presence;
+use nexus_gateway::{MAX_SESSIONS, Presence};
 use nexus_ingest::Intake;
 use nexus_runtime::Drain;
 use nexus_runtime::admin::{Admin, guard_browsers};
@@ -81,6 +81,7 @@ impl Roles {
             control: Arc::clone(&control),
             keys: keys::kept(&data.token_key())?,
             token_lifetime: settings.token_lifetime,
+            max_sessions: MAX_SESSIONS,
             clock: process.clock.clone(),
             flag: "--gateway",
         });

@@ -137,11 +137,13 @@ pub struct GatewaySettings {
     pub token_keys: Option<PathBuf>,
     /// How long access tokens are good for.
     pub token_lifetime: Duration,
+    /// The most sessions.
+    pub max_sessions: usize,
 }
 
 /// Runs a gateway until Ctrl-C or SIGTERM, then drains.
 pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
-    let GatewaySettings { alone: settings, data, token_keys, token_lifetime } = settings;
+    let GatewaySettings { alone: settings, data, token_keys, token_lifetime, max_sessions } = settings;
     let process = Process::begin(settings.log_json)?;
     let folder = control::served(&settings.folder)?;
     let data = DataDir::open(&data)?;
@@ -187,6 +189,7 @@ pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
             control: Arc::clone(&control),
             keys,
             token_lifetime,
+            max_sessions,
             clock: clock.clone(),
             flag: LISTEN,
         };

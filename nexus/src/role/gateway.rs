@@ -29,6 +29,8 @@ pub struct GatewayParts {
     pub keys: TokenKeys,
     /// How long access tokens are good for.
     pub token_lifetime: Duration,
+    /// The most sessions.
+    pub max_sessions: usize,
     /// The time.
     pub clock: Clock,
     /// The flag that chooses the address.
@@ -55,7 +57,8 @@ impl GatewayRole {
 
     /// Takes the address.
     pub async fn bind(&self, address: SocketAddr) -> anyhow::Result<Bound> {
-        let GatewayParts { bus, gate, control, keys, token_lifetime, clock, flag } = &self.parts;
+        let GatewayParts { bus, gate, control, keys, token_lifetime, max_sessions, clock, flag } =
+            &self.parts;
         let deps = GatewayDeps {
             bus: bus.clone(),
             gate: gate.clone(),
@@ -67,6 +70,7 @@ impl GatewayRole {
             leases: self.leases.clone(),
             fleet: self.fleet.clone(),
             token_lifetime: *token_lifetime,
+            max_sessions: *max_sessions,
             ..GatewaySettings::at(address)
         };
         let bound = Gateway::bind(deps, settings).await.with_context(|| ports::taken(flag, address))?;

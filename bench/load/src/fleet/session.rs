@@ -1,6 +1,6 @@
 //! A session of an agent, over either transport: how it is opened.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, ensure};
@@ -12,7 +12,7 @@ use tonic::Code;
 use crate::folder::IN_FLIGHT;
 use crate::frame::ServerFrame;
 use crate::grpc;
-use crate::socket::{Latest, Socket, connect};
+use crate::socket::{Latest, Socket, connect_from};
 
 /// A session that said hello.
 pub enum Session {
@@ -31,6 +31,7 @@ impl Session {
     /// Connects and says hello.
     pub async fn connect(
         by_grpc: bool,
+        source: Ipv4Addr,
         gateway: SocketAddr,
         token: &str,
         last_byte: Arc<Latest>,
@@ -39,7 +40,7 @@ impl Session {
             let stream = grpc::connect(gateway, token, last_byte).await?;
             return Ok(Self::Grpc(Box::new(stream)));
         }
-        let mut socket = connect(gateway, token, last_byte).await?;
+        let mut socket = connect_from(source, gateway, token, last_byte).await?;
         socket.send(Message::text(format!(r#"{{"hello":{{"credit":{IN_FLIGHT}}}}}"#))).await?;
         Ok(Self::WebSocket(Box::new(socket)))
     }

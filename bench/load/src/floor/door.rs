@@ -9,9 +9,8 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use uuid::Uuid;
 
-use super::{Event, Floor, writer::Append};
+use super::{Append, Floor};
 use crate::frame::SUBPROTOCOL;
 
 /// The longest body.
@@ -48,11 +47,9 @@ async fn webhook(request: Request<Incoming>, floor: &Floor) -> Result<Answer, St
     let body = Limited::new(body, MAX_BODY).collect().await.map_err(|_| StatusCode::BAD_REQUEST)?.to_bytes();
     // In constant time.
     floor.mac.clone().chain_update(&body).verify_slice(&told).map_err(|_| StatusCode::FORBIDDEN)?;
-    let id = Uuid::now_v7();
     let (done, durable) = oneshot::channel();
-    let append = Append { event: Event { id, body }, done };
-    floor.appends.send(append).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
-    durable.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    floor.appends.send(Append { body, done }).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    let id = durable.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     let mut response = Response::new(Full::from(format!(r#"{{"event":"{id}"}}"#)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)

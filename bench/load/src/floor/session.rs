@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use uuid::Uuid;
 
-use super::{Event, Floor};
+use super::{Acks, Event, Floor};
 use crate::frame::ClientFrame;
 use crate::socket::small_buffers;
 
@@ -21,7 +21,7 @@ type Socket = WebSocketStream<TcpStream>;
 #[derive(Default)]
 struct State {
     credit: u32,
-    acks: Vec<u8>,
+    acks: Vec<Uuid>,
 }
 
 /// Works until the agent leaves.
@@ -79,11 +79,24 @@ async fn receive(
         next = socket.next().now_or_never();
     }
     if !state.acks.is_empty() {
-        // Into the page cache, with no sync: this does not wait for the disk.
-        (&floor.acks).write_all(&state.acks)?;
-        state.acks.clear();
+        keep(&floor.acks, &mut state.acks).await?;
     }
     Ok(socket.flush().await?)
+}
+
+async fn keep(acks: &Acks, done: &mut Vec<Uuid>) -> anyhow::Result<()> {
+    match acks {
+        Acks::Noted(file) => {
+            let bytes: Vec<u8> = done.drain(..).flat_map(Uuid::into_bytes).collect();
+            (&*file).write_all(&bytes)?;
+        }
+        Acks::Written(acks) => {
+            for id in done.drain(..) {
+                acks.send(id).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn understand(text: &str, state: &mut State) -> anyhow::Result<Option<String>> {
@@ -97,7 +110,7 @@ fn understand(text: &str, state: &mut State) -> anyhow::Result<Option<String>> {
             return Ok(Some(welcome));
         }
         ClientFrame::Ping {} => return Ok(Some(r#"{"pong":{}}"#.to_owned())),
-        ClientFrame::Ack { event_id } => state.acks.extend_from_slice(Uuid::parse_str(event_id)?.as_bytes()),
+        ClientFrame::Ack { event_id } => state.acks.push(Uuid::parse_str(event_id)?),
         ClientFrame::Grant { credit } => state.credit += credit,
     }
     Ok(None)

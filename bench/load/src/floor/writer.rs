@@ -5,19 +5,13 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
+use uuid::Uuid;
 
-use super::Event;
+use super::{Append, Event};
 
 /// The most that one sync carries.
 const GROUP: usize = 512;
-
-/// Something to keep.
-pub(super) struct Append {
-    pub(super) event: Event,
-    /// Told when it is on disk.
-    pub(super) done: oneshot::Sender<()>,
-}
 
 /// A file to append to.
 pub(super) fn create(path: &Path) -> anyhow::Result<File> {
@@ -34,11 +28,12 @@ pub(super) fn run(
     let mut group = Vec::with_capacity(GROUP);
     let mut bytes = Vec::new();
     while appends.blocking_recv_many(&mut group, GROUP) > 0 {
-        keep(&mut segment, &group, &mut bytes).context("cannot keep events")?;
-        for Append { event, done } in group.drain(..) {
+        let ids: Vec<_> = group.iter().map(|_| Uuid::now_v7()).collect();
+        keep(&mut segment, &ids, &group, &mut bytes).context("cannot keep events")?;
+        for (id, Append { body, done }) in ids.into_iter().zip(group.drain(..)) {
             // Whoever hung up before the answer has still left an event.
-            let _ = done.send(());
-            if kept.send_blocking(event).is_err() {
+            let _ = done.send(id);
+            if kept.send_blocking(Event { id, body }).is_err() {
                 return Ok(());
             }
         }
@@ -46,12 +41,12 @@ pub(super) fn run(
     Ok(())
 }
 
-fn keep(segment: &mut File, group: &[Append], bytes: &mut Vec<u8>) -> io::Result<()> {
+fn keep(segment: &mut File, ids: &[Uuid], group: &[Append], bytes: &mut Vec<u8>) -> io::Result<()> {
     bytes.clear();
-    for Append { event, .. } in group {
-        bytes.extend_from_slice(&(event.body.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(event.id.as_bytes());
-        bytes.extend_from_slice(&event.body);
+    for (id, Append { body, .. }) in ids.iter().zip(group) {
+        bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(id.as_bytes());
+        bytes.extend_from_slice(body);
     }
     segment.write_all(bytes)?;
     segment.sync_data()

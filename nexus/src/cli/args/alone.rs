@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use nexus_core::secret::Secret;
+use nexus_gateway::MAX_SESSIONS;
 use nexus_store::redis::RedisSettings;
 
 use crate::role::alone::{AloneSettings, GatewaySettings, IngestSettings};
@@ -73,6 +75,15 @@ pub struct GatewayArgs {
         value_name = "TIME"
     )]
     token_lifetime: Duration,
+    /// The most sessions at a time; each takes some 10 kB of memory by WebSocket, 40 kB by gRPC, and an open file
+    #[arg(
+        long,
+        env = "NEXUS_MAX_SESSIONS",
+        default_value_t = MAX_SESSIONS,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000),
+        value_name = "NUMBER"
+    )]
+    max_sessions: usize,
 }
 
 /// A text that is never shown.
@@ -100,8 +111,9 @@ impl IngestArgs {
 impl GatewayArgs {
     /// The settings of `nexus gateway`.
     pub fn into_settings(self, admin: &str) -> anyhow::Result<GatewaySettings> {
-        let Self { alone, listen, data, token_keys, token_lifetime } = self;
-        Ok(GatewaySettings { alone: alone.into_settings(listen, admin)?, data, token_keys, token_lifetime })
+        let Self { alone, listen, data, token_keys, token_lifetime, max_sessions } = self;
+        let alone = alone.into_settings(listen, admin)?;
+        Ok(GatewaySettings { alone, data, token_keys, token_lifetime, max_sessions })
     }
 }
 
@@ -119,6 +131,22 @@ mod tests {
         assert!(!format!("{ingest:?}").contains("s-word"));
         let settings = ingest.into_settings(&cli.admin).map_err(|error| format!("{error:#}"))?;
         Ok(settings.alone)
+    }
+
+    #[test]
+    fn a_gateway_takes_as_many_sessions_as_it_is_told() {
+        let sessions = |args: &[&str]| {
+            let cli =
+                Cli::try_parse_from([&["nexus", "gateway", "dir", "--bus", "redis://h"], args].concat());
+            let cli = cli.map_err(|error| error.to_string())?;
+            let Verb::Gateway(gateway) = cli.verb else { panic!("it is gateway") };
+            Ok::<_, String>(gateway.into_settings(&cli.admin).unwrap().max_sessions)
+        };
+        assert_eq!(sessions(&[]), Ok(16_384));
+        assert_eq!(sessions(&["--max-sessions", "20000"]), Ok(20_000));
+        for wrong in ["0", "1000001", "many"] {
+            assert!(sessions(&["--max-sessions", wrong]).unwrap_err().contains("--max-sessions"), "{wrong}");
+        }
     }
 
     #[test]

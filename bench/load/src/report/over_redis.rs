@@ -1,0 +1,207 @@
+//! What Nexus and the floor came to as processes over Redis.
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::{MIB, Spread, number, print_json, table};
+use crate::args::{FleetArgs, Fsync, Output};
+use crate::over_redis::{OpenLoop, Turn};
+use crate::server::Kind;
+
+/// A figure over all rounds with one way to write to the disk.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Figure {
+    name: String,
+    unit: &'static str,
+    nexus: Spread,
+    floor: Spread,
+    /// Nexus over the floor: the median of the ratios of each round.
+    ratio: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    goal: Option<Goal>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    met: Option<bool>,
+}
+
+/// What the ratio should be.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Goal {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Goal {
+    fn is_met(self, ratio: f64) -> bool {
+        match self {
+            Self::AtLeast(least) => ratio >= least,
+            Self::AtMost(most) => ratio <= most,
+        }
+    }
+}
+
+/// Throughput: at least so much of the floor's.
+const THROUGHPUT: Goal = Goal::AtLeast(0.6);
+
+/// p99 at [`GOAL_RATE`]: at most so many times the floor's.
+const LATENCY: Goal = Goal::AtMost(3.0);
+
+/// CPU: at most so many times the floor's.
+const CPU: Goal = Goal::AtMost(2.0);
+
+/// The rate that the goals are for.
+const GOAL_RATE: u32 = 1_000;
+
+/// Shows a table for each way to write to the disk.
+pub fn show(args: &FleetArgs, turns: &[Turn], output: Output) -> anyhow::Result<()> {
+    let tables: Vec<_> = args
+        .appendfsync
+        .each()
+        .into_iter()
+        .map(|fsync| {
+            let turns: Vec<_> = turns.iter().filter(|turn| turn.appendfsync == fsync).collect();
+            (fsync, figures(args, &turns))
+        })
+        .collect();
+    if output == Output::Json {
+        let settings = json!({ "rounds": args.rounds, "agents": args.agents, "rates": args.rates,
+            "bodyBytes": args.body_bytes, "connections": args.connections,
+            "closedSeconds": args.closed_seconds, "openSeconds": args.open_seconds });
+        let tables: Vec<_> = tables
+            .iter()
+            .map(|(fsync, figures)| json!({ "appendfsync": fsync, "figures": figures }))
+            .collect();
+        return print_json(&json!({ "settings": settings, "tables": tables, "turns": turns }));
+    }
+    for (fsync, figures) in &tables {
+        print(*fsync, figures);
+    }
+    println!("{} round(s); medians; the ratio is the median of the rounds' ratios", args.rounds);
+    for turn in turns {
+        let at = format!("round {}, {:?}, {}", turn.round, turn.appendfsync, turn.server.name());
+        if !turn.counts {
+            let backlog = turn.backlog;
+            println!(
+                "! {at}: the closed loop's throughput does not count, {backlog} events waited at its end"
+            );
+        }
+        turn.remarks.iter().for_each(|remark| println!("! {at}: {remark}"));
+    }
+    println!(
+        "accepted minus received, over all phases of all rounds: {}",
+        turns.iter().map(|turn| turn.missing).sum::<u64>()
+    );
+    Ok(())
+}
+
+fn print(fsync: Fsync, figures: &[Figure]) {
+    let mut table = table(&[
+        &format!("appendfsync {}", format!("{fsync:?}").to_lowercase()),
+        "unit",
+        "nexus",
+        "min – max",
+        "floor",
+        "min – max",
+        "nexus/floor",
+        "goal",
+    ]);
+    for Figure { name, unit, nexus, floor, ratio, goal, met } in figures {
+        let goal = goal.map(|goal| match goal {
+            Goal::AtLeast(least) => format!("≥ {least}"),
+            Goal::AtMost(most) => format!("≤ {most}"),
+        });
+        let verdict = met.map(|met| if met { "met" } else { "MISSED" });
+        table.add_row([
+            name.clone(),
+            (*unit).to_owned(),
+            number(nexus.median),
+            nexus.bounds(),
+            number(floor.median),
+            floor.bounds(),
+            number(*ratio),
+            goal.zip(verdict).map(|(goal, verdict)| format!("{goal} {verdict}")).unwrap_or_default(),
+        ]);
+    }
+    println!("{table}\n");
+}
+
+/// Reads a figure from an open loop.
+type OfLoop = fn(&OpenLoop) -> f64;
+
+const OPEN_ROWS: &[(&str, &str, OfLoop, Option<Goal>)] = &[
+    ("POST to 200 p50", "ms", |open| open.answer_p50_ms, None),
+    ("POST to 200 p99", "ms", |open| open.answer_p99_ms, None),
+    ("POST to agent p50", "ms", |open| open.p50_ms, None),
+    ("POST to agent p99", "ms", |open| open.p99_ms, Some(LATENCY)),
+    ("POST to agent p99.9", "ms", |open| open.p999_ms, None),
+    ("CPU of ingest and gateway", "s/1,000 events", |open| open.cpu.roles, Some(CPU)),
+    ("CPU of Redis", "s/1,000 events", |open| open.cpu.redis, None),
+    ("CPU of all three", "s/1,000 events", |open| open.cpu.all(), Some(CPU)),
+    ("tool's own lateness p99", "ms", |open| open.tool_lag_p99_ms, None),
+    ("tool's own CPU", "s/1,000 events", |open| open.cpu.tool, None),
+];
+
+/// Reads a figure from a turn.
+type OfTurn = fn(&Turn) -> f64;
+
+const CLOSED_ROWS: &[(&str, &str, OfTurn, Option<Goal>)] = &[
+    ("closed loop: delivered", "events/s", |turn| turn.delivered_per_second, Some(THROUGHPUT)),
+    ("closed loop: CPU of ingest and gateway", "s/1,000 events", |turn| turn.closed_cpu.roles, Some(CPU)),
+    ("closed loop: CPU of Redis", "s/1,000 events", |turn| turn.closed_cpu.redis, None),
+    ("closed loop: CPU of all three", "s/1,000 events", |turn| turn.closed_cpu.all(), Some(CPU)),
+    ("closed loop: tool's own CPU", "s/1,000 events", |turn| turn.closed_cpu.tool, None),
+];
+
+const MEMORY_ROWS: &[(&str, &str, OfTurn, Option<Goal>)] = &[
+    ("peak resident memory, ingest", "MiB", |turn| turn.ingest_peak_bytes / MIB, None),
+    ("peak resident memory, gateway", "MiB", |turn| turn.gateway_peak_bytes / MIB, None),
+    ("peak resident memory, Redis", "MiB", |turn| turn.redis_peak_bytes / MIB, None),
+    ("Redis' memory for an event", "bytes", |turn| turn.redis_bytes_per_event, None),
+];
+
+fn figures(args: &FleetArgs, turns: &[&Turn]) -> Vec<Figure> {
+    let of_turn = |(name, unit, read, goal): &(&str, &'static str, OfTurn, Option<Goal>)| {
+        figure((*name).to_owned(), unit, turns, *goal, *read)
+    };
+    let mut figures: Vec<_> = CLOSED_ROWS.iter().map(of_turn).collect();
+    for (at, rate) in args.rates.iter().enumerate() {
+        for (name, unit, read, goal) in OPEN_ROWS {
+            let goal = goal.filter(|_| *rate == GOAL_RATE);
+            let read = |turn: &Turn| turn.open.get(at).map_or(f64::NAN, read);
+            figures.push(figure(format!("{rate}/s: {name}"), unit, turns, goal, read));
+        }
+    }
+    figures.extend(MEMORY_ROWS.iter().map(of_turn));
+    figures
+}
+
+fn figure(
+    name: String,
+    unit: &'static str,
+    turns: &[&Turn],
+    goal: Option<Goal>,
+    read: impl Fn(&Turn) -> f64,
+) -> Figure {
+    let of = |kind: Kind| -> Vec<f64> {
+        turns.iter().filter(|turn| turn.server == kind).map(|turn| read(turn)).collect()
+    };
+    let (nexus, floor) = (of(Kind::Nexus), of(Kind::Floor));
+    let ratios = nexus.iter().zip(&floor).map(|(nexus, floor)| nexus / floor).collect();
+    let ratio = Spread::of(ratios).median;
+    let met = goal.map(|goal| goal.is_met(ratio));
+    Figure { name, unit, nexus: Spread::of(nexus), floor: Spread::of(floor), ratio, goal, met }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_goal_is_met_at_its_bound() {
+        assert!(THROUGHPUT.is_met(0.6) && !THROUGHPUT.is_met(0.59));
+        assert!(CPU.is_met(2.0) && !CPU.is_met(2.01));
+        // Nothing measured meets nothing.
+        assert!(!THROUGHPUT.is_met(f64::NAN) && !LATENCY.is_met(f64::NAN));
+    }
+}
