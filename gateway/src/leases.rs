@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::StreamExt as _;
 use nexus_core::id::{EventId, GatewayId, SessionId, TenantKey};
 use nexus_store::bus::{Bus, BusError};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use crate::backoff::Backoff;
 use crate::chain;
@@ -127,6 +127,11 @@ impl Leases {
             // It stays known until its gateway ends, which is when somebody ends it once more.
             tracing::debug!(%session, error = chain(&error), "cannot forget a session");
         }
+    }
+
+    /// A turn of its own among the many that call the bus at once. None once nobody may any more.
+    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.0.permits.acquire().await.ok()
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<SessionId, Holder>> {

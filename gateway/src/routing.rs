@@ -126,6 +126,7 @@ impl<'a> Partition<'a> {
         // Watched before the first look, so that nothing slips between.
         let mut unrouted = self.shared.bus.watch_unrouted(self.tenant, self.index);
         let mut config = self.shared.config.clone();
+        let mut identity = self.shared.bus.identity();
         let mut backoff = Backoff::new();
         loop {
             unrouted.mark_unchanged();
@@ -136,6 +137,8 @@ impl<'a> Partition<'a> {
                     tokio::select! {
                         changed = unrouted.changed() => changed.map_err(|_| RoutingError::BusClosed)?,
                         () = changed(&mut config) => {}
+                        // It may have lost who owns what: a partition that was yielded may be this gateway's again.
+                        () = changed(&mut identity) => (self.epoch, self.may_own) = (None, true),
                         () = came_or_went(&mut self.fleet) => {}
                         () = tokio::time::sleep(SAFETY_POLL) => {}
                     }

@@ -106,6 +106,9 @@ struct Session<'a> {
     inboxes: Inboxes,
     deliveries: Deliveries,
     polls: Polls,
+    bus_identity: watch::Receiver<Arc<str>>,
+    /// Whether the bus may have lost something since it was told what the session has.
+    unsettled: bool,
 }
 
 impl<'a> Session<'a> {
@@ -132,6 +135,8 @@ impl<'a> Session<'a> {
             inboxes: Inboxes::watch(&shared.bus, tenant, profile.inboxes()),
             deliveries: Deliveries::new(tenant, admitted.agent, &identity.name, identity.session),
             polls: Polls::new(Instant::now()),
+            bus_identity: shared.bus.identity(),
+            unsettled: false,
             shared,
             tenant,
             admitted,

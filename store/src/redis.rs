@@ -47,8 +47,8 @@ use self::steps::{AckStep, Acks, AppendStep, Pull, PullStep, RouteStep, Routing,
 pub(crate) use self::steps::{MOST_APPENDED, Origin};
 use self::values::{count_of, cut, exactly, id, malformed, number, number_of, parts, str_of, text};
 use crate::bus::{
-    Append, Appended, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, MAX_UNROUTED_BYTES,
-    PARTITIONS, Page, Record, Route, Seq, Swept, Unrouted,
+    Append, Appended, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, MAX_ATTEMPTS,
+    MAX_UNROUTED_BYTES, PARTITIONS, Page, Record, Route, Seq, Swept, Unrouted,
 };
 use crate::embedded::{LONGEST_DELAY, SESSION_ENDED, Tally};
 use crate::watches::Topic;
@@ -247,6 +247,19 @@ impl RedisBus {
         tell_parked(tenant, parked);
         Tally { nacked, parked, ..Tally::default() }.tell();
         Ok(nacked > 0)
+    }
+
+    pub(crate) async fn retain_session(
+        &self,
+        tenant: &TenantKey,
+        session: SessionId,
+        has: Vec<EventId>,
+    ) -> Result<usize, BusError> {
+        let doing = "settle what a session holds";
+        let mut args = vec![id(session.uuid()), number(MAX_ATTEMPTS.into())];
+        args.extend(has.into_iter().map(|event| id(event.uuid())));
+        let returned = self.run(tenant, doing, &scripts::RETAIN, args).await?;
+        number_of(&returned).and_then(|n| usize::try_from(n).ok()).ok_or_else(|| malformed(doing))
     }
 
     pub(crate) async fn end_session(

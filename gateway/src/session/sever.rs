@@ -75,9 +75,9 @@ pub(crate) async fn severed(
 }
 
 /// Waits for another configuration.
-pub(crate) async fn changed(config: &mut watch::Receiver<Arc<GatewayConfig>>) {
-    if config.changed().await.is_err() {
-        // Whoever configures is gone: what was configured last stands.
+pub(crate) async fn changed<T>(watched: &mut watch::Receiver<T>) {
+    if watched.changed().await.is_err() {
+        // Whoever told of it is gone: what was told last stands.
         std::future::pending::<()>().await;
     }
 }

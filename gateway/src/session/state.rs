@@ -126,6 +126,11 @@ impl State {
         self.delivered.values().sum::<u32>().saturating_add(queued)
     }
 
+    /// The events that the session has from the bus.
+    pub(crate) fn has(&self) -> Vec<EventId> {
+        self.delivered.keys().copied().chain(self.undelivered()).collect()
+    }
+
     /// Events that were pulled and not delivered, no copy of them.
     pub(crate) fn undelivered(&self) -> Vec<EventId> {
         let ids = self.queue.iter().map(|held| held.id);

@@ -11,7 +11,7 @@ use nexus_store::bus::{BusError, Held};
 use nexus_wire::agent::v1::{Pong, server_frame};
 use nexus_wire::frame::Delivery;
 use tokio::time::error::Elapsed;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::end::End;
 use super::inboxes::Inboxes;
@@ -20,6 +20,7 @@ use super::state::{Effect, Received};
 use super::transport::{Broken, NotDelivered};
 use super::{Session, sever, state, terms};
 use crate::chain;
+use crate::shared::Shared;
 use crate::token::TokenError;
 
 /// The most bytes of events that one pull takes.
@@ -34,6 +35,9 @@ const MAX_EVENT: usize = 1024 * 1024;
 /// The most frames that are taken in before the session looks at anything else.
 const BATCH: usize = 64;
 
+/// A session that could not be settled with the bus tries again after so long.
+const SETTLES: Duration = Duration::from_secs(1);
+
 impl Session<'_> {
     /// Works until the session ends from within.
     pub(super) async fn work(&mut self) -> End {
@@ -46,6 +50,9 @@ impl Session<'_> {
     async fn serve(&mut self) -> Result<Infallible, End> {
         loop {
             let hungry = self.state.wanted() > 0;
+            if self.unsettled {
+                Box::pin(self.settle()).await?;
+            }
             if (hungry && self.inboxes.any_ready()) || self.state.can_deliver() {
                 Box::pin(self.feed()).await?;
             }
@@ -56,6 +63,8 @@ impl Session<'_> {
                 biased;
                 // First, so that a sign of life that has come counts before the deadline does.
                 received = self.transport.recv() => Box::pin(self.receive(received)).await?,
+                () = sever::changed(&mut self.bus_identity) => self.unsettled = true,
+                () = sleep(SETTLES), if self.unsettled => {}
                 () = self.inboxes.changed() => {}
                 () = sever::changed(&mut self.config) => self.adopt()?,
                 () = sleep_until(self.polls.at()), if hungry => {
@@ -71,9 +80,36 @@ impl Session<'_> {
         }
     }
 
+    /// Tells the bus whose the session is and what it has, after the bus lost writes. Before that is done nothing is pulled.
+    async fn settle(&mut self) -> Result<(), End> {
+        let Shared { fleet, bus, leases, .. } = self.shared;
+        let session = self.identity.session;
+        // Thousands have to do it at once.
+        let _turn = leases.turn().await;
+        let settled = async {
+            if !self.lease.enter(bus, fleet.view().me).await? {
+                return Ok(None);
+            }
+            bus.retain_session(self.tenant, session, self.state.has()).await.map(Some)
+        };
+        match settled.await {
+            Ok(Some(returned)) => {
+                tracing::debug!(tenant = %self.tenant, %session, returned, "settled after a loss of the bus");
+                self.unsettled = false;
+                self.inboxes.all_ready();
+            }
+            // Another gateway may have given it away.
+            Ok(None) | Err(BusError::Closed) => return Err(End::Internal),
+            Err(error) => {
+                tracing::warn!(tenant = %self.tenant, %session, error = chain(&error), "cannot settle a session");
+            }
+        }
+        Ok(())
+    }
+
     /// Pulls and delivers until credit or inboxes are used up.
     async fn feed(&mut self) -> Result<(), End> {
-        while self.pull().await? {
+        while !self.unsettled && self.pull().await? {
             self.deliver().await?;
         }
         self.deliver().await

@@ -168,6 +168,23 @@ impl Bus {
         }
     }
 
+    /// Tells what a session has, after the bus lost writes: what it is noted to hold beyond that returns, for the
+    /// acknowledgement is lost. Says how many copies returned. The embedded log loses none that it answered.
+    ///
+    /// # Errors
+    /// [`BusError::Storage`] when it cannot be written.
+    pub async fn retain_session(
+        &self,
+        tenant: &TenantKey,
+        session: SessionId,
+        has: Vec<EventId>,
+    ) -> Result<usize, BusError> {
+        match self {
+            Self::Embedded(_) => Ok(0),
+            Self::Redis(bus) => bus.retain_session(tenant, session, has).await,
+        }
+    }
+
     /// Returns what a session holds to its inboxes, all of it at once, so that whoever draws next gets it in bus order.
     /// Says how many copies. Each event counts as tried, except those of `unsent`: what the session held and never
     /// sent to anybody uses up no attempt. Whoever owns the session calls it, also for a session whose process died:

@@ -65,6 +65,7 @@ scripts! {
     NACK = "nack", DRAINS;
     GIVE_BACK = "give_back", DRAINS;
     END_SESSION = "end_session", DRAINS;
+    RETAIN = "retain", DRAINS;
     AGAIN = "again", DRAINS;
     UNROUTED = "unrouted", READS;
     LOOK = "look", READS;

@@ -87,6 +87,26 @@ async fn a_server_that_comes_back_is_found_again() {
     assert_eq!(rig.bus.tenants().await.unwrap(), [tenant()]);
 }
 
+/// The server lost acknowledgements: what the session was done with returns, what it still has stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_session_no_longer_has_returns_when_it_tells() {
+    let faulty = Faulty::start(&[]).await;
+    let rig = &faulty.rig;
+    rig.fill(&["a", "b", "c"], inbox(1)).await;
+    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a", "b", "c"]));
+    let retain =
+        async |names: &[&str]| rig.bus.retain_session(&tenant(), session(1), ids(names)).await.unwrap();
+    assert_eq!(retain(&["a", "b", "c", "z"]).await, 0);
+    assert_eq!(retain(&["b"]).await, 2);
+    assert_eq!(retain(&["b"]).await, 0);
+    assert_eq!(rig.ack(session(1), &["b"]).await, 1);
+    let held = rig.pull(inbox(1), session(2), 9).await;
+    assert_eq!(
+        held.iter().map(|held| (held.id, held.attempt)).collect::<Vec<_>>(),
+        [(id("a"), 2), (id("c"), 2)]
+    );
+}
+
 /// One inbox of two is of another type. Nothing is half done: what was routed waits as before, its changes unclaimed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_route_that_fails_in_the_middle_leaves_nothing() {
