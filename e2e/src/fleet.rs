@@ -243,11 +243,6 @@ impl Unit {
         Ok(())
     }
 
-    /// Its process id.
-    pub fn id(&self) -> Option<u32> {
-        self.nexus.as_ref().and_then(Nexus::id)
-    }
-
     /// Fails if it has ended by itself.
     pub fn check(&mut self) -> anyhow::Result<()> {
         let Some(nexus) = &mut self.nexus else { return Ok(()) };

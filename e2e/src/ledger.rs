@@ -125,6 +125,21 @@ impl Balance {
         self.missing == 0 && self.unexplained == 0 && self.faults.is_empty()
     }
 
+    /// Adds what is wrong to what went wrong already; `missing` are examples.
+    pub fn complain(&self, missing: &[String], failures: &mut Vec<String>) {
+        if self.missing > 0 {
+            failures.push(format!("{} missing, such as {}", self.missing, missing.join(", ")));
+        }
+        // What broke off leaves some without an answer.
+        if self.unexplained > 0 && failures.is_empty() {
+            failures.push(format!("{} were received that were never accepted", self.unexplained));
+        }
+        for (fault, times) in &self.faults {
+            let first = self.first_fault.as_deref().unwrap_or_default();
+            failures.push(format!("{times} times {fault}; the first fault: {first}"));
+        }
+    }
+
     /// Both, of books that have no event in common.
     #[must_use]
     pub fn plus(mut self, other: Self) -> Self {

@@ -142,11 +142,6 @@ impl Nexus {
         Ok(rustix::process::kill_process(id.context("nexus has ended")?, signal)?)
     }
 
-    /// Its process id.
-    pub fn id(&self) -> Option<u32> {
-        self.0.id()
-    }
-
     /// Its exit status, if it ended.
     pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         Ok(self.0.try_wait()?)

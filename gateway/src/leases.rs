@@ -104,7 +104,7 @@ impl Leases {
     /// Returns what a session holds; tries until the bus has done it or is closed. Of `unsent` it is known that nobody
     /// was sent it.
     async fn give_back(&self, bus: &Bus, tenant: TenantKey, session: SessionId, unsent: Vec<EventId>) {
-        let Ok(_permit) = self.0.permits.acquire().await else {
+        let Some(_turn) = self.turn().await else {
             return;
         };
         let mut backoff = Backoff::new();

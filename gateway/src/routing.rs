@@ -139,7 +139,7 @@ impl<'a> Partition<'a> {
                         () = changed(&mut config) => {}
                         // It may have lost who owns what: a partition that was yielded may be this gateway's again.
                         () = changed(&mut identity) => (self.epoch, self.may_own) = (None, true),
-                        () = came_or_went(&mut self.fleet) => {}
+                        () = changed(&mut self.fleet) => {}
                         () = tokio::time::sleep(SAFETY_POLL) => {}
                     }
                 }
@@ -257,13 +257,6 @@ impl<'a> Partition<'a> {
     }
 }
 
-/// Waits until the fleet is another one.
-async fn came_or_went(fleet: &mut watch::Receiver<Arc<View>>) {
-    if fleet.changed().await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
-
 /// Whom an event concerns. One that cannot be read concerns nobody: it must not hold up what follows.
 fn decide(table: &RouteTable, event: &Unrouted) -> Route {
     let (inboxes, decision) = match serde_json::from_slice::<StandardEvent>(&event.event) {
@@ -291,9 +284,8 @@ fn decide(table: &RouteTable, event: &Unrouted) -> Route {
 
 #[cfg(test)]
 mod tests {
-    use nexus_store::bus::partition_of;
-
     use nexus_core::id::GatewayId;
+    use nexus_store::bus::partition_of;
 
     use super::*;
     use crate::fleet::rank;

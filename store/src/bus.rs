@@ -53,6 +53,14 @@ impl Thread {
     }
 }
 
+/// Says what was attempted.
+pub(crate) fn cannot<E>(doing: &'static str) -> impl FnOnce(E) -> BusError
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    move |source| BusError::Storage { doing, source: Arc::from(source.into()) }
+}
+
 /// Places of events that a pull passes over at most, because another session holds an earlier event of their thread.
 pub(crate) const MOST_PASSED_OVER: usize = 512;
 

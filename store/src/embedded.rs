@@ -60,12 +60,12 @@ pub(crate) use self::records::{Head, decode_raw, encode_event};
 pub(crate) use self::route::CLAIMS_LAST;
 use self::shared::{Handed, Shared, Taken, TenantFile};
 use self::state::State;
-use self::store::{Store, cannot};
+use self::store::Store;
 pub(crate) use self::tally::Tally;
 use self::writer::{Engine, Writer};
 use crate::bus::{
     Append, Appended, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, Page, Record, Route,
-    Seq, Swept, Thread, Unrouted,
+    Seq, Swept, Unrouted, cannot,
 };
 use crate::watches::{self, Topic};
 
@@ -397,27 +397,15 @@ impl Drop for EmbeddedLog {
 }
 
 /// Encodes and compresses an event.
-fn prepare(append: Append) -> Result<Box<Prepared>, BusError> {
+fn prepare(mut append: Append) -> Result<Box<Prepared>, BusError> {
     let kept = encode_event(&append.event, &append.raw).map_err(cannot("keep a body of this size"))?;
-    let len = u32::try_from(append.event.len()).map_err(cannot("keep an event of this size"))?;
-    let head = Head {
-        id: append.id,
-        thread: Thread::of(&append.thread_key),
-        kind: append.kind,
-        source: append.source,
-        title: append.title,
-        received: append.received,
-        change: append.change,
-        len,
-        bytes: kept.len() as u64,
-    };
     Ok(Box::new(Prepared {
-        head,
-        delivery_key: append.delivery_key,
+        delivery_key: std::mem::take(&mut append.delivery_key),
         dedupe_for: append.dedupe_for,
-        json: append.event,
-        kept: kept.into(),
+        json: append.event.clone(),
         quota_bytes: append.quota_bytes,
+        head: Head::of(append, kept.len() as u64)?,
+        kept: kept.into(),
     }))
 }
 

@@ -20,3 +20,8 @@ mod watches;
 // The tests within share the contract's rig, which knows the crate by its name.
 #[cfg(test)]
 extern crate self as nexus_store;
+
+/// Locks. What is behind the locks of this crate is whole also after a panic of whoever held one.
+pub(crate) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

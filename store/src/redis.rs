@@ -37,8 +37,8 @@ pub use self::durability::{Durability, DurabilityClass};
 pub use self::settings::{RedisSettings, RedisUrlError};
 pub use self::stops::{Board, Entry, StopBoard, Telling};
 
-use self::connection::{Connection, cannot};
-use self::core::{Core, Life, OpenPull, TENANTS, lock};
+use self::connection::Connection;
+use self::core::{Core, Life, OpenPull, TENANTS};
 use self::keeper::{Counters, End};
 use self::lane::{Lane, Step};
 pub(crate) use self::prepared::Prepared;
@@ -48,9 +48,10 @@ pub(crate) use self::steps::{MOST_APPENDED, Origin};
 use self::values::{count_of, cut, exactly, id, malformed, number, number_of, parts, str_of, text};
 use crate::bus::{
     Append, Appended, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, MAX_ATTEMPTS,
-    MAX_UNROUTED_BYTES, PARTITIONS, Page, Record, Route, Seq, Swept, Unrouted,
+    MAX_UNROUTED_BYTES, PARTITIONS, Page, Record, Route, Seq, Swept, Unrouted, cannot,
 };
 use crate::embedded::{LONGEST_DELAY, SESSION_ENDED, Tally};
+use crate::lock;
 use crate::watches::Topic;
 
 /// The most events that one call of [`RedisBus::unrouted`] gives.

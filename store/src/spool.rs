@@ -26,7 +26,7 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -36,7 +36,8 @@ use uuid::Uuid;
 
 use self::shelf::Shelf;
 use self::writer::{Job, Room};
-use crate::bus::{Append, Appended, BusError};
+use crate::bus::{Append, Appended, BusError, cannot};
+use crate::lock;
 use crate::redis::Prepared;
 
 /// Events that may wait for the writer; beyond that callers wait to hand theirs in.
@@ -134,10 +135,6 @@ struct Shared {
     written: Condvar,
     /// Wakes the drainer.
     work: Notify,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Spool {
@@ -241,14 +238,6 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-/// Says what was attempted.
-fn cannot<E>(doing: &'static str) -> impl FnOnce(E) -> BusError
-where
-    E: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    move |source| BusError::Storage { doing, source: Arc::from(source.into()) }
 }
 
 fn refused(error: &BusError) {

@@ -94,16 +94,7 @@ impl Part {
 
     /// Takes the books in, and tells what is wrong with them.
     pub(super) fn settle(&mut self, balance: Balance, missing: &[String]) {
-        if balance.missing > 0 {
-            self.failures.push(format!("{} missing, such as {}", balance.missing, missing.join(", ")));
-        }
-        if balance.unexplained > 0 && self.failures.is_empty() {
-            self.failures.push(format!("{} were received that were never accepted", balance.unexplained));
-        }
-        for (fault, times) in &balance.faults {
-            let first = balance.first_fault.as_deref().unwrap_or_default();
-            self.failures.push(format!("{times} times {fault}; the first fault: {first}"));
-        }
+        balance.complain(missing, &mut self.failures);
         self.balance = std::mem::take(&mut self.balance).plus(balance);
     }
 

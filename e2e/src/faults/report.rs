@@ -73,16 +73,7 @@ impl Row {
 
     /// What the books say in the end.
     pub(super) fn settle(&mut self, balance: Balance, missing: &[String], pause: Duration) {
-        if balance.missing > 0 {
-            self.failures.push(format!("{} missing, such as {}", balance.missing, missing.join(", ")));
-        }
-        if balance.unexplained > 0 && self.failures.is_empty() {
-            self.failures.push(format!("{} were received that were never accepted", balance.unexplained));
-        }
-        for (fault, times) in &balance.faults {
-            let first = balance.first_fault.as_deref().unwrap_or_default();
-            self.failures.push(format!("{times} times {fault}; the first fault: {first}"));
-        }
+        balance.complain(missing, &mut self.failures);
         self.pause_seconds = pause.as_secs_f64();
         self.balance = balance;
     }

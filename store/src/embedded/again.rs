@@ -8,10 +8,10 @@ use super::copies::Opens;
 use super::keys::{self, TenantNo};
 use super::records::{Entry, Head, Routed};
 use super::state::Place;
-use super::store::{Space, cannot, readable};
+use super::store::{Space, readable};
 use super::turn::Turn;
 use super::watches::Topic;
-use crate::bus::{BusError, Copy, Seq};
+use crate::bus::{BusError, Copy, Seq, cannot};
 
 /// What will be written of one replayed event.
 struct Plan {

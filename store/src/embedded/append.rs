@@ -7,11 +7,11 @@ use nexus_core::id::TenantKey;
 
 use super::command::Prepared;
 use super::records::{Waiting, decode_seen, encode_seen};
-use super::store::{Space, cannot, readable};
+use super::store::{Space, readable};
 use super::turn::Turn;
 use super::watches::Topic;
 use super::{keys, recent};
-use crate::bus::{Appended, BusError, Epoch};
+use crate::bus::{Appended, BusError, Epoch, cannot};
 
 impl Turn<'_> {
     pub(super) fn append(&mut self, key: &TenantKey, event: Prepared) -> Result<Appended, BusError> {

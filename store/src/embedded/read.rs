@@ -8,8 +8,8 @@ use super::list::summary;
 use super::records::{Entry, Head, Routed, Waiting, decode_json, decode_raw};
 use super::shared::{Shared, TenantFile};
 use super::state::Hold;
-use super::store::{Space, Store, cannot, unreadable};
-use crate::bus::{BusError, Copy, MAX_UNROUTED_BYTES, Record, Seq, Unrouted};
+use super::store::{Space, Store, unreadable};
+use crate::bus::{BusError, Copy, MAX_UNROUTED_BYTES, Record, Seq, Unrouted, cannot};
 
 pub(super) fn unrouted(
     store: &Store,

@@ -8,7 +8,7 @@ use nexus_core::id::{EventId, InboxId};
 use nexus_core::kind::{Kind, Rank};
 use serde::{Deserialize, Serialize};
 
-use crate::bus::{Raw, Seq, Thread};
+use crate::bus::{Append, BusError, Raw, Seq, Thread, cannot};
 
 /// A raw body larger than this is neither kept nor unpacked. Ingest ends at 25 MiB.
 pub(super) const LARGEST_BODY: usize = 64 << 20;
@@ -68,6 +68,22 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    /// What is kept of an event that takes so many bytes in all.
+    pub(crate) fn of(append: Append, bytes: u64) -> Result<Self, BusError> {
+        let len = u32::try_from(append.event.len()).map_err(cannot("keep an event of this size"))?;
+        Ok(Self {
+            id: append.id,
+            thread: Thread::of(&append.thread_key),
+            kind: append.kind,
+            source: append.source,
+            title: append.title,
+            received: append.received,
+            change: append.change,
+            len,
+            bytes,
+        })
+    }
+
     pub(crate) fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(self)
     }

@@ -19,8 +19,8 @@ use super::keys::{self, TenantNo};
 use super::records::{Counters, Entry, Malformed, Open, Waiting};
 use super::shared::{Shared, TenantFile};
 use super::state::{Inbox, Place, State, Tenant};
-use super::store::{Space, Store, cannot, readable, unreadable};
-use crate::bus::{BusError, Epoch};
+use super::store::{Space, Store, readable, unreadable};
+use crate::bus::{BusError, Epoch, cannot};
 
 impl State {
     /// Reads the state of a log.

@@ -19,7 +19,7 @@ use fjall::{
 };
 
 use super::{birth, keys, repair};
-use crate::bus::BusError;
+use crate::bus::{BusError, cannot};
 
 const MIB: u64 = 1 << 20;
 
@@ -119,14 +119,6 @@ impl fmt::Display for Shown {
             other => write!(f, "format {other:?}"),
         }
     }
-}
-
-/// Says what was attempted when the engine failed.
-pub(super) fn cannot<E>(doing: &'static str) -> impl FnOnce(E) -> BusError
-where
-    E: std::error::Error + Send + Sync + 'static,
-{
-    move |source| BusError::Storage { doing, source: Arc::new(source) }
 }
 
 /// Counts a record that was met and cannot be read. It is passed over and kept.

@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject as _;
 use super::durability::Durability;
 use super::scripts::Script;
 use super::settings::{RedisSettings, Target};
-use crate::bus::BusError;
+use crate::bus::{BusError, cannot};
 
 /// Commands that the library may hold; ours are bounded well below that.
 const BUFFERED: usize = 8192;
@@ -49,14 +49,6 @@ impl Drop for Task {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-/// Says what was attempted.
-pub(super) fn cannot<E>(doing: &'static str) -> impl FnOnce(E) -> BusError
-where
-    E: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    move |source| BusError::Storage { doing, source: Arc::from(source.into()) }
 }
 
 impl Connection {

@@ -3,7 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use fred::interfaces::SetsInterface as _;
 use fred::prelude::Value;
@@ -11,12 +11,13 @@ use nexus_core::clock::Clock;
 use nexus_core::id::{SessionId, TenantKey};
 use tokio::sync::{Notify, RwLock, watch};
 
-use super::connection::{Connection, cannot};
+use super::connection::Connection;
 use super::durability::Durability;
 use super::scripts::Script;
 use super::settings::RedisSettings;
 use super::values::{number, text};
-use crate::bus::BusError;
+use crate::bus::{BusError, cannot};
+use crate::lock;
 use crate::watches::Watches;
 
 /// The tenants that ever had something.
@@ -64,10 +65,6 @@ pub(super) struct Core {
     pub(super) calls: RwLock<()>,
     /// Tenants that are known to stand in [`TENANTS`].
     registered: Mutex<HashSet<TenantKey>>,
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Core {

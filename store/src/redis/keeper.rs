@@ -14,11 +14,11 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::MissedTickBehavior;
 
-use super::connection::cannot;
-use super::core::{Core, Life, lock};
+use super::core::{Core, Life};
 use super::scripts;
 use super::values::{number_of, str_of};
-use crate::bus::{BusError, PARTITIONS};
+use crate::bus::{BusError, PARTITIONS, cannot};
+use crate::lock;
 use crate::watches::Topic;
 
 /// How a message begins that tells of stops; no tenant is called so.

@@ -12,11 +12,10 @@ use metrics::{counter, histogram};
 use nexus_core::id::TenantKey;
 use tokio::sync::{mpsc, oneshot};
 
-use super::connection::cannot;
 use super::core::Core;
 use super::scripts::Script;
 use super::values::malformed;
-use crate::bus::BusError;
+use crate::bus::{BusError, cannot};
 
 /// What may wait for a lane; beyond that callers wait to hand theirs in.
 const WAITING: usize = 1024;

@@ -5,9 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use nexus_core::id::EventId;
 
-use super::connection::cannot;
 use super::values::{encode_change, short};
-use crate::bus::{Append, BusError, Thread};
+use crate::bus::{Append, BusError, Thread, cannot};
 use crate::embedded::{COMPRESSED_AT_ONCE, Head, encode_event};
 
 /// An event as it will be kept.
@@ -42,30 +41,20 @@ impl Prepared {
 
     fn make(append: Append) -> Result<Self, BusError> {
         let raw = encode_event(&[], &append.raw).map_err(cannot("keep a body of this size"))?;
-        let len = u32::try_from(append.event.len()).map_err(cannot("keep an event of this size"))?;
-        let change = encode_change(&append.change);
-        let head = Head {
-            id: append.id,
-            thread: Thread::of(&append.thread_key),
-            kind: append.kind,
-            source: append.source,
-            title: append.title,
-            received: append.received,
-            change: append.change,
-            len,
-            bytes: (append.event.len() + raw.len()) as u64,
-        };
+        let (delivery_key, change) = (short(&append.delivery_key), encode_change(&append.change));
+        let (dedupe_for, quota, json) = (append.dedupe_for, append.quota_bytes, append.event.clone());
+        let head = Head::of(append, (json.len() + raw.len()) as u64)?;
         Ok(Self {
-            id: append.id,
-            delivery_key: short(&append.delivery_key),
-            dedupe_for: append.dedupe_for,
+            id: head.id,
+            delivery_key,
+            dedupe_for,
             thread: head.thread,
             change,
-            received: append.received.as_microsecond(),
+            received: head.received.as_microsecond(),
             head: head.encode().map_err(cannot("write an event"))?.into(),
-            json: append.event,
+            json,
             raw: raw.into(),
-            quota: append.quota_bytes,
+            quota,
         })
     }
 

@@ -12,12 +12,12 @@ use nexus_core::clock::Clock;
 use nexus_core::stop::{MAX_TOLD_BYTES, MAX_TOLD_STOPS};
 use tokio::time::timeout;
 
-use super::connection::{self, Task, cannot};
+use super::connection::{self, Task};
 use super::core::channel;
 use super::scripts;
 use super::settings::RedisSettings;
 use super::values::{count_of, malformed, number, parts, str_of, text};
-use crate::bus::BusError;
+use crate::bus::{BusError, cannot};
 
 /// The key; its tag keeps it in the slot of the gateways.
 const STOPS: &str = "nexus:{gateways}:stops";

@@ -9,8 +9,7 @@ use nexus_core::kind::Rank;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::connection::cannot;
-use crate::bus::{BusError, Copy};
+use crate::bus::{BusError, Copy, cannot};
 
 /// Reasons are for people; more of one is cut.
 const LONGEST_REASON: usize = 1024;

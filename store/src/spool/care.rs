@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use metrics::gauge;
 
-use super::{Spool, cannot, lock, writer};
-use crate::bus::BusError;
+use super::{Spool, writer};
+use crate::bus::{BusError, cannot};
+use crate::lock;
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(1);

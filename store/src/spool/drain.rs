@@ -18,8 +18,9 @@ use tokio::time::MissedTickBehavior;
 
 use super::segment::{self, Found};
 use super::shelf::{Entry, Step};
-use super::{Shared, Spool, Taken, cannot, lock, record, recover, writer};
-use crate::bus::{Appended, BusError};
+use super::{Shared, Spool, Taken, record, recover, writer};
+use crate::bus::{Appended, BusError, cannot};
+use crate::lock;
 use crate::redis::{AppendedAll, MOST_APPENDED, Origin, Prepared, RedisBus};
 
 /// Tenants whose events are on their way at the same time.

@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
+use super::SpoolSettings;
 use super::segment::{self, DAMAGED, Found, Scan};
 use super::shelf::{Segment, Shelf};
-use super::{SpoolSettings, cannot};
-use crate::bus::BusError;
+use crate::bus::{BusError, cannot};
 
 /// After a loss of power the bus may have had more of this spool than the disk has. New places begin so far behind the
 /// last one that was found that none of them was ever used.
@@ -61,12 +61,7 @@ pub(super) fn recover(settings: &SpoolSettings) -> Result<(Shelf, Uuid, u64), Bu
     // What the bus says of another spool says nothing of this one.
     let one = ids.first().copied().filter(|first| ids.iter().all(|id| id == first));
     let next = numbers.last().map_or(1, |last| last.saturating_add(1));
-    Ok((shelf, one.filter(|_| !shelf_is_new(last)).unwrap_or_else(Uuid::new_v4), next))
-}
-
-/// Without any event nobody knows which places were used.
-const fn shelf_is_new(last: u64) -> bool {
-    last == 0
+    Ok((shelf, one.unwrap_or_else(Uuid::new_v4), next))
 }
 
 /// Makes the folder, and its name durable.

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::Taken;
 use super::segment::{At, Found};
-use crate::bus::BusError;
+use crate::bus::{BusError, cannot};
 use crate::redis::Prepared;
 
 /// Events whose payload is kept in memory too, by bytes; of others the file is read.
@@ -340,7 +340,7 @@ impl Shelf {
             let believed = !self.unsyncable.contains(&segment);
             let outcome = outcome.clone().and_then(|()| match believed {
                 true => Ok(Taken::New),
-                false => Err(super::cannot("sync the spool")("an earlier sync of this segment failed")),
+                false => Err(cannot("sync the spool")("an earlier sync of this segment failed")),
             });
             answered += usize::from(outcome.is_ok());
             let _ = reply.send(outcome);

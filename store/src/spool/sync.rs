@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use metrics::{counter, histogram};
 
-use super::{Shared, cannot, lock};
-use crate::bus::BusError;
+use super::Shared;
+use crate::bus::{BusError, cannot};
+use crate::lock;
 
 /// Syncs until the writer has ended, and then once more.
 pub(super) fn sync(shared: &Shared) {

@@ -13,8 +13,9 @@ use tokio::sync::mpsc;
 
 use super::segment::{self, At, BEGIN};
 use super::shelf::{Entry, Reply, Segment, Shelf};
-use super::{Shared, cannot, lock, record};
-use crate::bus::BusError;
+use super::{Shared, record};
+use crate::bus::{BusError, cannot};
+use crate::lock;
 use crate::redis::Prepared;
 
 /// Events in one write.
