@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use rand::RngExt as _;
 
+use crate::common::{Begun, Common};
 use crate::load::Rate;
 use crate::powerloss::Model;
-pub use report::{Output, Part, Report, Round};
+pub use report::{Part, Report, Round};
 
 /// What `durability` is asked to do.
 #[derive(Debug, Clone, Args)]
@@ -36,18 +36,9 @@ pub struct Settings {
     /// Webhooks a second
     #[arg(long, default_value_t = 300, value_name = "N")]
     pub rate: u32,
-    /// Repeats the choices of an earlier run: moments, what is lost, which webhooks
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
-    /// The program under test [default: built from this repository, as this program was]
-    #[arg(long, value_name = "PATH")]
-    pub nexus: Option<PathBuf>,
-    /// Folder on a real disk to work in
-    #[arg(long, default_value = "/var/tmp", value_name = "DIR")]
-    pub dir: PathBuf,
-    /// `table` for people, `json` for machines
-    #[arg(short, long, default_value = "table", value_enum)]
-    pub output: Output,
+    /// What every proof is told
+    #[command(flatten)]
+    pub common: Common,
 }
 
 /// What all parts share.
@@ -61,11 +52,7 @@ struct Plan {
 
 /// Runs all parts.
 pub async fn run(settings: Settings) -> anyhow::Result<Report> {
-    let nexus = crate::program::locate(settings.nexus.as_deref())?;
-    let seed = settings.seed.unwrap_or_else(|| rand::rng().random());
-    let work = tempfile::Builder::new().prefix("nexus-durability-").tempdir_in(&settings.dir).with_context(
-        || format!("cannot work in {}; name another folder by --dir", settings.dir.display()),
-    )?;
+    let Begun { nexus, seed, work } = settings.common.begin("nexus-durability-")?;
     let path = work.path().canonicalize()?;
     if settings.kills + settings.power_losses > 0 {
         disk::refuse_memory(&path)?;

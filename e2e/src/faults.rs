@@ -12,13 +12,11 @@ mod scene;
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use rand::RngExt as _;
 
 use self::scene::Scene;
-pub use crate::durability::Output;
+use crate::common::{Begun, Common};
 use crate::load::Rate;
 use crate::powerloss::Model;
 pub use report::{Report, Row};
@@ -118,18 +116,9 @@ pub struct Settings {
     /// Webhooks a second
     #[arg(long, default_value_t = 600, value_name = "N")]
     pub rate: u32,
-    /// Repeats the choices of an earlier run: moments, what is lost, which webhooks
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
-    /// The program under test [default: built from this repository, as this program was]
-    #[arg(long, value_name = "PATH")]
-    pub nexus: Option<PathBuf>,
-    /// Folder on a real disk to work in
-    #[arg(long, default_value = "/var/tmp", value_name = "DIR")]
-    pub dir: PathBuf,
-    /// `table` for people, `json` for machines
-    #[arg(short, long, default_value = "table", value_enum)]
-    pub output: Output,
+    /// What every proof is told
+    #[command(flatten)]
+    pub common: Common,
 }
 
 impl Settings {
@@ -158,12 +147,7 @@ struct Plan {
 /// Runs all rows.
 pub async fn run(settings: Settings) -> anyhow::Result<Report> {
     raise_file_limit();
-    let nexus = crate::program::locate(settings.nexus.as_deref())?;
-    let seed = settings.seed.unwrap_or_else(|| rand::rng().random());
-    let work =
-        tempfile::Builder::new().prefix("nexus-faults-").tempdir_in(&settings.dir).with_context(|| {
-            format!("cannot work in {}; name another folder by --dir", settings.dir.display())
-        })?;
+    let Begun { nexus, seed, work } = settings.common.begin("nexus-faults-")?;
     let rate = Rate { per_second: settings.rate, bytes: 1500 };
     let plan = Plan { nexus, work: work.path().canonicalize()?, seed, rate, settings };
     let faults = plan.settings.faults();

@@ -14,7 +14,7 @@ use crate::doors::Doors;
 use crate::ledger::{AGENTS, agents};
 use crate::link::Link;
 use crate::redis::Redis;
-use crate::site::{LOOK, Nexus, PATIENCE, free_ports, write_resources};
+use crate::site::{LOOK, Nexus, PATIENCE, free_ports, ready, write_resources};
 use crate::webhook::TENANTS;
 
 /// How many gateways there are.
@@ -214,16 +214,8 @@ impl Unit {
     }
 
     async fn ready(&mut self, http: &reqwest::Client) -> anyhow::Result<()> {
-        let url = format!("http://127.0.0.1:{}/readyz", self.admin);
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
-                return Ok(());
-            }
-            self.check()?;
-            ensure!(Instant::now() < deadline, "{} is not ready: {}", self.name, self.log.display());
-            sleep(LOOK).await;
-        }
+        let nexus = self.nexus.as_mut().context("it was not started")?;
+        ready(http, self.admin, &self.name, &self.log, nexus).await
     }
 
     /// kill -9.

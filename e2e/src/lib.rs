@@ -8,6 +8,7 @@
 //! - [`powerloss`]: the recorder and the model behind the losses of power.
 
 pub mod agents;
+pub mod common;
 pub mod crowd;
 pub mod doors;
 pub mod durability;

@@ -6,8 +6,8 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use nexus_e2e::durability::{self, Output};
-use nexus_e2e::faults;
+use nexus_e2e::common::Output;
+use nexus_e2e::{durability, faults};
 use serde::Serialize;
 
 /// Proofs about the built system, from outside.
@@ -41,12 +41,12 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
     let (text, good) = match proof {
         Proof::Durability(settings) => {
-            let output = settings.output;
+            let output = settings.common.output;
             let report = durability::run(settings).await?;
             (shown(output, &report, || report.table())?, report.is_good())
         }
         Proof::Faults(settings) => {
-            let output = settings.output;
+            let output = settings.common.output;
             let report = faults::run(settings).await?;
             (shown(output, &report, || report.table())?, report.is_good())
         }

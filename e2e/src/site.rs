@@ -70,22 +70,7 @@ impl Site {
 
     /// Waits until the process is ready.
     pub async fn ready(&self, nexus: &mut Nexus) -> anyhow::Result<()> {
-        let url = format!("http://127.0.0.1:{}/readyz", self.admin);
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if self.doors.http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
-                return Ok(());
-            }
-            if let Some(status) = nexus.ended()? {
-                bail!("nexus does not start over its data: {status}; its log: {}", self.log.display());
-            }
-            ensure!(
-                Instant::now() < deadline,
-                "nexus is not ready after {PATIENCE:?}: {}",
-                self.log.display()
-            );
-            sleep(LOOK).await;
-        }
+        ready(&self.doors.http, self.admin, "nexus", &self.log, nexus).await
     }
 
     /// Runs a verb of the command line that has to succeed.
@@ -116,6 +101,28 @@ impl Site {
     pub async fn metrics(&self) -> anyhow::Result<String> {
         let url = format!("http://127.0.0.1:{}/metrics", self.admin);
         Ok(self.doors.http.get(url).send().await?.error_for_status()?.text().await?)
+    }
+}
+
+/// Waits until a process is ready, as its admin port tells.
+pub(crate) async fn ready(
+    http: &reqwest::Client,
+    admin: u16,
+    name: &str,
+    log: &Path,
+    nexus: &mut Nexus,
+) -> anyhow::Result<()> {
+    let url = format!("http://127.0.0.1:{admin}/readyz");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+            return Ok(());
+        }
+        if let Some(status) = nexus.ended()? {
+            bail!("{name} does not start over its data: {status}; its log: {}", log.display());
+        }
+        ensure!(Instant::now() < deadline, "{name} is not ready after {PATIENCE:?}: {}", log.display());
+        sleep(LOOK).await;
     }
 }
 

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use clap::ValueEnum;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use serde::Serialize;
@@ -28,15 +27,6 @@ const HEADER: [&str; 14] = [
     "ACKED",
     "503",
 ];
-
-/// The form of output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// A table.
-    Table,
-    /// JSON.
-    Json,
-}
 
 /// A crash and what came of it.
 #[derive(Debug, Clone, Serialize)]

@@ -74,7 +74,7 @@ pub(crate) async fn severed(
     }
 }
 
-/// Waits for another configuration.
+/// Waits until what is watched is another, such as the configuration.
 pub(crate) async fn changed<T>(watched: &mut watch::Receiver<T>) {
     if watched.changed().await.is_err() {
         // Whoever told of it is gone: what was told last stands.
