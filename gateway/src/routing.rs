@@ -102,6 +102,13 @@ async fn gone(mut config: watch::Receiver<Arc<GatewayConfig>>, tenant: &TenantKe
     }
 }
 
+/// A batch that was routed.
+struct Turn {
+    first: (Seq, EventId),
+    /// Whether more may wait behind it.
+    more: bool,
+}
+
 /// One partition, as this gateway routes it.
 struct Partition<'a> {
     shared: &'a Shared,
@@ -167,8 +174,7 @@ impl<'a> Partition<'a> {
     /// and got it again has it at places that were passed already.
     async fn settle(&mut self) -> Result<(), BusError> {
         let mut before = None;
-        // However few a batch has, more may wait: the bus bounds it by bytes, too.
-        while let Some(first) = self.turn().await? {
+        while let Some(Turn { first, more: true }) = self.turn().await? {
             // What is still there after it was routed is looked at again later, not in a circle.
             if before.replace(first) == Some(first) {
                 break;
@@ -209,8 +215,8 @@ impl<'a> Partition<'a> {
         Ok(self.epoch)
     }
 
-    /// Routes a batch and says which event was the first of it.
-    async fn turn(&mut self) -> Result<Option<(Seq, EventId)>, BusError> {
+    /// Routes a batch.
+    async fn turn(&mut self) -> Result<Option<Turn>, BusError> {
         let bus = &self.shared.bus;
         let Some(epoch) = self.own().await? else {
             return Ok(None);
@@ -232,7 +238,7 @@ impl<'a> Partition<'a> {
         bus.route(self.tenant, self.index, epoch, routes).await?;
         self.note(&noted, start);
         metrics::counter!("nexus_routed_total").increment(count as u64);
-        Ok(Some(first))
+        Ok(Some(Turn { first, more: events.more }))
     }
 
     /// Tells traces and debug logs what was routed, once it is written.

@@ -134,7 +134,7 @@ impl<'a> Session<'a> {
             state: State::new(terms(&profile), Instant::now()),
             inboxes: Inboxes::watch(&shared.bus, tenant, profile.inboxes()),
             deliveries: Deliveries::new(tenant, admitted.agent, &identity.name, identity.session),
-            polls: Polls::new(Instant::now()),
+            polls: Polls::default(),
             bus_identity: shared.bus.identity(),
             unsettled: false,
             shared,

@@ -128,6 +128,38 @@ pub struct Unrouted {
     pub event: Bytes,
 }
 
+/// The first of what there is. Reads like the list of it.
+#[derive(Debug, Clone)]
+pub struct Part<T> {
+    /// What was asked for, in order.
+    pub items: Vec<T>,
+    /// Whether there may be more: false only if there was nothing more to give at that moment.
+    pub more: bool,
+}
+
+impl<T> Default for Part<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), more: false }
+    }
+}
+
+impl<T> std::ops::Deref for Part<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.items
+    }
+}
+
+impl<T> IntoIterator for Part<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.items.into_iter()
+    }
+}
+
 /// Where an event goes.
 #[derive(Debug, Clone)]
 pub struct Route {

@@ -64,8 +64,8 @@ use self::store::Store;
 pub(crate) use self::tally::Tally;
 use self::writer::{Engine, Writer};
 use crate::bus::{
-    Append, Appended, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, Page, Record, Route,
-    Seq, Swept, Unrouted, cannot,
+    Append, Appended, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, Page, Part, Record,
+    Route, Seq, Swept, Unrouted, cannot,
 };
 use crate::watches::{self, Topic};
 
@@ -168,13 +168,13 @@ impl EmbeddedLog {
         partition: u16,
         after: Seq,
         limit: usize,
-    ) -> Result<Vec<Unrouted>, BusError> {
+    ) -> Result<Part<Unrouted>, BusError> {
         // Most wake-ups find that the work is done: that costs no thread and no read. And most events came a moment
         // ago.
         self.shared.check()?;
         let file = self.shared.tenant(tenant);
         let Some(file) = file else {
-            return Ok(Vec::new());
+            return Ok(Part::default());
         };
         if let Some(events) = read::unrouted_in_memory(&self.shared, &file, partition, after, limit) {
             return Ok(events);
@@ -200,25 +200,23 @@ impl EmbeddedLog {
         session: SessionId,
         max: usize,
         max_bytes: usize,
-    ) -> Result<Vec<Held>, BusError> {
+    ) -> Result<Part<Held>, BusError> {
         let pull = Pull { inbox, session, max, max_bytes };
         let handed = self.ask(|reply| Command::Pull(tenant.clone(), pull, reply)).await?;
-        if handed.copies().is_empty() {
-            return Ok(Vec::new());
-        }
-        let Some(file) = self.shared.tenant(tenant) else {
-            return Ok(Vec::new());
+        let more = handed.more();
+        let Some(file) = self.shared.tenant(tenant).filter(|_| !handed.copies().is_empty()) else {
+            return Ok(Part { items: Vec::new(), more });
         };
-        if let Some(held) = held_in_memory(&self.shared, &file, inbox, handed.copies()) {
+        if let Some(items) = held_in_memory(&self.shared, &file, inbox, handed.copies()) {
             handed.claim();
-            return Ok(held);
+            return Ok(Part { items, more });
         }
         let shared = Arc::clone(&self.shared);
-        let (handed, held) =
+        let (handed, items) =
             self.read(move |store| read_handed(&shared, store, &file, inbox, handed)).await?;
         // From here on nothing can interrupt: what the caller gets is what the session holds.
         handed.claim();
-        Ok(held)
+        Ok(Part { items, more })
     }
 
     pub(crate) async fn ack(

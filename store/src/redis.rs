@@ -15,6 +15,7 @@ mod durability;
 mod fleet;
 mod keeper;
 mod lane;
+mod payload;
 mod prepared;
 mod read;
 mod scripts;
@@ -41,21 +42,19 @@ use self::connection::Connection;
 use self::core::{Core, Life, OpenPull, TENANTS};
 use self::keeper::{Counters, End};
 use self::lane::{Lane, Step};
+use self::payload::Payload;
 pub(crate) use self::prepared::Prepared;
 use self::scripts::Script;
-use self::steps::{AckStep, Acks, AppendStep, Pull, PullStep, RouteStep, Routing, most_attempts};
+use self::steps::{AckStep, Acks, AppendStep, Pull, PullStep, RouteStep, Routing, Taken, most_attempts};
 pub(crate) use self::steps::{MOST_APPENDED, Origin};
 use self::values::{count_of, cut, exactly, id, malformed, number, number_of, parts, str_of, text};
 use crate::bus::{
     Append, Appended, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, MAX_ATTEMPTS,
-    MAX_UNROUTED_BYTES, PARTITIONS, Page, Record, Route, Seq, Swept, Unrouted, cannot,
+    PARTITIONS, Page, Part, Record, Route, Seq, Swept, Unrouted, cannot,
 };
 use crate::embedded::{LONGEST_DELAY, SESSION_ENDED, Tally};
 use crate::lock;
 use crate::watches::Topic;
-
-/// The most events that one call of [`RedisBus::unrouted`] gives.
-const MOST_UNROUTED: usize = 10_000;
 
 /// Places that one script of a sweep looks at, and how many such scripts one call runs.
 const SWEPT_AT_ONCE: u64 = 250;
@@ -102,10 +101,6 @@ impl RedisBus {
             (subscriber.message_rx(), subscriber.reconnect_rx(), client.reconnect_rx());
         subscriber.subscribe(core.channel.as_str()).await.map_err(cannot("listen to wake-ups"))?;
         keeper::read_server(&core).await?;
-        if lock(&core.durability).drops_events() {
-            let durability = lock(&core.durability).to_string();
-            return Err(cannot("keep events in a Redis that drops them")(durability));
-        }
         let counters = Arc::new(Counters::default());
         let listen = keeper::listen(Arc::clone(&core), Arc::clone(&counters), heard, heard_anew);
         spawn(&mut tasks, &core, listen);
@@ -148,7 +143,8 @@ impl RedisBus {
             let quota = origin.quota.unwrap_or(event.quota);
             steps::encode_append(event, quota, *place, &mut args);
         }
-        let answer = self.run(tenant, steps::APPEND, &scripts::APPEND, args).await?;
+        let payloads = events.iter().map(|(_, event)| Payload::of(event)).collect();
+        let answer = self.core.run_after(payloads, tenant, steps::APPEND, &scripts::APPEND, args).await?;
         let read = |answer: Value| {
             let answers = parts(answer)?;
             if let Some(upto) = answers.first().and_then(str_of).and_then(|first| first.strip_prefix('l')) {
@@ -174,14 +170,8 @@ impl RedisBus {
         partition: u16,
         after: Seq,
         limit: usize,
-    ) -> Result<Vec<Unrouted>, BusError> {
-        let doing = "read what waits to be routed";
-        let limit = limit.min(MOST_UNROUTED) as u64;
-        let room = MAX_UNROUTED_BYTES as u64;
-        let args = [u64::from(partition), after, limit, room].map(number);
-        let found = self.run(tenant, doing, &scripts::UNROUTED, args.into()).await?;
-        let found = parts(found).and_then(|found| found.into_iter().map(steps::unrouted).collect());
-        found.ok_or_else(|| malformed(doing))
+    ) -> Result<Part<Unrouted>, BusError> {
+        read::unrouted(&self.core, tenant, partition, after, limit).await
     }
 
     pub(crate) async fn route(
@@ -201,7 +191,7 @@ impl RedisBus {
         session: SessionId,
         max: usize,
         max_bytes: usize,
-    ) -> Result<Vec<Held>, BusError> {
+    ) -> Result<Part<Held>, BusError> {
         // What an earlier pull took and nobody got is before whatever this one takes.
         keeper::take_back_of(&self.core, tenant, session).await?;
         let number = self.core.next_pull();
@@ -210,8 +200,18 @@ impl RedisBus {
         let open = OpenPull::new(&self.core, tenant, session, number);
         let handed = self.pulls.ask(&self.core, tenant, pull).await?;
         open.answered();
+        let events: Vec<_> = handed.copies().iter().map(|taken| (taken.id, taken.lengths)).collect();
+        let json = read::json(&self.core, tenant, &events).await?;
         // From here on nothing can interrupt: what the caller gets is what the session holds.
-        Ok(handed.claim())
+        let (taken, more) = handed.claim();
+        let held = taken.into_iter().zip(json).map(|(Taken { id, attempt, replay, .. }, event)| Held {
+            id,
+            inbox,
+            attempt,
+            replay,
+            event,
+        });
+        Ok(Part { items: held.collect(), more })
     }
 
     pub(crate) async fn ack(

@@ -1,6 +1,7 @@
 //! Who waits for what, in one process. A watch exists while somebody listens.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nexus_core::id::{InboxId, TenantKey};
@@ -23,7 +24,7 @@ struct Topics {
 }
 
 /// What of a tenant is listened to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Topic {
     /// The unrouted events of a partition.
     Unrouted(u16),
@@ -31,7 +32,7 @@ pub(crate) enum Topic {
     Inbox(InboxId),
 }
 
-type Tenant = HashMap<Topic, watch::Sender<u64>>;
+type Tenant = BTreeMap<Topic, watch::Sender<u64>>;
 
 impl Watches {
     fn lock(&self) -> MutexGuard<'_, Topics> {
@@ -75,7 +76,7 @@ impl Watches {
 
     /// Tells all who listen to something of a tenant.
     pub(crate) fn bump_tenant(&self, tenant: &TenantKey) {
-        for watch in self.lock().of.get(tenant).into_iter().flat_map(HashMap::values) {
+        for watch in self.lock().of.get(tenant).into_iter().flat_map(BTreeMap::values) {
             watch.send_modify(|count| *count = count.wrapping_add(1));
         }
     }
@@ -87,9 +88,23 @@ impl Watches {
         topics.of.iter().filter(|(_, watches)| listened(watches)).map(|(key, _)| key.clone()).collect()
     }
 
+    /// Some inboxes of a tenant that are listened to, in order, after one or from the first on.
+    pub(crate) fn inboxes(&self, tenant: &TenantKey, after: Option<InboxId>, most: usize) -> Vec<InboxId> {
+        let topics = self.lock();
+        let Some(watches) = topics.of.get(tenant) else {
+            return Vec::new();
+        };
+        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(Topic::Inbox(after)));
+        let inboxes = watches.range((from, Bound::Unbounded)).filter_map(|(topic, watch)| match topic {
+            Topic::Inbox(inbox) if watch.receiver_count() > 0 => Some(*inbox),
+            _ => None,
+        });
+        inboxes.take(most).collect()
+    }
+
     /// Tells all who listen.
     pub(crate) fn bump_all(&self) {
-        for watch in self.lock().of.values().flat_map(HashMap::values) {
+        for watch in self.lock().of.values().flat_map(BTreeMap::values) {
             watch.send_modify(|count| *count = count.wrapping_add(1));
         }
     }
@@ -102,7 +117,7 @@ impl Topics {
             watches.retain(|_, watch| watch.receiver_count() > 0);
             !watches.is_empty()
         });
-        self.count = self.of.values().map(HashMap::len).sum();
+        self.count = self.of.values().map(BTreeMap::len).sum();
         self.prune_at = self.count * 2;
     }
 }
@@ -110,6 +125,21 @@ impl Topics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn inboxes_are_listed_in_turn() {
+        let watches = Watches::default();
+        let tenant: TenantKey = "acme/acme".parse().unwrap();
+        let inbox = |n: u128| InboxId::from_bytes(n.to_be_bytes());
+        let partition = watches.subscribe(&tenant, Topic::Unrouted(3));
+        let listening: Vec<_> = (0..5).map(|n| watches.subscribe(&tenant, Topic::Inbox(inbox(n)))).collect();
+        drop(watches.subscribe(&tenant, Topic::Inbox(inbox(9))));
+        assert_eq!(watches.inboxes(&tenant, None, 3), [0, 1, 2].map(inbox));
+        assert_eq!(watches.inboxes(&tenant, Some(inbox(2)), 3), [3, 4].map(inbox));
+        assert!(watches.inboxes(&tenant, Some(inbox(4)), 3).is_empty());
+        drop((partition, listening));
+        assert!(watches.inboxes(&tenant, None, 3).is_empty());
+    }
 
     #[test]
     fn deserted_watches_are_dropped() {

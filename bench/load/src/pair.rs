@@ -97,15 +97,15 @@ impl Pair {
 
     /// How many bytes Nexus keeps of an event, read from its Redis. Its first event must be there.
     pub async fn sizes(&self) -> anyhow::Result<Sizes> {
-        let key = format!("nexus:{{{TENANT}/{TENANT}}}:e:1");
-        let event = self.redis.field_length(&key, "e").await?;
-        ensure!(event > 0, "Nexus keeps no event under {key} any more");
-        let mut rest = 0;
-        // Head, packed body, change keys, thread.
-        for field in ["h", "r", "k", "g"] {
-            rest += self.redis.field_length(&key, field).await?;
-        }
-        Ok(Sizes { event, rest })
+        let prefix = format!("nexus:{{{TENANT}/{TENANT}}}");
+        let first = format!("{prefix}:e:1");
+        let (id, lengths) = (self.redis.field(&first, "i").await?, self.redis.field(&first, "l").await?);
+        let (_, event) = lengths.split_once(':').context("Nexus keeps no lengths any more")?;
+        let event = event.parse()?;
+        // Head and packed body stand beside what an agent is sent.
+        let payload = self.redis.length(&format!("{prefix}:v:{id}")).await?;
+        ensure!(payload > event, "Nexus keeps no payload of {first} any more");
+        Ok(Sizes { event, rest: payload - event })
     }
 
     /// Fails with the end of a log if one of the processes has ended.

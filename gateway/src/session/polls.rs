@@ -1,62 +1,56 @@
-//! When a session asks its inboxes although nothing woke it.
+//! When a session asks its inboxes although nothing woke it: only when it could not ask before.
 //!
-//! The bus wakes sessions and looks once a second whether a wake-up was lost, so asking is a last resort: each session asks
-//! seldom, or thousands at rest would keep the bus busy with nothing. What failed has nobody who wakes it, and is asked
-//! again soon.
+//! The bus wakes sessions, sees whether a wake-up was lost, and looks after every inbox in turn, so a session at rest costs
+//! nothing. What failed has nobody who wakes it, and is asked again soon.
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-/// At rest a session asks after so long at most, and after half of it at least: those that came together part.
-const SELDOM: Duration = Duration::from_secs(60);
+use tokio::time::{Instant, sleep_until};
 
 /// What failed is tried again after so long.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// When to ask next.
-#[derive(Debug)]
-pub(crate) struct Polls {
-    at: Instant,
-}
+/// When to ask next, if at all.
+#[derive(Debug, Default)]
+pub(crate) struct Polls(Option<Instant>);
 
 impl Polls {
-    /// Nothing failed yet.
-    pub(crate) fn new(now: Instant) -> Self {
-        Self { at: now + SELDOM.mul_f64(rand::random_range(0.5..=1.0)) }
-    }
-
-    /// When to ask.
-    pub(crate) const fn at(&self) -> Instant {
-        self.at
+    /// Waits until it is time to ask. Nothing is lost when the call is given up.
+    pub(crate) async fn due(&mut self) {
+        match self.0 {
+            Some(at) => sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+        self.0 = None;
     }
 
     /// An attempt failed, or could not be made.
     pub(crate) fn failed(&mut self, now: Instant) {
-        self.at = self.at.min(now + AGAIN);
+        self.0.get_or_insert(now + AGAIN);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+
     use super::*;
 
-    #[test]
-    fn sessions_at_rest_ask_seldom_and_not_together() {
-        let now = Instant::now();
-        let polls: Vec<_> = (0..1000).map(|_| Polls::new(now).at() - now).collect();
-        assert!(polls.iter().all(|after| (SELDOM / 2..=SELDOM).contains(after)));
-        let early = polls.iter().filter(|after| **after < SELDOM.mul_f64(0.75)).count();
-        assert!((300..700).contains(&early), "{early} of 1000 in the first half");
+    #[tokio::test(start_paused = true)]
+    async fn who_could_ask_waits_to_be_woken() {
+        let mut polls = Polls::default();
+        tokio::time::timeout(Duration::from_secs(86_400), polls.due()).await.unwrap_err();
     }
 
-    #[test]
-    fn what_failed_is_tried_again_soon_and_no_later_for_failing_more() {
-        let now = Instant::now();
-        let mut polls = Polls::new(now);
-        polls.failed(now);
-        assert_eq!(polls.at(), now + AGAIN);
-        polls.failed(now + Duration::from_secs(3));
-        assert_eq!(polls.at(), now + AGAIN);
+    #[tokio::test(start_paused = true)]
+    async fn what_failed_is_tried_again_soon_and_no_later_for_failing_more() {
+        let (mut polls, began) = (Polls::default(), Instant::now());
+        polls.failed(began);
+        polls.failed(began + Duration::from_secs(3));
+        polls.due().await;
+        assert_eq!(began.elapsed(), AGAIN);
+        assert!(polls.due().now_or_never().is_none());
     }
 }

@@ -15,7 +15,6 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::end::End;
 use super::inboxes::Inboxes;
-use super::polls::Polls;
 use super::state::{Effect, Received};
 use super::transport::{Broken, NotDelivered};
 use super::{Session, sever, state, terms};
@@ -67,10 +66,7 @@ impl Session<'_> {
                 () = sleep(SETTLES), if self.unsettled => {}
                 () = self.inboxes.changed() => {}
                 () = sever::changed(&mut self.config) => self.adopt()?,
-                () = sleep_until(self.polls.at()), if hungry => {
-                    self.polls = Polls::new(Instant::now());
-                    self.inboxes.all_ready();
-                }
+                () = self.polls.due(), if hungry => self.inboxes.all_ready(),
                 () = sleep_until(deadline) => {
                     if let Some(end) = self.state.overdue(Instant::now()) {
                         return Err(end);
@@ -133,11 +129,10 @@ impl Session<'_> {
         let (bus, session) = (&self.shared.bus, self.identity.session);
         match bus.pull(self.tenant, inbox, session, wanted, MAX_PULL_BYTES).await {
             Ok(held) => {
-                // Nothing less proves it: a pull also ends early at an event that would be too much for it.
-                if held.is_empty() {
+                if !held.more {
                     self.inboxes.emptied(inbox);
                 }
-                self.state.pulled(held);
+                self.state.pulled(held.items);
             }
             Err(BusError::Closed) => return Err(End::Internal),
             Err(error) => {
@@ -171,6 +166,9 @@ impl Session<'_> {
 
     /// Writes the Deliver frame of an event, or says why it can never be delivered.
     async fn write_event(&mut self, held: &Held) -> Result<Result<(), &'static str>, End> {
+        if held.event.is_empty() {
+            return Ok(Err("the store has lost the event's text"));
+        }
         if held.event.len() > MAX_EVENT {
             return Ok(Err("the event is larger than 1 MiB"));
         }

@@ -57,15 +57,22 @@ async fn what_did_not_fit_into_one_pull_is_pulled_next() {
 }
 
 #[tokio::test]
-async fn an_inbox_counts_as_empty_once_a_pull_brings_nothing() {
+async fn an_inbox_counts_as_empty_once_a_pull_leaves_nothing() {
     let world = World::new();
     let entered = world.enter();
     let (mut session, _agent) = open(&world, &entered, 3).await;
     world.post(10).await;
+    // More than the credit waits: what is left is pulled once there is more.
+    world.post(11).await;
+    world.post(12).await;
+    world.post(13).await;
     assert!(session.pull().await.unwrap() && session.inboxes.any_ready());
+    assert!(!session.pull().await.unwrap() && session.inboxes.any_ready());
+    let grant = [Received::Frame(nexus_wire::frame::parse(r#"{"grant":{"credit":3}}"#))];
+    session.state.receive(&session.identity, grant, Instant::now());
     assert!(session.pull().await.unwrap() && !session.inboxes.any_ready());
     assert!(!session.pull().await.unwrap());
-    assert_eq!(session.state.held(), 1);
+    assert_eq!(session.state.held(), 4);
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
 use tokio::sync::watch;
 
 use super::{
-    Append, Appended, Bus, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, Page, Record,
-    Route, Seq, Swept, Unrouted,
+    Append, Appended, Bus, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, Page, Part,
+    Record, Route, Seq, Swept, Unrouted,
 };
 use crate::embedded::EmbeddedLog;
 use crate::redis::{Durability, RedisBus, RedisSettings};
@@ -78,8 +78,7 @@ impl Bus {
     }
 
     /// Events of a partition that wait to be routed, after a place, in order; at most `limit`, and no more than
-    /// [`super::MAX_UNROUTED_BYTES`] of them except that the first may be larger. So only a call that gives none
-    /// says that there are no more.
+    /// [`super::MAX_UNROUTED_BYTES`] of them except that the first may be larger.
     ///
     /// # Errors
     /// [`BusError::Storage`] when they cannot be read.
@@ -89,7 +88,7 @@ impl Bus {
         partition: u16,
         after: Seq,
         limit: usize,
-    ) -> Result<Vec<Unrouted>, BusError> {
+    ) -> Result<Part<Unrouted>, BusError> {
         match self {
             Self::Embedded(log) => log.unrouted(tenant, partition, after, limit).await,
             Self::Redis(bus) => bus.unrouted(tenant, partition, after, limit).await,
@@ -126,7 +125,7 @@ impl Bus {
         session: SessionId,
         max: usize,
         max_bytes: usize,
-    ) -> Result<Vec<Held>, BusError> {
+    ) -> Result<Part<Held>, BusError> {
         match self {
             Self::Embedded(log) => log.pull(tenant, inbox, session, max, max_bytes).await,
             Self::Redis(bus) => bus.pull(tenant, inbox, session, max, max_bytes).await,

@@ -34,6 +34,8 @@ struct Picks {
     passed_over: Vec<Seq>,
     scan_from: Option<Seq>,
     caught_up: bool,
+    /// Whether all that could be handed out was looked at.
+    exhausted: bool,
     bytes: usize,
 }
 
@@ -78,12 +80,14 @@ impl Turn<'_> {
             inbox,
             session,
             copies: Vec::new(),
+            more: false,
             refund: true,
         };
         let Some(tenant) = self.known(key).filter(|_| pull.max > 0) else {
             return Ok(handed);
         };
         let picks = self.pick(tenant, &pull)?;
+        handed.more = !picks.exhausted;
         let mut opens = Opens::default();
         for (seq, _) in &picks.park {
             opens.read(self, tenant, *seq, || 0)?;
@@ -124,6 +128,7 @@ impl Turn<'_> {
     fn pick(&self, tenant: TenantNo, pull: &Pull) -> Result<Picks, BusError> {
         let mut picks = Picks::default();
         let Some(inbox) = self.state.inboxes.get(&(tenant, pull.inbox)) else {
+            picks.exhausted = true;
             return Ok(picks);
         };
         for seq in inbox.ready.iter().copied() {
@@ -145,6 +150,7 @@ impl Turn<'_> {
             }
         }
         if picks.hand.len() >= pull.max || inbox.caught_up {
+            picks.exhausted = inbox.caught_up;
             return Ok(picks);
         }
         picks.caught_up = true;
@@ -175,6 +181,7 @@ impl Turn<'_> {
             }
         }
         picks.scan_from = Some(next);
+        picks.exhausted = picks.caught_up;
         Ok(picks)
     }
 

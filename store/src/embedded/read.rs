@@ -9,7 +9,7 @@ use super::records::{Entry, Head, Routed, Waiting, decode_json, decode_raw};
 use super::shared::{Shared, TenantFile};
 use super::state::Hold;
 use super::store::{Space, Store, unreadable};
-use crate::bus::{BusError, Copy, MAX_UNROUTED_BYTES, Record, Seq, Unrouted, cannot};
+use crate::bus::{BusError, Copy, MAX_UNROUTED_BYTES, Part, Record, Seq, Unrouted, cannot};
 
 pub(super) fn unrouted(
     store: &Store,
@@ -17,9 +17,9 @@ pub(super) fn unrouted(
     partition: u16,
     after: Seq,
     limit: usize,
-) -> Result<Vec<Unrouted>, BusError> {
+) -> Result<Part<Unrouted>, BusError> {
     if limit == 0 {
-        return Ok(Vec::new());
+        return Ok(Part { items: Vec::new(), more: true });
     }
     // Read before the scan: what it does not find up to here will never be unrouted again.
     let committed = tenant.committed();
@@ -27,7 +27,7 @@ pub(super) fn unrouted(
     let wanted = after.saturating_add(1);
     let start = keys::queue(tenant.number, partition, wanted.max(floor));
     let mut first = None;
-    let (mut found, mut bytes) = (Vec::new(), 0);
+    let (mut found, mut bytes, mut more) = (Vec::new(), 0, false);
     for item in store.from(Space::Queue, &start, 6) {
         let (key, value) = item?;
         let Some(seq) = keys::seq_of(&key) else {
@@ -46,12 +46,14 @@ pub(super) fn unrouted(
         if let Some(event) = json(store, tenant, seq)? {
             bytes += event.len();
             if bytes > MAX_UNROUTED_BYTES && !found.is_empty() {
+                more = true;
                 break;
             }
             let id = waiting.id;
             found.push(Unrouted { seq, id, event });
         }
         if found.len() >= limit {
+            more = true;
             break;
         }
     }
@@ -59,7 +61,7 @@ pub(super) fn unrouted(
         let next = committed.saturating_add(1);
         tenant.raise_floor(partition, first.unwrap_or(next).min(next));
     }
-    Ok(found)
+    Ok(Part { items: found, more })
 }
 
 /// The same without a read, if what waits after a place came a moment ago.
@@ -69,19 +71,21 @@ pub(super) fn unrouted_in_memory(
     partition: u16,
     after: Seq,
     limit: usize,
-) -> Option<Vec<Unrouted>> {
+) -> Option<Part<Unrouted>> {
     let from = after.saturating_add(1).max(tenant.floor(partition));
     let waiting = tenant.unrouted(partition)?.list(from, limit)?;
     let (mut found, mut bytes) = (Vec::with_capacity(waiting.len()), 0);
+    let mut more = waiting.len() >= limit;
     for (seq, id) in waiting {
         let event = shared.recent.get(tenant.number, seq)?.json;
         bytes += event.len();
         if bytes > MAX_UNROUTED_BYTES && !found.is_empty() {
+            more = true;
             break;
         }
         found.push(Unrouted { seq, id, event });
     }
-    Some(found)
+    Some(Part { items: found, more })
 }
 
 /// The StandardEvent of a place.

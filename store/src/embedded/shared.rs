@@ -267,6 +267,8 @@ pub(super) struct Unclaimed {
     pub(super) inbox: InboxId,
     pub(super) session: SessionId,
     pub(super) copies: Vec<Taken>,
+    /// Whether the inbox may have more.
+    pub(super) more: bool,
     /// Whether the attempt is to be forgotten: nobody tried. Otherwise they could not be read: the attempt counts
     /// and they wait a while, so that what never can be read is parked in the end and holds nothing up.
     pub(super) refund: bool,
@@ -292,6 +294,10 @@ impl Handed {
 
     pub(super) fn copies(&self) -> &[Taken] {
         self.unclaimed.as_ref().map_or(&[], |unclaimed| &unclaimed.copies)
+    }
+
+    pub(super) fn more(&self) -> bool {
+        self.unclaimed.as_ref().is_some_and(|unclaimed| unclaimed.more)
     }
 
     /// Whether the attempt is forgotten of what goes back from now on.

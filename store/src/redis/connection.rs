@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use fred::clients::{Client, SubscriberClient};
 use fred::interfaces::{ClientLike as _, ConfigInterface as _, KeysInterface as _};
-use fred::prelude::{Builder, Config, Error, ErrorKind, ReconnectPolicy, Server, ServerConfig, Value};
+use fred::prelude::{Builder, Config, Error, ErrorKind, ReconnectPolicy, Server, ServerConfig};
 use fred::types::config::{TlsConnector, UnresponsiveConfig};
 use fred::types::{ConnectHandle, Expiration, InfoKind, SetOptions};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::durability::Durability;
-use super::scripts::Script;
 use super::settings::{RedisSettings, Target};
 use crate::bus::{BusError, cannot};
 
@@ -74,18 +73,6 @@ impl Connection {
                 Err(cannot("connect to Redis in time")(late))
             }
         }
-    }
-
-    /// Runs a script. While there is no connection it fails at once.
-    pub(super) async fn run(
-        &self,
-        doing: &'static str,
-        script: &Script,
-        key: &str,
-        args: Vec<Value>,
-    ) -> Result<Value, BusError> {
-        self.check(doing)?;
-        script.run(&self.client, key, args).await.map_err(cannot(doing))
     }
 
     pub(super) fn check(&self, doing: &'static str) -> Result<(), BusError> {

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, RwLock, watch};
 
 use super::connection::Connection;
 use super::durability::Durability;
+use super::payload::{Payload, Payloads};
 use super::scripts::Script;
 use super::settings::RedisSettings;
 use super::values::{number, text};
@@ -26,6 +27,11 @@ pub(super) const TENANTS: &str = "nexus:tenants";
 /// The channel of wake-ups. Channels know no databases, so its name does.
 pub(super) fn channel(settings: &RedisSettings) -> String {
     format!("nexus:wake:{}", settings.database)
+}
+
+/// How all keys of a tenant begin.
+pub(super) fn prefix(tenant: &TenantKey) -> String {
+    format!("nexus:{{{tenant}}}")
 }
 
 /// How the bus is.
@@ -48,6 +54,8 @@ pub(super) struct Core {
     pub(super) connection: Connection,
     pub(super) clock: Clock,
     pub(super) watches: Watches,
+    /// Payloads that were read a moment ago.
+    pub(super) payloads: Payloads,
     /// The channel of wake-ups.
     pub(super) channel: String,
     /// Changes when the stops that gateways told may have changed.
@@ -75,6 +83,7 @@ impl Core {
             connection,
             clock,
             watches: Watches::default(),
+            payloads: Payloads::default(),
             stops: watch::Sender::new(()),
             process: uuid::Uuid::new_v4().simple().to_string(),
             pulls: AtomicU64::new(0),
@@ -110,7 +119,7 @@ impl Core {
         let mut all = Vec::with_capacity(args.len() + 3);
         all.extend([text(self.channel.as_str()), text(tenant.to_string()), text(now)]);
         all.extend(args);
-        (format!("nexus:{{{tenant}}}"), all)
+        (prefix(tenant), all)
     }
 
     /// Runs a script of a tenant.
@@ -121,10 +130,23 @@ impl Core {
         script: &Script,
         args: Vec<Value>,
     ) -> Result<Value, BusError> {
+        self.run_after(Vec::new(), tenant, doing, script, args).await
+    }
+
+    /// The same, with payloads that are sent just before.
+    pub(super) async fn run_after(
+        &self,
+        payloads: Vec<Payload>,
+        tenant: &TenantKey,
+        doing: &'static str,
+        script: &Script,
+        args: Vec<Value>,
+    ) -> Result<Value, BusError> {
         let _call = self.calls.read().await;
         self.check_open()?;
+        self.connection.check(doing)?;
         let (key, args) = self.call(tenant, args);
-        self.connection.run(doing, script, &key, args).await
+        script.run_after(&self.connection.client, payloads, &key, args).await.map_err(cannot(doing))
     }
 
     /// Notes that the tenant has something, before it has.

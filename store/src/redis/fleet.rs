@@ -8,8 +8,8 @@ use nexus_core::id::{GatewayId, SessionId, TenantKey};
 
 use super::values::{exactly, id, malformed, number, number_of, parts, str_of, text, uuid_of};
 use super::{RedisBus, scripts};
-use crate::bus::BusError;
 use crate::bus::fleet::{Claim, Fleet};
+use crate::bus::{BusError, cannot};
 
 /// The key of the living; its tag keeps the others in the same slot.
 const FLEET: &str = "nexus:{gateways}";
@@ -27,7 +27,8 @@ impl RedisBus {
         let mut args = vec![text(self.core.channel.as_str()), text(""), text(now), text(what)];
         args.push(id(gateway.uuid()));
         args.extend(more);
-        self.core.connection.run(doing, &scripts::FLEET, FLEET, args).await
+        self.core.connection.check(doing)?;
+        scripts::FLEET.run(&self.core.connection.client, FLEET, args).await.map_err(cannot(doing))
     }
 
     /// As [`Self::fleet`], where the answer is yes or no.

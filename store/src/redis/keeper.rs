@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fred::interfaces::{ClientLike as _, PubsubInterface as _};
+use fred::interfaces::{ClientLike as _, KeysInterface as _, PubsubInterface as _};
 use fred::prelude::Server;
 use fred::types::Message;
 use futures_util::future::join_all;
@@ -14,7 +14,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::MissedTickBehavior;
 
-use super::core::{Core, Life};
+use super::core::{Core, Life, prefix};
 use super::scripts;
 use super::values::{number_of, str_of};
 use crate::bus::{BusError, PARTITIONS, cannot};
@@ -26,6 +26,10 @@ const STOPS: &str = "stops\n";
 
 /// How often everything is looked at, whatever was told.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Inboxes of a tenant that one look asks for, in turn. Wake-ups tell of what comes and the counter of those that were lost,
+/// so this is the last resort: it costs the same however many inboxes are listened to.
+const INBOXES: usize = 64;
 
 /// Tenants that are looked at in one breath.
 const AT_ONCE: usize = 64;
@@ -171,7 +175,7 @@ fn wake(core: &Core, counters: &Counters, message: &Message) -> Option<bool> {
 pub(super) async fn keep(core: Arc<Core>, counters: Arc<Counters>, mut anew: Receiver<Server>) {
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut known = true;
+    let (mut known, mut turns) = (true, Turns::new());
     loop {
         tokio::select! {
             _ = looks.tick() => {
@@ -179,7 +183,7 @@ pub(super) async fn keep(core: Arc<Core>, counters: Arc<Counters>, mut anew: Rec
                     known = meet(&core).await;
                 }
                 take_back(&core).await;
-                look(&core, &counters).await;
+                look(&core, &counters, &mut turns).await;
             }
             connected = anew.recv() => {
                 if matches!(connected, Err(RecvError::Closed)) {
@@ -217,6 +221,12 @@ pub(super) async fn read_server(core: &Core) -> Result<(), BusError> {
     if changed {
         tracing::info!(server = %core.settings, durability = %durability, "the bus is in Redis");
     }
+    if durability.drops_events() {
+        // After a failover or a change of its configuration, too: to go on would be to lose what was accepted.
+        tracing::error!(server = %core.settings, durability = %durability, "Redis may drop events; the bus ends");
+        core.end(Life::Died);
+        return Err(cannot("keep events in a Redis that drops them")(durability.to_string()));
+    }
     let run = core.connection.run_id().await.map_err(cannot("read the identity of Redis"))?;
     set_identity(core, Some(&run)).await
 }
@@ -237,7 +247,10 @@ async fn set_identity(core: &Core, run: Option<&str>) -> Result<(), BusError> {
     Ok(())
 }
 
-async fn look(core: &Core, counters: &Counters) {
+/// The inbox of each tenant that was asked for last.
+type Turns = HashMap<TenantKey, InboxId>;
+
+async fn look(core: &Core, counters: &Counters, turns: &mut Turns) {
     if !core.connection.client.is_connected() {
         return;
     }
@@ -246,15 +259,37 @@ async fn look(core: &Core, counters: &Counters) {
         return;
     }
     let mut silent = false;
-    for tenants in core.watches.tenants().chunks(AT_ONCE) {
+    let tenants = core.watches.tenants();
+    turns.retain(|tenant, _| tenants.contains(tenant));
+    for tenants in tenants.chunks(AT_ONCE) {
         let looks = tenants.iter().map(|tenant| look_at(core, counters, tenant));
         silent |= join_all(looks).await.into_iter().any(|missed| missed);
+        let turn = |tenant: &TenantKey| turns.get(tenant).copied();
+        let asked = join_all(tenants.iter().map(|tenant| ask_inboxes(core, tenant, turn(tenant)))).await;
+        for (tenant, last) in tenants.iter().zip(asked) {
+            turns.remove(tenant);
+            turns.extend(last.map(|last| (tenant.clone(), last)));
+        }
     }
     if silent {
         tracing::warn!("wake-ups did not come; the connection that listens is made anew");
         // If that fails the next look tries again.
         let _ = core.connection.subscriber.force_reconnection().await;
     }
+}
+
+/// Wakes those who listen to some inboxes if anything waits in one of them. Says which inbox was the last, unless there are no more.
+async fn ask_inboxes(core: &Core, tenant: &TenantKey, after: Option<InboxId>) -> Option<InboxId> {
+    let inboxes = core.watches.inboxes(tenant, after, INBOXES);
+    let last = inboxes.last().copied()?;
+    let key = |inbox: &InboxId| format!("{}:i:{}:w", prefix(tenant), inbox.uuid().simple());
+    let waiting: Result<u64, _> =
+        core.connection.client.exists(inboxes.iter().map(key).collect::<Vec<_>>()).await;
+    // What fails is asked again in its turn.
+    if waiting.is_ok_and(|waiting| waiting > 0) {
+        inboxes.iter().for_each(|inbox| core.watches.bump(tenant, Topic::Inbox(*inbox)));
+    }
+    Some(last)
 }
 
 /// Ends a tenant's delays; true if wake-ups did not come.

@@ -13,6 +13,7 @@ use nexus_core::id::TenantKey;
 use tokio::sync::{mpsc, oneshot};
 
 use super::core::Core;
+use super::payload::Payload;
 use super::scripts::Script;
 use super::values::malformed;
 use crate::bus::{BusError, cannot};
@@ -54,6 +55,11 @@ pub(super) trait Step: Send + Sync + 'static {
     /// Bytes of payload.
     fn weight(_ask: &Self::Ask) -> usize {
         0
+    }
+
+    /// What is written just before the script runs.
+    fn payload(_ask: &Self::Ask) -> Option<Payload> {
+        None
     }
 
     /// One answer for each that was asked for, and the metrics of them; nothing if it cannot be read.
@@ -154,7 +160,8 @@ async fn call<S: Step>(core: &Arc<Core>, group: Vec<Item<S>>) {
     let mut args = S::begin(core);
     group.iter().for_each(|item| S::encode(core, &item.ask, &mut args));
     let started = Instant::now();
-    let answer = core.run(&tenant, S::DOING, S::script(), args).await;
+    let payloads = group.iter().filter_map(|item| S::payload(&item.ask)).collect();
+    let answer = core.run_after(payloads, &tenant, S::DOING, S::script(), args).await;
     histogram!("nexus_bus_commit_seconds").record(started.elapsed().as_secs_f64());
     #[expect(clippy::cast_precision_loss, reason = "a group is small")]
     histogram!("nexus_bus_commit_group_size").record(group.len() as f64);

@@ -3,18 +3,23 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use fred::interfaces::{HashesInterface as _, SortedSetsInterface as _};
 use fred::prelude::Value;
 use jiff::Timestamp;
 use metrics::counter;
 use nexus_core::id::{EventId, InboxId, TenantKey};
 
-use super::core::Core;
+use super::core::{Core, prefix};
+use super::payload::{self, Lengths};
 use super::scripts;
 use super::values::{
-    count_of, decode_copy, event_of, exactly, id, inbox_of, malformed, number, number_of, parked_at, parts,
-    str_of, text, uuid_of,
+    count_of, decode_copy, event_of, exactly, id, malformed, number, number_of, parked_at, parts, str_of,
+    text, uuid_of,
 };
-use crate::bus::{BusError, DeadLetter, EventPage, Filter, InboxDepth, Page, Record, Seq, Summary};
+use crate::bus::{
+    BusError, DeadLetter, EventPage, Filter, InboxDepth, MAX_UNROUTED_BYTES, Page, Part, Record, Seq,
+    Summary, Unrouted, cannot,
+};
 use crate::embedded::{Head, decode_raw};
 
 /// How many places one call of a list looks at, and one of its scripts.
@@ -26,6 +31,82 @@ const CLOCK_STEP: Duration = Duration::from_secs(300);
 
 /// Dead letters that one call lists at most.
 const MOST_DEAD: usize = 1000;
+
+/// The most events that one call of [`unrouted`] gives.
+const MOST_UNROUTED: usize = 10_000;
+
+/// The JSON of events, in their order; empty of one that has no payload.
+pub(super) async fn json(
+    core: &Core,
+    tenant: &TenantKey,
+    events: &[(EventId, Lengths)],
+) -> Result<Vec<Bytes>, BusError> {
+    let found = core.payloads.read(&core.connection.client, &prefix(tenant), events).await;
+    let found = found.map_err(cannot("read events"))?;
+    found.iter().filter(|json| json.is_empty()).for_each(|_| unreadable("payloads"));
+    Ok(found)
+}
+
+/// What waits to be routed. No script is run for it: who waits stands in the queue with all that is to be known.
+pub(super) async fn unrouted(
+    core: &Core,
+    tenant: &TenantKey,
+    partition: u16,
+    mut after: Seq,
+    limit: usize,
+) -> Result<Part<Unrouted>, BusError> {
+    let doing = "read what waits to be routed";
+    let _call = core.calls.read().await;
+    core.check_open()?;
+    core.connection.check(doing)?;
+    let (client, prefix) = (&core.connection.client, prefix(tenant));
+    if after > 0 {
+        // A reader of before all keys were lost begins anew.
+        let last: Option<u64> = client.hget(&prefix, "last").await.map_err(cannot(doing))?;
+        after = if after > last.unwrap_or_default() { 0 } else { after };
+    }
+    let limit = limit.min(MOST_UNROUTED);
+    #[expect(clippy::cast_precision_loss, reason = "places stay below 2^53")]
+    let from = after.saturating_add(1) as f64;
+    let window = Some((0, i64::try_from(limit).unwrap_or(i64::MAX)));
+    let queue = format!("{prefix}:q:{partition}");
+    let waiting = client.zrangebyscore(queue, from, f64::INFINITY, true, window).await;
+    let waiting: Vec<(String, f64)> = waiting.map_err(cannot(doing))?;
+    let mut more = waiting.len() >= limit;
+    let mut bytes = 0;
+    let mut places = Vec::with_capacity(waiting.len());
+    let mut events = Vec::with_capacity(waiting.len());
+    for (member, seq) in waiting {
+        let Some((id, lengths)) = queued(&member) else {
+            unreadable("queue");
+            continue;
+        };
+        bytes += lengths.json;
+        if bytes > MAX_UNROUTED_BYTES && !events.is_empty() {
+            more = true;
+            break;
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "places are whole numbers"
+        )]
+        places.push(seq as u64);
+        events.push((id, lengths));
+    }
+    let json = json(core, tenant, &events).await?;
+    let found = places.into_iter().zip(events).zip(json);
+    let items = found.map(|((seq, (id, _)), event)| Unrouted { seq, id, event }).collect();
+    Ok(Part { items, more })
+}
+
+/// An event as it stands in a queue: `id:head:json:changes`.
+fn queued(member: &str) -> Option<(EventId, Lengths)> {
+    let mut fields = member.splitn(4, ':');
+    let id = EventId::from(uuid::Uuid::try_parse(fields.next()?).ok()?);
+    let (head, json) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some((id, Lengths { head, json }))
+}
 
 fn unreadable(records: &'static str) {
     counter!("nexus_bus_unreadable_total", "records" => records).increment(1);
@@ -129,36 +210,22 @@ pub(super) async fn event(
     if parts(answer.clone()).is_none_or(|parts| parts.is_empty()) {
         return Ok(None);
     }
-    let [seq, fields] = exactly(answer).ok_or_else(|| malformed(doing))?;
-    let seq = number_of(&seq).ok_or_else(|| malformed(doing))?;
-    let fields = parts(fields).ok_or_else(|| malformed(doing))?;
-    record(seq, fields).ok_or_else(|| malformed(doing))
+    record(answer).map(Some).ok_or_else(|| malformed(doing))
 }
 
-/// The record of an event's fields; none of one that is gone.
-fn record(seq: Seq, fields: Vec<Value>) -> Option<Option<Record>> {
-    if fields.is_empty() {
-        return Some(None);
-    }
-    let (mut head, mut json, mut raw, mut decision) = (None, None, None, None::<Bytes>);
-    let mut copies = Vec::new();
-    let mut fields = fields.into_iter();
-    while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
-        match str_of(&name)? {
-            "h" => head = Some(Head::decode(value.as_bytes()?).ok()?),
-            "e" => json = value.into_bytes(),
-            "r" => raw = Some(decode_raw(value.as_bytes()?).ok()?),
-            "d" => decision = value.into_bytes(),
-            name => {
-                if let Some(inbox) = inbox_of(name) {
-                    copies.push((inbox, decode_copy(str_of(&value)?)?));
-                }
-            }
-        }
-    }
+fn record(answer: Value) -> Option<Record> {
+    let [seq, lengths, payload, decision, copies] = exactly(answer)?;
+    let [head, event, raw] = payload::split(&payload.into_bytes()?, str_of(&lengths)?.parse().ok()?)?;
+    let head = Head::decode(&head).ok()?;
+    let decision = decision.as_bytes().map(Bytes::copy_from_slice);
+    let copy = |copy: Value| {
+        let [inbox, state] = exactly(copy)?;
+        Some((InboxId::from(uuid_of(&inbox)?), decode_copy(str_of(&state)?)?))
+    };
+    let mut copies: Vec<_> = parts(copies)?.into_iter().map(copy).collect::<Option<_>>()?;
     copies.sort_unstable_by_key(|(inbox, _)| *inbox);
-    let summary = summary(seq, head?, decision.is_some());
-    Some(Some(Record { summary, event: json?, raw: raw?, decision, copies }))
+    let summary = summary(number_of(&seq)?, head, decision.is_some());
+    Some(Record { summary, event, raw: decode_raw(&raw).ok()?, decision, copies })
 }
 
 pub(super) async fn dead(

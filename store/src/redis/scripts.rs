@@ -2,9 +2,13 @@
 
 use std::sync::LazyLock;
 
-use fred::interfaces::LuaInterface as _;
+use fred::clients::Client;
+use fred::interfaces::{ClientLike as _, LuaInterface as _};
 use fred::prelude::{Error, Value};
+use fred::types::CustomCommand;
 use sha1::{Digest as _, Sha1};
+
+use super::payload::{self, Payload};
 
 /// A script and the name by which the server knows it.
 #[derive(Debug)]
@@ -21,14 +25,31 @@ impl Script {
     }
 
     /// Runs it once; a server that does not know it yet is given it.
-    pub(super) async fn run(
+    pub(super) async fn run(&self, client: &Client, key: &str, args: Vec<Value>) -> Result<Value, Error> {
+        self.run_after(client, Vec::new(), key, args).await
+    }
+
+    /// The same, with payloads that are sent just before.
+    pub(super) async fn run_after(
         &self,
-        client: &fred::clients::Client,
+        client: &Client,
+        payloads: Vec<Payload>,
         key: &str,
         args: Vec<Value>,
     ) -> Result<Value, Error> {
         let again = args.clone();
-        match client.evalsha(self.sha.as_str(), key, args).await {
+        let outcome = if payloads.is_empty() {
+            client.evalsha(self.sha.as_str(), key, args).await
+        } else {
+            let pipeline = client.pipeline();
+            payload::put(&pipeline, key, payloads).await?;
+            let command = CustomCommand::new_static("EVALSHA", None, false);
+            let head = [self.sha.as_str(), "1", key].map(Value::from);
+            let _: Value = pipeline.custom(command, head.into_iter().chain(args).collect::<Vec<_>>()).await?;
+            // A payload that was not taken is missed by the script.
+            pipeline.try_all().await.pop().unwrap_or(Ok(Value::Null))
+        };
+        match outcome {
             // Nothing was done yet, so this repeats nothing.
             Err(error) if error.details().starts_with("NOSCRIPT") => {
                 client.eval(self.source.as_str(), key, again).await
@@ -67,7 +88,6 @@ scripts! {
     END_SESSION = "end_session", DRAINS;
     RETAIN = "retain", DRAINS;
     AGAIN = "again", DRAINS;
-    UNROUTED = "unrouted", READS;
     LOOK = "look", READS;
     SWEEP = "sweep", DRAINS;
     POLL = "poll", DRAINS;

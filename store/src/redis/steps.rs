@@ -10,10 +10,11 @@ use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
 
 use super::core::Core;
 use super::lane::Step;
+use super::payload::{Lengths, Payload};
 use super::prepared::Prepared;
 use super::scripts::{self, Script};
-use super::values::{bytes, count_of, event_of, exactly, id, number, number_of, parts, str_of, text};
-use crate::bus::{Appended, BusError, Held, MAX_ATTEMPTS, MOST_PASSED_OVER, Route};
+use super::values::{bytes, count_of, exactly, id, number, number_of, parts, str_of, text};
+use crate::bus::{Appended, BusError, MAX_ATTEMPTS, MOST_PASSED_OVER, Route};
 use crate::embedded::{CLAIMS_LAST, Tally};
 
 /// Keys are cleared up by the server after at most so long.
@@ -67,9 +68,7 @@ pub(super) fn encode_append(event: &Prepared, quota: u64, place: u64, args: &mut
         number(event.weight() as u64),
         number(event.thread.partition().into()),
         text(format!("{:x}", event.thread.0)),
-        bytes(event.head.clone()),
-        bytes(event.json.clone()),
-        bytes(event.raw.clone()),
+        text(Lengths::of(event).to_string()),
         text(event.change.as_str()),
         text(event.received.to_string()),
         number(place),
@@ -142,6 +141,10 @@ impl Step for AppendStep {
 
     fn weight(ask: &Prepared) -> usize {
         ask.weight()
+    }
+
+    fn payload(ask: &Prepared) -> Option<Payload> {
+        Some(Payload::of(ask))
     }
 
     fn decode(
@@ -223,19 +226,32 @@ pub(super) struct Pull {
     pub(super) number: u64,
 }
 
+/// A copy that was handed out, without its payload.
+pub(super) struct Taken {
+    pub(super) id: EventId,
+    pub(super) attempt: u32,
+    pub(super) replay: bool,
+    pub(super) lengths: Lengths,
+}
+
 /// What was handed out. Dropped without a claim, it goes back.
 pub(super) struct Handed {
     core: Arc<Core>,
     tenant: TenantKey,
     session: SessionId,
     number: u64,
-    copies: Vec<Held>,
+    copies: Vec<Taken>,
+    more: bool,
 }
 
 impl Handed {
-    /// From here on the caller has it.
-    pub(super) fn claim(mut self) -> Vec<Held> {
-        std::mem::take(&mut self.copies)
+    pub(super) fn copies(&self) -> &[Taken] {
+        &self.copies
+    }
+
+    /// From here on the caller has it. Says also whether there may be more.
+    pub(super) fn claim(mut self) -> (Vec<Taken>, bool) {
+        (std::mem::take(&mut self.copies), self.more)
     }
 }
 
@@ -284,13 +300,14 @@ impl Step for PullStep {
         let pulls: Option<Vec<_>> = parts(answer)?
             .into_iter()
             .zip(asks)
-            .map(|(copies, ask)| {
-                let copies: Option<Vec<_>> =
-                    parts(copies)?.into_iter().map(|copy| held(copy, ask.inbox)).collect();
-                let copies = copies?;
+            .map(|(answer, ask)| {
+                let [more, copies] = exactly(answer)?;
+                let more = number_of(&more)? != 0;
+                let copies: Vec<_> = parts(copies)?.iter().map(taken).collect::<Option<_>>()?;
                 handed += copies.len() as u64;
                 let (session, number) = (ask.session, ask.number);
-                Some(Ok(Handed { core: Arc::clone(core), tenant: tenant.clone(), session, number, copies }))
+                let (core, tenant) = (Arc::clone(core), tenant.clone());
+                Some(Ok(Handed { core, tenant, session, number, copies, more }))
             })
             .collect();
         Tally { handed, ..Tally::default() }.tell();
@@ -302,14 +319,14 @@ impl Step for PullStep {
     }
 }
 
-fn held(copy: Value, inbox: InboxId) -> Option<Held> {
-    let [id, attempt, replay, event] = exactly(copy)?;
-    Some(Held {
-        id: event_of(&id)?,
-        inbox,
-        attempt: u32::try_from(number_of(&attempt)?).ok()?,
-        replay: number_of(&replay)? != 0,
-        event: event.into_bytes()?,
+/// `id:attempt:replay:head:json`.
+fn taken(copy: &Value) -> Option<Taken> {
+    let mut fields = str_of(copy)?.splitn(4, ':');
+    Some(Taken {
+        id: EventId::from(uuid::Uuid::try_parse(fields.next()?).ok()?),
+        attempt: fields.next()?.parse().ok()?,
+        replay: fields.next()? != "0",
+        lengths: fields.next()?.parse().ok()?,
     })
 }
 
@@ -347,12 +364,6 @@ impl Step for AckStep {
         Tally { acked: counts.iter().sum::<usize>() as u64, ..Tally::default() }.tell();
         Some(counts.into_iter().map(Ok).collect())
     }
-}
-
-/// A place and its event, of what waits to be routed.
-pub(super) fn unrouted(value: Value) -> Option<crate::bus::Unrouted> {
-    let [seq, id, event] = exactly(value)?;
-    Some(crate::bus::Unrouted { seq: number_of(&seq)?, id: event_of(&id)?, event: event.into_bytes()? })
 }
 
 /// The most attempts, as scripts are told.

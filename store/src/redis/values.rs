@@ -4,7 +4,7 @@ use bytes::Bytes;
 use fred::prelude::Value;
 use jiff::Timestamp;
 use nexus_core::change::ChangeKey;
-use nexus_core::id::{EventId, InboxId, SessionId};
+use nexus_core::id::{EventId, SessionId};
 use nexus_core::kind::Rank;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
@@ -147,11 +147,6 @@ pub(super) fn decode_copy(state: &str) -> Option<Copy> {
 /// When a parked copy was parked.
 pub(super) fn parked_at(state: &str) -> Option<Timestamp> {
     Timestamp::from_microsecond(state.split(':').nth(2)?.parse().ok()?).ok()
-}
-
-/// The inbox of a copy's field.
-pub(super) fn inbox_of(field: &str) -> Option<InboxId> {
-    Uuid::try_parse(field.strip_prefix("c:")?).ok().map(InboxId::from)
 }
 
 #[cfg(test)]

@@ -19,17 +19,17 @@ async fn a_pull_gives_no_more_than_asked_and_at_least_one() {
         let pull = |max, max_bytes| {
             let bus = rig.bus.clone();
             async move {
-                let held = bus.pull(&tenant(), inbox(1), session(1), max, max_bytes).await;
-                ids_of(&held.unwrap())
+                let held = bus.pull(&tenant(), inbox(1), session(1), max, max_bytes).await.unwrap();
+                (ids_of(&held), held.more)
             }
         };
-        assert!(pull(0, 10_000).await.is_empty());
-        assert_eq!(pull(1, 10_000).await, ids(&["a"]));
+        assert!(pull(0, 10_000).await.0.is_empty());
+        assert_eq!(pull(1, 10_000).await, (ids(&["a"]), true));
         // `c` no longer fits, and what is behind it does not overtake it.
-        assert_eq!(pull(9, 2000).await, ids(&["b"]));
-        assert_eq!(pull(9, 100).await, ids(&["c"]));
-        assert_eq!(pull(9, 100).await, ids(&["d"]));
-        assert!(pull(9, 10_000).await.is_empty());
+        assert_eq!(pull(9, 2000).await, (ids(&["b"]), true));
+        assert_eq!(pull(9, 100).await, (ids(&["c"]), true));
+        assert_eq!(pull(9, 100).await, (ids(&["d"]), false));
+        assert_eq!(pull(9, 10_000).await, (Vec::new(), false));
     }
 }
 

@@ -133,6 +133,116 @@ async fn a_route_that_fails_in_the_middle_leaves_nothing() {
     }
 }
 
+/// An inbox is of another type for a while. What a session lets go of meanwhile is its own until there is a place for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_put_back_is_not_lost() {
+    let faulty = Faulty::start(&[]).await;
+    let rig = &faulty.rig;
+    rig.fill(&["a", "b", "c"], inbox(1)).await;
+    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a", "b", "c"]));
+    assert!(rig.nack(session(1), "c", HOUR).await);
+    let broken = format!("nexus:{{acme/acme}}:i:{}:w", inbox(1).uuid().simple());
+    faulty.say(&[&format!("SET {broken} x")]).await;
+    let tenant = tenant();
+    let nack = || rig.bus.nack(&tenant, session(1), id("a"), Duration::ZERO, String::new());
+    assert_eq!(label(nack().await), "storage");
+    let end = || rig.bus.end_session(&tenant, session(1), Vec::new());
+    assert_eq!(label(end().await), "storage");
+    // The delay ends meanwhile, and every pull fails.
+    rig.clock.advance(2 * HOUR);
+    assert_eq!(label(rig.bus.pull(&tenant, inbox(1), session(2), 9, 1 << 20).await), "storage");
+    faulty.say(&[&format!("DEL {broken}")]).await;
+    assert_eq!(end().await.unwrap(), 2);
+    let held = rig.pull(inbox(1), session(2), 9).await;
+    let attempts: Vec<_> = held.iter().map(|held| (held.id, held.attempt)).collect();
+    assert_eq!(attempts, [(id("a"), 2), (id("b"), 2), (id("c"), 2)]);
+    assert_eq!(rig.ack(session(2), &["a", "b", "c"]).await, 3);
+    assert_eq!(rig.bus.depth(&tenant).await.unwrap().pending_bytes, 0);
+}
+
+/// Somebody deleted a payload. That is told, and holds up nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_without_its_payload_is_handed_out_empty() {
+    let faulty = Faulty::start(&[]).await;
+    let rig = &faulty.rig;
+    rig.fill(&["a", "b"], inbox(1)).await;
+    let deleted = format!("DEL nexus:{{acme/acme}}:v:{}", id("a").uuid().simple());
+    assert_eq!(faulty.say(&[&deleted]).await.trim(), ":1");
+    // Another process, which has not read it before.
+    let bus = open_at(&faulty.server.url(), &rig.clock).await.unwrap();
+    let held = bus.pull(&tenant(), inbox(1), session(1), 9, 1 << 20).await.unwrap();
+    let lengths: Vec<_> = held.iter().map(|held| (held.id, held.event.is_empty())).collect();
+    assert_eq!(lengths, [(id("a"), true), (id("b"), false)]);
+}
+
+/// A payload lasts only once its event is appended: what never is, is cleared up by the server.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_appended_lasts() {
+    let faulty = Faulty::start(&[]).await;
+    let rig = &faulty.rig;
+    rig.store_all(&["a"]).await;
+    let mut again = rig.event("a");
+    again.id = id("twin");
+    assert_eq!(rig.bus.append(&tenant(), again).await.unwrap(), Appended::Duplicate(id("a")));
+    let life = async |name: &str| {
+        let ttl = format!("TTL nexus:{{acme/acme}}:v:{}", id(name).uuid().simple());
+        faulty.say(&[&ttl]).await.trim().trim_start_matches(':').parse::<i64>().unwrap()
+    };
+    assert_eq!(life("a").await, -1, "it lasts");
+    assert!((1..=600).contains(&life("twin").await), "it goes by itself");
+}
+
+/// A server that keeps all may become one that does not, by a failover or by its admin.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_begins_to_drop_events_ends_the_bus() {
+    let faulty = Faulty::start(&["--maxmemory", "100mb"]).await;
+    let ended = faulty.rig.bus.ended();
+    faulty.say(&["CONFIG SET maxmemory-policy allkeys-lru", "CLIENT KILL TYPE normal SKIPME yes"]).await;
+    tokio::time::timeout(PATIENCE, ended).await.unwrap();
+    assert_eq!(label(faulty.rig.bus.append(&tenant(), faulty.rig.event("a")).await), "closed");
+}
+
+/// One event that nobody handles is passed by the sweep, and found again once it is handled.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_does_not_begin_again_at_what_nobody_handles() {
+    let faulty = Faulty::start(&[]).await;
+    let rig = &faulty.rig;
+    rig.fill(&["kept"], inbox(1)).await;
+    let names: Vec<_> = (0..300).map(|n| format!("{n}")).collect();
+    rig.fill(&names.iter().map(String::as_str).collect::<Vec<_>>(), inbox(2)).await;
+    while let gone = rig.pull_ids(inbox(2), session(2)).await
+        && !gone.is_empty()
+    {
+        rig.bus.ack(&tenant(), session(2), gone).await.unwrap();
+    }
+    rig.clock.advance(2 * DAY);
+    assert_eq!(rig.sweep(DAY).await, 300);
+    let first = faulty.say(&["HGET nexus:{acme/acme} first"]).await;
+    assert!(first.trim().ends_with("302"), "{first}");
+    let writes = async || {
+        let info = faulty.say(&["INFO persistence"]).await;
+        info.lines().find(|line| line.starts_with("rdb_changes_since_last_save")).unwrap().to_owned()
+    };
+    let before = writes().await;
+    assert_eq!(rig.sweep(DAY).await, 0);
+    assert_eq!(writes().await, before, "a sweep without work writes nothing");
+    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["kept"]));
+    rig.ack(session(1), &["kept"]).await;
+    assert_eq!(rig.sweep(DAY).await, 1);
+}
+
+/// A wake-up came to nothing and the counter does not tell: the look finds what waits all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_found_without_a_wake_up() {
+    let faulty = Faulty::start(&[]).await;
+    let rig = &faulty.rig;
+    let mut watches: Vec<_> = (1..=200).map(|n| rig.bus.watch_inbox(&tenant(), inbox(n))).collect();
+    let w = format!("nexus:{{acme/acme}}:i:{}:w", inbox(199).uuid().simple());
+    watches.iter_mut().for_each(|watch| watch.mark_unchanged());
+    faulty.say(&[&format!("ZADD {w} 1 1")]).await;
+    changed(&mut watches[198]).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_pull_took_whose_answer_was_lost_comes_back_untried() {
     let faulty = Faulty::start(&["--enable-debug-command", "yes"]).await;

@@ -234,7 +234,7 @@ impl Rig {
     }
 
     pub(crate) async fn pull(&self, inbox: InboxId, session: SessionId, max: usize) -> Vec<Held> {
-        self.bus.pull(&tenant(), inbox, session, max, usize::MAX).await.unwrap()
+        self.bus.pull(&tenant(), inbox, session, max, usize::MAX).await.unwrap().items
     }
 
     /// Pulls all there is and tells the ids.

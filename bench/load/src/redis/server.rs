@@ -86,11 +86,18 @@ impl Redis {
         Ok(calls.collect())
     }
 
-    /// The length of a field of a hash; 0 if it is not there.
-    pub async fn field_length(&self, key: &str, field: &str) -> anyhow::Result<u64> {
-        match self.ask(&["HSTRLEN", key, field]).await? {
+    /// A field as text.
+    pub async fn field(&self, key: &str, field: &str) -> anyhow::Result<String> {
+        let value = self.ask(&["HGET", key, field]).await?.bytes();
+        let value = value.with_context(|| format!("{key} has no field {field}"))?;
+        Ok(String::from_utf8(value.into())?)
+    }
+
+    /// The length of a text.
+    pub async fn length(&self, key: &str) -> anyhow::Result<u64> {
+        match self.ask(&["STRLEN", key]).await? {
             Reply::Number(length) => Ok(length.unsigned_abs()),
-            other => bail!("Redis answers {other:?} when asked for the length of a field"),
+            other => bail!("Redis answers {other:?} when asked for the length of {key}"),
         }
     }
 }

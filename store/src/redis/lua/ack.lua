@@ -8,18 +8,16 @@ while at <= #ARGV do
     local notes = call('HMGET', session_key(session), WAITED, unpack(ARGV, first, last))
     waiting = waiting or notes[1]
     for n = 1, last - first + 1 do
-      local places = places_of(notes[n + 1])
-      for _, place in ipairs(places) do
-        local seq, inbox = place[1], place[2]
-        local copy = held_copy(seq, inbox, session)
-        if copy then
-          local o = count(copy.f, -1, 0)
-          local rest = now .. ':' .. session
-          call('HSET', copy.key, 'c:' .. inbox, state('d', copy.attempts, copy.replay, copy.since, rest), 'o', o)
+      local copies = held_by(session, notes[n + 1])
+      for _, h in ipairs(copies) do
+        if let_go(h) then
+          local o = count(h.f, -1, 0)
+          local receipt = state('d', h.attempts, h.replay, h.since, now .. ':' .. session)
+          call('HSET', h.key, 'c:' .. h.inbox, receipt, 'o', o)
           done = done + 1
         end
       end
-      if #places > 0 then over[#over + 1] = ARGV[first + n - 1] end
+      if #copies > 0 then over[#over + 1] = ARGV[first + n - 1] end
     end
   end
   call_many('HDEL', session_key(session), over)
@@ -31,6 +29,6 @@ while at <= #ARGV do
   out[#out + 1] = done
 end
 write_sums()
-write_holds()
+write_freed()
 if woken then publish() end
 return out

@@ -11,17 +11,17 @@ for n = last + 1, #ARGV do
   local seq = call('HGET', base .. ':ids', ARGV[n])
   for _, inbox in ipairs(seq and inboxes or {}) do
     local key, field = event_key(seq), 'c:' .. inbox
-    local f = call('HMGET', key, 'o', 'x', 'b', field, 'd')
+    local f = call('HMGET', key, 'o', 'x', 'b', field)
     local letter = f[4] and string.sub(f[4], 1, 1) or ''
     local dead = letter == 'x'
-    if what == 'replay' and f[5] and letter ~= 'w' and letter ~= 'h' then
-      ready(key, seq, inbox, 0, 1, '')
+    if what == 'replay' and f[1] and letter ~= 'w' then
+      ready(seq, inbox, 0, 1, '')
       recount(key, f, 1, dead and -1 or 0)
       changed = changed + 1
     elseif what ~= 'replay' and dead then
       local attempts, replay, _, reason = read_state(f[4])
       if what == 'requeue' then
-        ready(key, seq, inbox, 0, replay, '')
+        ready(seq, inbox, 0, replay, '')
         recount(key, f, 1, -1)
       else
         call('HSET', key, field, state('g', attempts, replay, now, reason))
@@ -29,7 +29,7 @@ for n = last + 1, #ARGV do
       end
       changed = changed + 1
     end
-    if dead and (what ~= 'replay' or f[5]) then unpark(seq, inbox) end
+    if dead and (what ~= 'replay' or f[1]) then unpark(seq, inbox) end
   end
 end
 write_sums()

@@ -1,7 +1,8 @@
--- Appends. A delivery key counts from the receipt of its event, whenever that comes here. First: the spool that sends (or nothing), and the highest of its places that it knows to be here. Then of
--- each: delivery key, PX, the time it expires, event id, quota, bytes, partition, thread, head, JSON, raw, changes,
--- received, place in the spool.
-local FIELDS = 14
+-- Appends events whose payloads came just before. A delivery key counts from the receipt of its event, whenever that comes
+-- here. First: the spool that sends (or nothing), and the highest of its places that it knows to be here. Then of each:
+-- delivery key, PX, the time it expires, event id, quota, bytes, partition, thread, lengths of head and JSON in the payload,
+-- changes, received, place in the spool.
+local FIELDS = 12
 local spool, known = ARGV[4], tonumber(ARGV[5])
 local mark, upto = base .. ':in:' .. spool, 0
 if spool ~= '' then
@@ -13,17 +14,23 @@ local m = call('HMGET', base, 'last', 'stored', 'pending')
 local last, stored, pending = tonumber(m[1]) or 0, tonumber(m[2]) or 0, tonumber(m[3]) or 0
 local out, any, ids, queues, claimed = {}, false, {}, {}, {}
 
+-- Its payload has a short life until this makes it last: what is never appended is cleared up by itself.
+local function keep_payload(id)
+  local key = payload_key(id)
+  if call('PERSIST', key) == 0 and call('EXISTS', key) == 0 then error('the payload did not come') end
+end
+
 local function append()
   for i = 6, #ARGV, FIELDS do
     local key, id, bytes = base .. ':d:' .. ARGV[i], ARGV[i + 3], tonumber(ARGV[i + 5])
-    local note, here = ARGV[i + 2] .. ':' .. id, spool ~= '' and tonumber(ARGV[i + 13]) <= upto
+    local note, here = ARGV[i + 2] .. ':' .. id, spool ~= '' and tonumber(ARGV[i + 11]) <= upto
     -- What the mark covers has been here, however long ago that was.
     local seen = not here and call('SET', key, note, 'PX', ARGV[i + 1], 'NX', 'GET')
     local expires, first = nil, nil
     if seen then expires, first = string.match(seen, '^(%d+):(%x+)$') end
     if here then
       out[#out + 1] = 'd' .. id
-    elseif expires and tonumber(expires) > tonumber(ARGV[i + 12]) then
+    elseif expires and tonumber(expires) > tonumber(ARGV[i + 10]) then
       out[#out + 1] = 'd' .. first
     elseif pending + bytes > tonumber(ARGV[i + 4]) then
       if not seen then call('DEL', key) end
@@ -34,26 +41,29 @@ local function append()
       if seen then call('SET', key, note, 'PX', ARGV[i + 1]) end
       claimed[#claimed + 1] = key
       last, stored, pending, any = last + 1, stored + bytes, pending + bytes, true
-      local seq = string.format('%.0f', last)
-      call('HSET', event_key(seq), 'i', id, 'b', ARGV[i + 5], 'p', ARGV[i + 6], 'g', ARGV[i + 7], 'h', ARGV[i + 8],
-        'e', ARGV[i + 9], 'r', ARGV[i + 10], 'k', ARGV[i + 11], 't', ARGV[i + 12])
+      local seq, partition, lengths = string.format('%.0f', last), ARGV[i + 6], ARGV[i + 8]
       ids[#ids + 1] = id
       ids[#ids + 1] = seq
-      local queue = queues[ARGV[i + 6]] or {}
-      queues[ARGV[i + 6]] = queue
+      keep_payload(id)
+      call('HSET', event_key(seq), 'i', id, 'b', ARGV[i + 5], 'p', partition, 'g', ARGV[i + 7], 'l', lengths,
+        't', ARGV[i + 10])
+      local queue = queues[partition] or {}
+      queues[partition] = queue
       queue[#queue + 1] = seq
-      queue[#queue + 1] = seq
-      wake_partition(ARGV[i + 6])
+      -- All that who routes wants to know: it reads this and the payload, and no script is run for it.
+      queue[#queue + 1] = table.concat({ id, lengths, ARGV[i + 9] }, ':')
+      wake_partition(partition)
       out[#out + 1] = 's' .. seq
     end
-    if spool ~= '' then upto = math.max(upto, tonumber(ARGV[i + 13])) end
+    if spool ~= '' then upto = math.max(upto, tonumber(ARGV[i + 11])) end
   end
   if any then
     call_many('HSET', base .. ':ids', ids)
     for partition, queue in pairs(queues) do call_many('ZADD', base .. ':q:' .. partition, queue) end
     call('HSET', base, 'last', last, 'stored', stored, 'pending', pending)
   end
-  if spool ~= '' and #out > 0 then call('SET', mark, string.format('%.0f', upto), 'PX', 604800000) end
+  -- A mark that is not there reads like a loss, so it stays far longer than a tenant is quiet.
+  if spool ~= '' and #out > 0 then call('SET', mark, string.format('%.0f', upto), 'PX', 34560000000) end
 end
 
 -- A key of ours that is of another type fails in the middle. Nothing may remain then: a delivery key without its event
@@ -64,9 +74,10 @@ if not done then
   for i = 1, #ids, 2 do
     redis.pcall('HDEL', base .. ':ids', ids[i])
     redis.pcall('DEL', event_key(ids[i + 1]))
+    redis.pcall('PEXPIRE', payload_key(ids[i]), 600000)
   end
   for partition, queue in pairs(queues) do
-    for i = 1, #queue, 2 do redis.pcall('ZREM', base .. ':q:' .. partition, queue[i]) end
+    for i = 2, #queue, 2 do redis.pcall('ZREM', base .. ':q:' .. partition, queue[i]) end
   end
   if type(failure) == 'table' then return failure end
   return redis.error_reply(tostring(failure))

@@ -19,6 +19,9 @@ local function publish()
 end
 
 local function event_key(seq) return base .. ':e:' .. seq end
+-- The payload of an event stands apart from what scripts read: to bring it through Lua would cost more than all else.
+local function payload_key(id) return base .. ':v:' .. id end
+local function why_key(seq) return base .. ':y:' .. seq end
 local function inbox_key(inbox, what) return base .. ':i:' .. inbox .. ':' .. what end
 local function session_key(session) return base .. ':s:' .. session end
 
@@ -31,26 +34,14 @@ local function write_sums()
   end
 end
 
--- How many copies of each inbox each session holds, written once at the end.
-local holds = {}
-local function add_held(inbox, session, by)
-  local of = holds[inbox] or {}
-  holds[inbox] = of
-  of[session] = (of[session] or 0) + by
-end
-local function write_holds()
-  for inbox, of in pairs(holds) do
-    local key = inbox_key(inbox, 'h')
-    for session, by in pairs(of) do
-      if by ~= 0 and call('HINCRBY', key, session, by) <= 0 then call('HDEL', key, session) end
-    end
-  end
-  holds = {}
-end
-
 -- A command with many arguments after its key, in portions that Lua can unpack.
 local function call_many(command, key, args)
   for first = 1, #args, 1000 do call(command, key, unpack(args, first, math.min(first + 999, #args))) end
+end
+
+-- The same of a command without a key before its arguments.
+local function call_pairs(command, args)
+  for first = 1, #args, 1000 do call(command, unpack(args, first, math.min(first + 999, #args))) end
 end
 
 -- Some copies of an event were opened or closed (`open`), parked or taken back (`dead`). `f` is its o, x and b. Gives
@@ -81,33 +72,73 @@ local function note_due(inbox)
   if first[1] then call('ZADD', base .. ':due', first[2], inbox) else call('ZREM', base .. ':due', inbox) end
 end
 
--- Ends the delays of an inbox that are over; one that is longer than an hour is of a clock that went back.
-local LONGEST = 3600 * 1000000
+-- Ends the delays of an inbox that are over, some at a time; one that is longer than an hour is of a clock that went back.
+local LONGEST, ENDED_AT_ONCE = 3600 * 1000000, 1000
 local function end_delays(inbox)
   local t = inbox_key(inbox, 't')
-  if call('EXISTS', t) == 0 then return false end
-  local ended = call('ZRANGEBYSCORE', t, '-inf', now)
-  for _, seq in ipairs(call('ZRANGEBYSCORE', t, '(' .. string.format('%.0f', now_n + LONGEST), '+inf')) do
-    ended[#ended + 1] = seq
-  end
+  local ended = call('ZRANGEBYSCORE', t, '-inf', now, 'LIMIT', 0, ENDED_AT_ONCE)
+  local far = '(' .. string.format('%.0f', now_n + LONGEST)
+  for _, seq in ipairs(call('ZRANGEBYSCORE', t, far, '+inf', 'LIMIT', 0, ENDED_AT_ONCE)) do ended[#ended + 1] = seq end
+  local waits = {}
   for _, seq in ipairs(ended) do
-    call('ZREM', t, seq)
-    call('ZADD', inbox_key(inbox, 'w'), seq, seq)
+    waits[#waits + 1] = seq
+    waits[#waits + 1] = seq
   end
-  if #ended > 0 then note_due(inbox) end
+  -- First where it goes to, then where it comes from: whatever fails in between loses nothing.
+  call_many('ZADD', inbox_key(inbox, 'w'), waits)
+  call_many('ZREM', t, ended)
+  note_due(inbox)
   return #ended > 0
 end
 
--- Where a session holds an event, as it notes it: places, inboxes and the event's thread.
-local function note_of(seq, inbox, thread) return seq .. ':' .. inbox .. ':' .. thread .. ';' end
-local function places_of(text)
+-- What a session holds of an event, as it notes it: of each copy the place, the inbox, the event's thread, the attempt,
+-- whether it is a replay, since when, and by which pull. In the event itself the copy goes on as one that waits.
+local function note_of(h)
+  return table.concat({ h.seq, h.inbox, h.thread, h.attempts, h.replay, h.since, h.pull }, ':') .. ';'
+end
+local NOTE = '(%d+):(%x+):(%x*):(%d+):(%d):(%d+):([%x-]*);'
+local function held_by(session, text)
   local found = {}
-  if text then
-    for seq, inbox, thread in string.gmatch(text, '(%d+):(%x+):?(%x*);') do found[#found + 1] = { seq, inbox, thread } end
+  for seq, inbox, thread, attempts, replay, since, pull in string.gmatch(text or '', NOTE) do
+    found[#found + 1] = { session = session, seq = seq, inbox = inbox, thread = thread, attempts = tonumber(attempts),
+      replay = replay, since = since, pull = pull }
   end
   return found
 end
-local function held(session, id) return places_of(call('HGET', session_key(session), id)) end
+local function held(session, id) return held_by(session, call('HGET', session_key(session), id)) end
+
+-- At which threads of an inbox which session is, and with how many copies: `session:count`.
+local function holder_of(text)
+  local session, n = string.match(text or '', '^(%x+):(%d+)$')
+  return session, tonumber(n) or 0
+end
+
+-- Copies that sessions let go of, by inbox and thread; written once at the end.
+local freed = {}
+local function write_freed()
+  for inbox, threads in pairs(freed) do
+    local key, names = inbox_key(inbox, 'h'), {}
+    for thread in pairs(threads) do names[#names + 1] = thread end
+    for first = 1, #names, 1000 do
+      local last = math.min(first + 999, #names)
+      local free, rest = {}, {}
+      for n, text in ipairs(call('HMGET', key, unpack(names, first, last))) do
+        local thread = names[first + n - 1]
+        local session, before = holder_of(text)
+        local left = before - (threads[thread][session or ''] or 0)
+        if left <= 0 then
+          free[#free + 1] = thread
+        elseif left < before then
+          rest[#rest + 1] = thread
+          rest[#rest + 1] = session .. ':' .. left
+        end
+      end
+      call_many('HDEL', key, free)
+      call_many('HSET', key, rest)
+    end
+  end
+  freed = {}
+end
 
 -- Beside its events a session notes the inboxes in which others wait for it, because it holds earlier events of threads.
 local WAITED = '*'
@@ -122,23 +153,24 @@ local function wake_waiting(session, text)
   call('HDEL', session_key(session), WAITED)
 end
 
--- A copy that a session lets go of; nil if it is not what the session thinks.
-local function held_copy(seq, inbox, session)
-  local key = event_key(seq)
-  local f = call('HMGET', key, 'o', 'x', 'b', 'c:' .. inbox)
-  if not f[4] or string.sub(f[4], 1, 1) ~= 'h' then return nil end
-  local attempts, replay, since, rest = read_state(f[4])
-  local owner, pull = string.match(rest, '^(%x+):(.*)$')
-  if owner ~= session then return nil end
-  add_held(inbox, session, -1)
-  return { key = key, f = f, attempts = attempts, replay = replay, since = since, pull = pull }
+-- A session lets go of a copy: gives what else is to be known of it; nil if it is not what the session thinks.
+local function let_go(h)
+  local threads = freed[h.inbox] or {}
+  freed[h.inbox] = threads
+  local of = threads[h.thread] or {}
+  threads[h.thread] = of
+  of[h.session] = (of[h.session] or 0) + 1
+  h.key = event_key(h.seq)
+  h.f = call('HMGET', h.key, 'o', 'x', 'b', 'c:' .. h.inbox)
+  return h.f[4] and string.sub(h.f[4], 1, 1) == 'w' and h or nil
 end
 
-local function park(copy, seq, inbox, reason)
-  local o, x = count(copy.f, -1, 1)
-  call('HSET', copy.key, 'c:' .. inbox, state('x', copy.attempts, copy.replay, now, reason), 'o', o, 'x', x)
-  call('ZADD', inbox_key(inbox, 'x'), seq, seq)
-  call('ZADD', base .. ':dead', 0, inbox)
+-- Where a copy goes is written first and its state last: whatever fails in between loses nothing when it is done again.
+local function park(h, reason)
+  call('ZADD', inbox_key(h.inbox, 'x'), h.seq, h.seq)
+  call('ZADD', base .. ':dead', 0, h.inbox)
+  local o, x = count(h.f, -1, 1)
+  call('HSET', h.key, 'c:' .. h.inbox, state('x', h.attempts, h.replay, now, reason), 'o', o, 'x', x)
 end
 -- A parked copy is none any more.
 local function unpark(seq, inbox)
@@ -147,17 +179,26 @@ local function unpark(seq, inbox)
   if call('EXISTS', x) == 0 then call('ZREM', base .. ':dead', inbox) end
 end
 
--- Puts a copy back, to be handed out again at once.
-local function ready(key, seq, inbox, attempts, replay, reason)
-  call('HSET', key, 'c:' .. inbox, state('w', attempts, replay, '0', reason))
+-- Puts a copy where it waits, to be handed out again at once.
+local function ready(seq, inbox, attempts, replay, reason)
   call('ZADD', inbox_key(inbox, 'w'), seq, seq)
+  call('HSET', event_key(seq), 'c:' .. inbox, state('w', attempts, replay, '0', reason))
   wake_inbox(inbox)
 end
 
--- The pulls of a process up to this number hand nothing out any more.
+-- The pulls that hand nothing out any more, of a session: `process:number;` of each process, up to that number.
+local function revoked_key(session) return base .. ':r:' .. session end
+local FENCED = '*;'
+local function is_revoked(text, process, number)
+  if not text then return false end
+  local upto = tonumber(string.match(text, process .. ':(%d+);'))
+  return string.find(text, FENCED, 1, true) ~= nil or (upto ~= nil and tonumber(number) <= upto)
+end
 local function revoke(session, process, upto)
-  local key = base .. ':r:' .. session
-  local before = tonumber(call('HGET', key, process)) or 0
-  if tonumber(upto) > before then call('HSET', key, process, upto) end
-  call('PEXPIRE', key, 600000)
+  local key = revoked_key(session)
+  local text = call('GET', key) or ''
+  local before = tonumber(string.match(text, process .. ':(%d+);'))
+  if before then text = string.gsub(text, process .. ':%d+;', '') end
+  text = text .. process .. ':' .. string.format('%.0f', math.max(before or 0, tonumber(upto))) .. ';'
+  call('SET', key, text, 'PX', 600000)
 end

@@ -4,29 +4,28 @@
 local session, most, reason = ARGV[4], tonumber(ARGV[7]), ARGV[8]
 local unsent = {}
 for n = 9, #ARGV do unsent[ARGV[n]] = true end
-local returned, parked = 0, 0
-for _, id in ipairs(call('HKEYS', session_key(session))) do
-  for _, place in ipairs(held(session, id)) do
-    local seq, inbox = place[1], place[2]
-    local copy = held_copy(seq, inbox, session)
-    if copy then
+local returned, parked, fields = 0, 0, call('HGETALL', session_key(session))
+for n = 1, #fields, 2 do
+  local id = fields[n]
+  for _, h in ipairs(id == WAITED and {} or held_by(session, fields[n + 1])) do
+    if let_go(h) then
       returned = returned + 1
       if unsent[id] then
-        ready(copy.key, seq, inbox, math.max(copy.attempts - 1, 0), copy.replay, '')
-      elseif copy.attempts >= most then
-        park(copy, seq, inbox, reason)
+        ready(h.seq, h.inbox, h.attempts - 1, h.replay, '')
+      elseif h.attempts >= most then
+        park(h, reason)
         parked = parked + 1
       else
-        ready(copy.key, seq, inbox, copy.attempts, copy.replay, '')
+        ready(h.seq, h.inbox, h.attempts, h.replay, '')
       end
     end
   end
 end
 wake_waiting(session, call('HGET', session_key(session), WAITED))
-call('UNLINK', session_key(session))
 -- A pull that was sent before and arrives after this would be held by nobody who lives.
 revoke(session, ARGV[5], ARGV[6])
 write_sums()
-write_holds()
+write_freed()
+call('UNLINK', session_key(session))
 publish()
 return { returned, parked }

@@ -6,26 +6,22 @@ revoke(session, process, ARGV[6])
 for n = 7, #ARGV do wanted[process .. '-' .. ARGV[n]] = true end
 local returned, waiting = 0, call('HGET', session_key(session), WAITED)
 for _, id in ipairs(call('HKEYS', session_key(session))) do
-  local left, places = {}, held(session, id)
-  for _, place in ipairs(places) do
-    local seq, inbox = place[1], place[2]
-    local text = call('HGET', event_key(seq), 'c:' .. inbox)
-    local mine = text and wanted[string.match(text, '([^:]*)$')]
-    local copy = mine and held_copy(seq, inbox, session)
-    if copy then
-      ready(copy.key, seq, inbox, math.max(copy.attempts - 1, 0), copy.replay, '')
+  local left, copies = {}, held(session, id)
+  for _, h in ipairs(copies) do
+    if not wanted[h.pull] then
+      left[#left + 1] = note_of(h)
+    elseif let_go(h) then
+      ready(h.seq, h.inbox, h.attempts - 1, h.replay, '')
       returned = returned + 1
-    else
-      left[#left + 1] = note_of(seq, inbox, place[3])
     end
   end
-  if #left == 0 then
+  if #copies > 0 and #left == 0 then
     call('HDEL', session_key(session), id)
-  elseif #left < #places then
+  elseif #left < #copies then
     call('HSET', session_key(session), id, table.concat(left))
   end
 end
 wake_waiting(session, waiting)
-write_holds()
+write_freed()
 publish()
 return returned

@@ -5,7 +5,7 @@ for _, inbox in ipairs(call('ZRANGEBYSCORE', due, '(' .. string.format('%.0f', n
   inboxes[#inboxes + 1] = inbox
 end
 for _, inbox in ipairs(inboxes) do
-  if end_delays(inbox) then wake_inbox(inbox) else note_due(inbox) end
+  if end_delays(inbox) then wake_inbox(inbox) end
 end
 publish()
 return tonumber(call('HGET', base, 'wakes')) or 0

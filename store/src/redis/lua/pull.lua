@@ -1,90 +1,96 @@
 -- Pulls. Of each: inbox, session, how many, how many bytes, the process and the number of the pull; before them: how
--- many places a pull passes over at most.
-local MOST_PASSED_OVER = tonumber(ARGV[4])
+-- many places a pull passes over at most. Answers of each whether there may be more, and the copies: id, attempt, replay,
+-- and the lengths of head and JSON in the payload.
+local MOST_PASSED_OVER, FIRST, FIELDS = tonumber(ARGV[4]), 5, 6
 
--- The threads of which other sessions hold an event of this inbox, with the session; nil if there are none.
-local function threads_of_others(inbox, session)
-  local threads = nil
-  for _, other in ipairs(call('HKEYS', inbox_key(inbox, 'h'))) do
-    if other ~= session then
-      for _, text in ipairs(call('HVALS', session_key(other))) do
-        for _, place in ipairs(places_of(text)) do
-          if place[2] == inbox and place[3] ~= '' then
-            threads = threads or {}
-            threads[place[3]] = other
-          end
-        end
-      end
-    end
+-- Notes what a session was handed. It may hold the same events through other inboxes.
+local function note(session, ids, notes)
+  local key = session_key(session)
+  if #ids == 1 and call('HSETNX', key, ids[1], notes[ids[1]]) == 1 then return end
+  local known, fields = call('HMGET', key, unpack(ids)), {}
+  for n, id in ipairs(ids) do
+    fields[#fields + 1] = id
+    fields[#fields + 1] = (known[n] or '') .. notes[id]
   end
-  return threads
+  call_many('HSET', key, fields)
 end
 
 -- Chooses what to hand out: the first that wait, without the threads that others are at.
 local function pick(inbox, session, most, room, pull)
   local handed, gone, ids, notes, bytes = {}, {}, {}, {}, 0
-  local w, at, passed_over, full, others = inbox_key(inbox, 'w'), 0, 0, false, nil
+  local w, h, at, passed_over, full, short = inbox_key(inbox, 'w'), inbox_key(inbox, 'h'), 0, 0, false, false
+  -- How many copies of a thread this session has, as far as this pull changed it.
+  local own = {}
   repeat
-    local passed_before = passed_over
-    local places = call('ZRANGE', w, at, at + math.max(most, at > 0 and 64 or 0) - 1)
-    if #places > 0 and at == 0 then others = threads_of_others(inbox, session) end
+    local passed_before, want = passed_over, at > 0 and math.max(most, 64) or most
+    local places = call('ZRANGE', w, at, at + want - 1)
+    short = #places < want
     at = at + #places
-    for _, seq in ipairs(places) do
+    local events, threads = {}, {}
+    for n, seq in ipairs(places) do
+      events[n] = call('HMGET', event_key(seq), 'i', 'g', 'l', 'c:' .. inbox)
+      threads[n] = events[n][2] or ''
+    end
+    local holders = #places > 0 and call('HMGET', h, unpack(threads)) or {}
+    for n, seq in ipairs(places) do
       if #handed >= most then
         full = true
         break
       end
-      local key = event_key(seq)
-      -- The payload of one that is passed over is not read.
-      local f = call('HMGET', key, 'i', 'g', 'c:' .. inbox, others and 'b' or 'e')
-      if not f[4] or not f[3] or string.sub(f[3], 1, 1) ~= 'w' then
+      local id, thread, lengths, copy = unpack(events[n], 1, 4)
+      local holder, count = holder_of(holders[n])
+      if not id or not copy or string.sub(copy, 1, 1) ~= 'w' then
         gone[#gone + 1] = seq
-      elseif others and others[f[2]] then
+      elseif holder and holder ~= session then
         passed_over = passed_over + 1
-        waited_for(others[f[2]], inbox)
+        waited_for(holder, inbox)
       else
-        local event = f[4]
-        if others and event then event = call('HGET', key, 'e') end
-        local attempts, replay = read_state(f[3])
-        bytes = bytes + #event
+        bytes = bytes + (tonumber(string.match(lengths, ':(%d+)$')) or 0)
         if #handed > 0 and bytes > room then
           full = true
           break
         end
+        local attempts, replay = read_state(copy)
         attempts = attempts + 1
-        call('HSET', key, 'c:' .. inbox, state('h', attempts, replay, now, session .. ':' .. pull))
-        if not notes[f[1]] then ids[#ids + 1] = f[1] end
-        notes[f[1]] = (notes[f[1]] or '') .. note_of(seq, inbox, f[2] or '')
+        own[thread] = (own[thread] or count) + 1
+        if not notes[id] then ids[#ids + 1] = id end
+        notes[id] = (notes[id] or '') .. note_of({ seq = seq, inbox = inbox, thread = thread, attempts = attempts,
+          replay = replay, since = now, pull = pull })
         gone[#gone + 1] = seq
-        handed[#handed + 1] = { f[1], attempts, replay, event }
+        handed[#handed + 1] = table.concat({ id, attempts, replay, lengths }, ':')
       end
     end
-  until full or passed_over == passed_before or passed_over >= MOST_PASSED_OVER
-  call_many('ZREM', w, gone)
+  until full or short or passed_over == passed_before or passed_over >= MOST_PASSED_OVER
   if #ids > 0 then
-    -- The session may hold the same events through other inboxes.
-    local known, fields = call('HMGET', session_key(session), unpack(ids)), {}
-    for n, id in ipairs(ids) do
-      fields[#fields + 1] = id
-      fields[#fields + 1] = (known[n] or '') .. notes[id]
+    local at_threads = {}
+    for thread, n in pairs(own) do
+      at_threads[#at_threads + 1] = thread
+      at_threads[#at_threads + 1] = session .. ':' .. n
     end
-    call_many('HSET', session_key(session), fields)
-    add_held(inbox, session, #handed)
-    -- The next pull of this call may be another session's of the same inbox.
-    write_holds()
+    call_many('HSET', h, at_threads)
+    note(session, ids, notes)
   end
-  return handed
+  call_many('ZREM', w, gone)
+  -- Who only passed over is woken when the others let go.
+  local more = (full or not short) and #gone > 0
+  return { more and 1 or 0, handed }
 end
 
-local out = {}
-for i = 5, #ARGV, 6 do
+-- What is due comes first, by its place.
+for _, inbox in ipairs(call('ZRANGEBYSCORE', base .. ':due', '-inf', now, 'LIMIT', 0, 200)) do
+  if end_delays(inbox) then wake_inbox(inbox) end
+end
+local names, out = {}, {}
+for i = FIRST, #ARGV, FIELDS do names[#names + 1] = revoked_key(ARGV[i + 1]) end
+local revoked = call('MGET', unpack(names))
+for i = FIRST, #ARGV, FIELDS do
   local inbox, session, most, room = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
   local process, number = ARGV[i + 4], ARGV[i + 5]
-  local revoked, handed = call('HMGET', base .. ':r:' .. session, process, '*'), {}
-  if tonumber(number) > (tonumber(revoked[1]) or 0) and not revoked[2] and most > 0 then
-    end_delays(inbox)
-    handed = pick(inbox, session, most, room, process .. '-' .. number)
+  if most == 0 or is_revoked(revoked[#out + 1], process, number) then
+    out[#out + 1] = { 0, {} }
+  else
+    out[#out + 1] = pick(inbox, session, most, room, process .. '-' .. number)
   end
-  out[#out + 1] = handed
 end
+publish()
 return out

@@ -5,11 +5,10 @@ for n = 6, #ARGV do has[ARGV[n]] = true end
 local waiting = call('HGET', session_key(session), WAITED)
 for _, id in ipairs(call('HKEYS', session_key(session))) do
   if not has[id] then
-    for _, place in ipairs(held(session, id)) do
-      local copy = held_copy(place[1], place[2], session)
-      if copy then
+    for _, h in ipairs(held(session, id)) do
+      if let_go(h) then
         -- It was done with most likely: it is handed out once more, and not parked.
-        ready(copy.key, place[1], place[2], math.min(copy.attempts, most - 1), copy.replay, '')
+        ready(h.seq, h.inbox, math.min(h.attempts, most - 1), h.replay, '')
         returned = returned + 1
       end
     end
@@ -17,6 +16,6 @@ for _, id in ipairs(call('HKEYS', session_key(session))) do
   end
 end
 if returned > 0 then wake_waiting(session, waiting) end
-write_holds()
+write_freed()
 publish()
 return returned

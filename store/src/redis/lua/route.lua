@@ -33,6 +33,7 @@ end
 
 -- Claims the changes for an inbox; true if all were known there.
 local function claim(inbox, rank, keys, all)
+  if #all == 0 then return false end
   local prefix = base .. ':k:' .. inbox .. ':'
   local note = rank .. ':' .. claims_expire
   if #all == 1 then
@@ -72,10 +73,13 @@ local function wait_in(inbox, seq)
   wake_inbox(inbox)
 end
 
+-- Decisions, written at the end: place and text.
+local decisions = {}
+
 -- Puts an event into inboxes; gives how many it was left out of.
-local function put(key, seq, f, decision, first, last)
-  local rank, keys, all = changes(f[1])
-  local open, fields = 0, { 'd', decision }
+local function put(seq, change, decision, first, last)
+  local key, rank, keys, all = event_key(seq), changes(change)
+  local open, fields = 0, {}
   for n = first, last do
     local inbox, copy = ARGV[n], 'c'
     if not claim(inbox, rank, keys, all) then
@@ -85,17 +89,20 @@ local function put(key, seq, f, decision, first, last)
     fields[#fields + 1] = 'c:' .. inbox
     fields[#fields + 1] = copy
   end
+  -- How many copies are open; that it stands there says that the event was routed.
   fields[#fields + 1] = 'o'
   fields[#fields + 1] = open
   call_many('HSET', key, fields)
   local forget = { 'HDEL', key }
   for n = 1, #fields, 2 do forget[#forget + 1] = fields[n] end
   undo[#undo + 1] = forget
-  if open == 0 then add('pending', -(tonumber(f[2]) or 0)) end
+  decisions[#decisions + 1] = why_key(seq)
+  decisions[#decisions + 1] = decision
+  if open == 0 then add('pending', -(tonumber(call('HGET', key, 'b')) or 0)) end
   return last - first + 1 - open
 end
 
-local out, routed, left_out, at, queues = {}, 0, 0, 6, {}
+local out, routed, left_out, at, queues, seen = {}, 0, 0, 6, {}, {}
 
 local function route_all()
   while at <= #ARGV do
@@ -104,24 +111,21 @@ local function route_all()
     local newest = call('HGET', base, 'epoch:' .. partition) or '0'
     local ours = newest == epoch and epoch ~= '0'
     out[#out + 1] = ours and '' or newest
-    local gone = {}
+    local queue, gone = base .. ':q:' .. partition, {}
     for _ = 1, routes do
       local seq, decision, first = ARGV[at], ARGV[at + 1], at + 3
       at = first + tonumber(ARGV[at + 2])
-      if ours then
-        local key = event_key(seq)
-        local f = call('HMGET', key, 'k', 'b', 'p', 'd')
-        if f[1] and f[3] == partition then
-          -- What was routed has a decision.
-          if not f[4] then
-            left_out = left_out + put(key, seq, f, decision, first, at - 1)
-            routed = routed + 1
-          end
-          gone[#gone + 1] = seq
-        end
+      -- What was routed waits no more, and what waits elsewhere is of another partition.
+      local waits_there = ours and call('ZRANGEBYSCORE', queue, seq, seq)[1]
+      if waits_there and not seen[waits_there] then
+        local change = string.match(waits_there, '^%x+:%d+:%d+:(.*)$') or ''
+        left_out = left_out + put(seq, change, decision, first, at - 1)
+        routed = routed + 1
+        gone[#gone + 1] = waits_there
+        seen[waits_there] = true
       end
     end
-    queues[#queues + 1] = { base .. ':q:' .. partition, gone }
+    queues[#queues + 1] = { queue, gone }
   end
   for inbox, places in pairs(waits) do
     local key, back = inbox_key(inbox, 'w'), { 'ZREM', inbox_key(inbox, 'w') }
@@ -129,6 +133,7 @@ local function route_all()
     for n = 1, #places, 2 do back[#back + 1] = places[n] end
     undo[#undo + 1] = back
   end
+  call_pairs('MSET', decisions)
   -- Nothing can fail from here on: these keys were read above, and are of their type.
   for _, of in ipairs(queues) do call_many('ZREM', of[1], of[2]) end
 end
