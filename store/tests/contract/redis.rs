@@ -202,6 +202,24 @@ async fn a_server_that_begins_to_drop_events_ends_the_bus() {
     assert_eq!(label(faulty.rig.bus.append(&tenant(), faulty.rig.event("a")).await), "closed");
 }
 
+/// What stands of a thread outlived the session that it names: nobody waits for one that holds nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_of_a_session_that_holds_nothing_is_free() {
+    let faulty = Faulty::start(&[]).await;
+    let rig = &faulty.rig;
+    rig.fill(&["a"], inbox(1)).await;
+    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a"]));
+    let h = format!("nexus:{{acme/acme}}:i:{}:h", inbox(1).uuid().simple());
+    let at = faulty.say(&[&format!("HGETALL {h}")]).await;
+    let thread = at.lines().nth(2).unwrap().trim();
+    assert!(rig.nack(session(1), "a", Duration::ZERO).await);
+    assert_eq!(faulty.say(&[&format!("HLEN {h}")]).await.trim(), ":0");
+    faulty.say(&[&format!("HSET {h} {thread} {}:7", session(1).uuid().simple())]).await;
+    assert_eq!(rig.pull_ids(inbox(1), session(2)).await, ids(&["a"]));
+    assert_eq!(rig.ack(session(2), &["a"]).await, 1);
+    assert_eq!(faulty.say(&[&format!("HLEN {h}")]).await.trim(), ":0");
+}
+
 /// One event that nobody handles is passed by the sweep, and found again once it is handled.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sweep_does_not_begin_again_at_what_nobody_handles() {

@@ -15,6 +15,13 @@ local function note(session, ids, notes)
   call_many('HSET', key, fields)
 end
 
+-- Who holds nothing at all holds no thread either, whatever stands of it.
+local holds_something = {}
+local function is_at_work(session)
+  if holds_something[session] == nil then holds_something[session] = call('EXISTS', session_key(session)) == 1 end
+  return holds_something[session]
+end
+
 -- Chooses what to hand out: the first that wait, without the threads that others are at.
 local function pick(inbox, session, most, room, pull)
   local handed, gone, ids, notes, bytes = {}, {}, {}, {}, 0
@@ -41,7 +48,7 @@ local function pick(inbox, session, most, room, pull)
       local holder, count = holder_of(holders[n])
       if not id or not copy or string.sub(copy, 1, 1) ~= 'w' then
         gone[#gone + 1] = seq
-      elseif holder and holder ~= session then
+      elseif holder and holder ~= session and is_at_work(holder) then
         passed_over = passed_over + 1
         waited_for(holder, inbox)
       else
@@ -52,7 +59,7 @@ local function pick(inbox, session, most, room, pull)
         end
         local attempts, replay = read_state(copy)
         attempts = attempts + 1
-        own[thread] = (own[thread] or count) + 1
+        own[thread] = (own[thread] or (holder == session and count or 0)) + 1
         if not notes[id] then ids[#ids + 1] = id end
         notes[id] = (notes[id] or '') .. note_of({ seq = seq, inbox = inbox, thread = thread, attempts = attempts,
           replay = replay, since = now, pull = pull })
@@ -69,6 +76,7 @@ local function pick(inbox, session, most, room, pull)
     end
     call_many('HSET', h, at_threads)
     note(session, ids, notes)
+    holds_something[session] = true
   end
   call_many('ZREM', w, gone)
   -- Who only passed over is woken when the others let go.
