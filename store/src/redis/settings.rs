@@ -62,6 +62,25 @@ pub struct RedisSettings {
     pub connect_timeout: Duration,
 }
 
+/// A part of a URL as an error shows it: not at all where it may be part of a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown(Option<String>);
+
+impl Shown {
+    fn part(text: &str) -> Self {
+        Self(Some(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(text) => write!(f, "`{text}`"),
+            None => write!(f, "a part that is not shown beside a password (percent-encode the password)"),
+        }
+    }
+}
+
 /// What is wrong with a URL. It never repeats the URL, which may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RedisUrlError {
@@ -71,11 +90,11 @@ pub enum RedisUrlError {
     )]
     Scheme,
     /// A host that cannot be read.
-    #[error("`{0}` is no host with a port: write host:port, or [address]:port for IPv6")]
-    Host(String),
+    #[error("{0} is no host with a port: write host:port, or [address]:port for IPv6")]
+    Host(Shown),
     /// A database that cannot be.
-    #[error("`{0}` is no database: write a number from 0 to 255")]
-    Database(String),
+    #[error("{0} is no database: write a number from 0 to 255")]
+    Database(Shown),
     /// No service was named.
     #[error(
         "a redis-sentinel URL ends with the name of the service, such as redis-sentinel://host:26379/mymaster"
@@ -85,8 +104,8 @@ pub enum RedisUrlError {
     #[error("a redis+unix URL names the socket's absolute path, such as redis+unix:///run/redis.sock")]
     Socket,
     /// An unknown parameter.
-    #[error("`{0}` is no parameter of a Redis URL: there are db, ca, sentinel-user and sentinel-password")]
-    Parameter(String),
+    #[error("{0} is no parameter of a Redis URL: there are db, ca, sentinel-user and sentinel-password")]
+    Parameter(Shown),
     /// An authority without TLS.
     #[error("`ca` needs TLS: begin the URL with rediss:// or rediss-sentinel://")]
     CaWithoutTls,
@@ -95,11 +114,31 @@ pub enum RedisUrlError {
     Encoding(&'static str),
 }
 
+impl RedisUrlError {
+    /// The same without any part of the URL.
+    fn withheld(self) -> Self {
+        match self {
+            Self::Host(_) => Self::Host(Shown(None)),
+            Self::Database(_) => Self::Database(Shown(None)),
+            Self::Parameter(_) => Self::Parameter(Shown(None)),
+            other => other,
+        }
+    }
+}
+
 impl FromStr for RedisSettings {
     type Err = RedisUrlError;
 
     fn from_str(url: &str) -> Result<Self, Self::Err> {
         let (scheme, rest) = url.trim().split_once("://").ok_or(RedisUrlError::Scheme)?;
+        // Who has not percent-encoded a password splits it where a part of the URL seems to end.
+        let guarded = rest.contains('@') || rest.contains("password");
+        Self::parse(scheme, rest).map_err(|error| if guarded { error.withheld() } else { error })
+    }
+}
+
+impl RedisSettings {
+    fn parse(scheme: &str, rest: &str) -> Result<Self, RedisUrlError> {
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
@@ -159,7 +198,7 @@ impl Query {
                 "ca" => query.ca = Some(PathBuf::from(decode(value, "ca")?)),
                 "sentinel-user" => query.sentinel.user = Some(decode(value, "sentinel-user")?),
                 "sentinel-password" => query.sentinel.password = Some(decode(value, "sentinel-password")?),
-                _ => return Err(RedisUrlError::Parameter(name.to_owned())),
+                _ => return Err(RedisUrlError::Parameter(Shown::part(name))),
             }
         }
         Ok(query)
@@ -172,7 +211,7 @@ fn decode(text: &str, what: &'static str) -> Result<String, RedisUrlError> {
 }
 
 fn parse_database(text: &str) -> Result<u8, RedisUrlError> {
-    text.parse().map_err(|_| RedisUrlError::Database(text.to_owned()))
+    text.parse().map_err(|_| RedisUrlError::Database(Shown::part(text)))
 }
 
 fn parse_credentials(text: &str) -> Result<Credentials, RedisUrlError> {
@@ -185,7 +224,7 @@ fn parse_credentials(text: &str) -> Result<Credentials, RedisUrlError> {
 }
 
 fn parse_address(text: &str, port: u16) -> Result<Address, RedisUrlError> {
-    let wrong = || RedisUrlError::Host(text.to_owned());
+    let wrong = || RedisUrlError::Host(Shown::part(text));
     let (host, rest) = match text.strip_prefix('[') {
         Some(text) => text.split_once(']').ok_or_else(wrong)?,
         None => text.find(':').map_or((text, ""), |colon| text.split_at(colon)),
@@ -254,14 +293,18 @@ mod tests {
         let cases = [
             ("http://secret@host", RedisUrlError::Scheme),
             ("host:6379", RedisUrlError::Scheme),
-            ("redis://u:secret@:6379", RedisUrlError::Host(":6379".into())),
-            ("redis://u:secret@host:port", RedisUrlError::Host("host:port".into())),
-            ("redis://u:secret@[::1", RedisUrlError::Host("[::1".into())),
-            ("redis://u:secret@host/first", RedisUrlError::Database("first".into())),
-            ("redis://u:secret@host/256", RedisUrlError::Database("256".into())),
+            ("redis://:6379", RedisUrlError::Host(Shown::part(":6379"))),
+            ("redis://host:port", RedisUrlError::Host(Shown::part("host:port"))),
+            ("redis://[::1", RedisUrlError::Host(Shown::part("[::1"))),
+            ("redis://host/first", RedisUrlError::Database(Shown::part("first"))),
+            ("redis://host/256", RedisUrlError::Database(Shown::part("256"))),
+            ("redis://u:secret@host:port", RedisUrlError::Host(Shown(None))),
+            ("redis://u:sec/ret@host", RedisUrlError::Database(Shown(None))),
+            ("redis://u:sec?ret@host", RedisUrlError::Parameter(Shown(None))),
+            ("redis://host?sentinel-password=sec&ret", RedisUrlError::Parameter(Shown(None))),
             ("redis-sentinel://u:secret@host", RedisUrlError::Service),
             ("redis+unix://", RedisUrlError::Socket),
-            ("redis://host?timeout=3", RedisUrlError::Parameter("timeout".into())),
+            ("redis://host?timeout=3", RedisUrlError::Parameter(Shown::part("timeout"))),
             ("redis://u:secret@host?ca=x", RedisUrlError::CaWithoutTls),
             ("redis://u:%ff@host", RedisUrlError::Encoding("password")),
         ];
@@ -269,6 +312,32 @@ mod tests {
             let error = RedisSettings::from_str(url).unwrap_err();
             assert!(!error.to_string().contains("secret"));
             assert_eq!(error, expected, "{url}");
+        }
+        let told = RedisSettings::from_str("redis://u:sec/ret@host").unwrap_err().to_string();
+        assert!(told.contains("no database") && told.contains("percent-encode the password"), "{told}");
+    }
+
+    proptest::proptest! {
+        /// Whatever stands in a password that nobody has encoded. Its letters are none of the messages' own.
+        #[test]
+        fn no_error_shows_two_letters_of_a_password(
+            word in "([QXZJ]{2}|[/?#@:&=%,\\[\\]0-9]){1,8}",
+            url in proptest::sample::select(vec![
+                "redis://:WORD@host:1/2",
+                "rediss://user:WORD@[::1]?ca=/ca.pem",
+                "redis-sentinel://user:WORD@a,b/main?sentinel-user=u",
+                "redis-sentinel://a,b/main?sentinel-password=WORD",
+                "redis+unix://:WORD@/run/redis.sock?db=1",
+            ]),
+        ) {
+            if let Err(error) = RedisSettings::from_str(&url.replace("WORD", &word)) {
+                let told = format!("{error} {error:?}");
+                let letters: Vec<_> = word.chars().collect();
+                for pair in letters.windows(2).filter(|pair| pair.iter().any(|c| "QXZJ".contains(*c))) {
+                    let pair: String = pair.iter().collect();
+                    proptest::prop_assert!(!told.contains(&pair), "{pair} is in {told}");
+                }
+            }
         }
     }
 
