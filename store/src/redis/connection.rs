@@ -75,8 +75,13 @@ impl Connection {
         }
     }
 
+    /// Fails while there is no connection.
     pub(super) fn check(&self, doing: &'static str) -> Result<(), BusError> {
-        check(&self.client, doing)
+        if self.client.is_connected() {
+            return Ok(());
+        }
+        let lost = "there is no connection to Redis; it is being made anew";
+        Err(cannot(doing)(Error::new(ErrorKind::IO, lost)))
     }
 
     /// What the server promises of what it answered.
@@ -123,24 +128,11 @@ impl Connection {
     }
 }
 
-/// Fails while there is no connection.
-pub(super) fn check(client: &Client, doing: &'static str) -> Result<(), BusError> {
-    if client.is_connected() {
-        return Ok(());
-    }
-    Err(cannot(doing)(Error::new(ErrorKind::IO, "there is no connection to Redis; it is being made anew")))
-}
-
-/// One connection for commands alone, for stops. Fails if the server is not there now.
-pub(super) async fn connect(settings: &RedisSettings) -> Result<(Client, Task), BusError> {
+/// Begins to connect, for stops: for commands alone. Its end, also before it was connected, is that of the task.
+pub(super) fn begin(settings: &RedisSettings) -> Result<(Client, Task), BusError> {
     let client = builder(settings, LONGEST_PAUSE_OF_STOPS_MS)?.build().map_err(cannot("connect to Redis"))?;
-    let connected = match tokio::time::timeout(settings.connect_timeout, client.init()).await {
-        Ok(Ok(task)) => return Ok((client, Task(task))),
-        Ok(Err(error)) => Err(cannot("connect to Redis")(error)),
-        Err(late) => Err(cannot("connect to Redis in time")(late)),
-    };
-    let _ = tokio::time::timeout(settings.connect_timeout, client.quit()).await;
-    connected
+    let task = Task(client.connect());
+    Ok((client, task))
 }
 
 fn builder(settings: &RedisSettings, longest_pause_ms: u32) -> Result<Builder, BusError> {

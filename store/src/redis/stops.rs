@@ -29,7 +29,7 @@ const LONGEST: usize = MAX_TOLD_BYTES + 512;
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
 /// The stops that gateways hold, as one of them reads and writes them. Its connection is made at the first call, and again
-/// whenever it has ended.
+/// whenever it has ended; while it is made, calls fail in time and the next ones wait on for it.
 #[derive(Debug)]
 pub struct StopBoard {
     settings: RedisSettings,
@@ -73,7 +73,7 @@ pub enum Telling {
 }
 
 impl StopBoard {
-    /// Connects to nothing yet. No call takes longer than the deadline and, where there is none yet, a connection.
+    /// Connects to nothing yet. No call takes longer than the deadline, a connection that is made for it included.
     #[must_use]
     pub fn new(settings: &RedisSettings, deadline: Duration, clock: Clock) -> Self {
         let settings = RedisSettings { command_timeout: deadline, ..settings.clone() };
@@ -158,21 +158,24 @@ impl StopBoard {
         args.push(number(MAX_TOLD_STOPS as u64));
         args.extend(more);
         let deadline = self.deadline;
-        let client = self.client().await?;
-        match timeout(deadline, scripts::STOPS.run(client, STOPS, args)).await {
+        let client = self.client()?;
+        let answer = async {
+            client.wait_for_connect().await?;
+            scripts::STOPS.run(client, STOPS, args).await
+        };
+        match timeout(deadline, answer).await {
             Ok(answer) => answer.map_err(cannot(doing)),
             Err(late) => Err(cannot(doing)(late)),
         }
     }
 
-    async fn client(&mut self) -> Result<&Client, BusError> {
+    fn client(&mut self) -> Result<&Client, BusError> {
         // One that has lost its server finds it again by itself, and asks a sentinel where it is.
         self.connected.take_if(|(_, task)| task.0.is_finished());
         if self.connected.is_none() {
-            self.connected = Some(connection::connect(&self.settings).await?);
+            self.connected = Some(connection::begin(&self.settings)?);
         }
         let (client, _) = self.connected.as_ref().expect("it was just made");
-        connection::check(client, "reach Redis for the stops of gateways")?;
         Ok(client)
     }
 }

@@ -236,6 +236,20 @@ async fn a_server_that_is_away_or_hangs_is_an_error_in_time_and_is_found_again()
     assert_eq!(read_again(&mut hasty).await, there);
 }
 
+/// What should be a server takes connections and says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_does_not_come_about_takes_no_longer_than_a_call() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let clock = ManualClock::at("2026-11-24T07:00:00Z".parse().unwrap());
+    let url = format!("redis://{}", silent.local_addr().unwrap());
+    let mut board = board(&url, &clock, Duration::from_millis(100));
+    for _ in 0..3 {
+        // A connection of the bus may take longer than this.
+        let late = tokio::time::timeout(Duration::from_secs(4), board.read(None)).await;
+        assert_eq!(late.expect("it waits for the connection").unwrap_err().label(), "storage");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failover_is_followed_and_reads_as_another_version_or_the_same_board() {
     let mut trio = Trio::start().await;
