@@ -25,16 +25,14 @@ pub enum Claim {
 }
 
 impl Bus {
-    /// Enters a gateway among the living, which it has to be before it does anything below.
+    /// Enters a gateway among the living, which it has to be before it does anything below. False if it is buried: it
+    /// does not live again under that id.
     ///
     /// # Errors
     /// [`BusError::Storage`] when it cannot be written.
-    pub async fn enter(&self, gateway: GatewayId) -> Result<(), BusError> {
+    pub async fn enter(&self, gateway: GatewayId) -> Result<bool, BusError> {
         match self {
-            Self::Embedded(log) => {
-                log.fleet()?.enter(gateway);
-                Ok(())
-            }
+            Self::Embedded(log) => Ok(log.fleet()?.enter(gateway)),
             Self::Redis(bus) => bus.enter(gateway).await,
         }
     }

@@ -25,8 +25,13 @@ struct All {
 }
 
 impl Table {
-    pub(crate) fn enter(&self, gateway: GatewayId) {
-        self.all().living.entry(gateway).or_default();
+    pub(crate) fn enter(&self, gateway: GatewayId) -> bool {
+        let mut all = self.all();
+        let buried = all.buried.contains(&gateway);
+        if !buried {
+            all.living.entry(gateway).or_default();
+        }
+        !buried
     }
 
     pub(crate) fn beat(&self, gateway: GatewayId, heard: u64) -> Option<Fleet> {

@@ -43,8 +43,8 @@ impl RedisBus {
         number_of(&answer).map(|yes| yes > 0).ok_or_else(|| malformed(doing))
     }
 
-    pub(crate) async fn enter(&self, gateway: GatewayId) -> Result<(), BusError> {
-        self.asked("enter a gateway", "enter", gateway, []).await.map(drop)
+    pub(crate) async fn enter(&self, gateway: GatewayId) -> Result<bool, BusError> {
+        self.asked("enter a gateway", "enter", gateway, []).await
     }
 
     pub(crate) async fn beat(&self, gateway: GatewayId, heard: u64) -> Result<Option<Fleet>, BusError> {

@@ -31,7 +31,7 @@ async fn a_gateway_lives_until_it_is_buried_by_who_saw_its_last_beat() {
         assert!(seen(&after, 1) > seen(&before, 1));
         assert_eq!(seen(&after, 2), seen(&before, 2));
         // To enter again is to live on.
-        rig.bus.enter(gateway(1)).await.unwrap();
+        assert!(rig.bus.enter(gateway(1)).await.unwrap());
         assert!(seen(&beat(2).await.unwrap(), 1) >= seen(&after, 1));
         // It has beaten since: it is not dead.
         assert!(!rig.bus.bury(gateway(2), seen(&after, 2)).await.unwrap());
@@ -113,7 +113,8 @@ async fn what_a_buried_gateway_held_returns() {
         rig.bus.drop_session(gateway(1), session(2)).await.unwrap();
         assert_eq!(rig.pull(inbox(1), session(1), 1).await.len(), 1);
         rig.bus.leave(gateway(1)).await.unwrap();
-        // The dead begin nothing.
+        // The dead begin nothing, and do not live again.
+        assert!(!rig.bus.enter(gateway(1)).await.unwrap());
         assert!(!rig.bus.hold_session(gateway(1), &tenant(), session(3)).await.unwrap());
         assert_eq!(rig.bus.sessions_of(gateway(1), 9).await.unwrap(), [(session(1), tenant())]);
         assert!(!rig.bus.forget_gateway(gateway(1)).await.unwrap());

@@ -3,6 +3,8 @@ local what, gateway = ARGV[4], ARGV[5]
 local buried, sessions = base .. ':buried', base .. ':s:' .. gateway
 local beats = call('HGET', base, gateway)
 if what == 'enter' then
+  -- Whoever finds it buried ends whatever it begins.
+  if call('SISMEMBER', buried, gateway) == 1 then return 0 end
   call('HSETNX', base, gateway, 0)
 elseif what == 'beat' then
   if not beats then return {} end
