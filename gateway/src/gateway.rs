@@ -120,6 +120,7 @@ impl Gateway {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             leases: settings.leases.clone(),
+            outage: settings.leases.outage().clone(),
             fleet: settings.fleet.clone(),
             drained: std::sync::OnceLock::new(),
             bus: deps.bus,

@@ -8,13 +8,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::StreamExt as _;
 use nexus_core::id::{EventId, GatewayId, SessionId, TenantKey};
 use nexus_store::bus::{Bus, BusError};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use crate::backoff::Backoff;
 use crate::chain;
+use crate::outage::Outage;
 
 /// Sessions whose events are returned at the same time: a stop ends thousands at once.
 const AT_ONCE: usize = 64;
@@ -31,6 +31,8 @@ struct Table {
     /// A session was cut off.
     dropped: Notify,
     permits: Semaphore,
+    /// Here, so that it outlives a gateway that begins again.
+    outage: Outage,
 }
 
 #[derive(Debug)]
@@ -51,7 +53,12 @@ pub(crate) struct Lease {
 
 impl Default for Table {
     fn default() -> Self {
-        Self { held: Mutex::default(), dropped: Notify::new(), permits: Semaphore::new(AT_ONCE) }
+        Self {
+            held: Mutex::default(),
+            dropped: Notify::new(),
+            permits: Semaphore::new(AT_ONCE),
+            outage: Outage::default(),
+        }
     }
 }
 
@@ -93,33 +100,38 @@ impl Leases {
             .filter(|(_, holder)| holder.dropped)
             .map(|(session, holder)| (*session, holder.tenant.clone()))
             .collect();
-        let returns = futures_util::stream::iter(found);
-        returns
-            .for_each_concurrent(AT_ONCE, |(session, tenant)| {
-                self.give_back(bus, tenant, session, Vec::new())
-            })
-            .await;
+        // All of them, for each waits for its turn: those that fail must not keep others from theirs.
+        let returns = found.into_iter();
+        let returns = returns.map(|(session, tenant)| self.give_back(bus, tenant, session, Vec::new()));
+        futures_util::future::join_all(returns).await;
     }
 
     /// Returns what a session holds; tries until the bus has done it or is closed. Of `unsent` it is known that nobody
     /// was sent it.
     async fn give_back(&self, bus: &Bus, tenant: TenantKey, session: SessionId, unsent: Vec<EventId>) {
-        let Some(_turn) = self.turn().await else {
-            return;
-        };
         let mut backoff = Backoff::new();
         loop {
+            let Some(turn) = self.turn().await else { return };
             match bus.end_session(&tenant, session, unsent.clone()).await {
+                Ok(_) => {
+                    self.outage().succeeds();
+                    return self.forget(bus, session).await;
+                }
                 // A bus that is closed holds nothing for anybody: opening it returns all.
-                Ok(_) | Err(BusError::Closed) => break,
+                Err(BusError::Closed) => return self.forget(bus, session).await,
                 Err(error) => {
                     metrics::counter!("nexus_return_errors_total", "error" => error.label()).increment(1);
-                    tracing::warn!(%session, error = chain(&error), "cannot return a session's events; trying again");
-                    backoff.wait().await;
+                    self.outage().fails("return what a session held", &tenant, &error);
                 }
             }
+            // The pause is another's turn.
+            drop(turn);
+            backoff.wait().await;
         }
-        // Not before it is done: whoever is cut off in between leaves it to the next.
+    }
+
+    /// Not before what it held is returned: whoever is cut off in between leaves it to the next.
+    async fn forget(&self, bus: &Bus, session: SessionId) {
         let holder = self.held().remove(&session);
         if let Some(gateway) = holder.and_then(|holder| holder.gateway)
             && let Err(error) = bus.drop_session(gateway, session).await
@@ -127,6 +139,39 @@ impl Leases {
             // It stays known until its gateway ends, which is when somebody ends it once more.
             tracing::debug!(%session, error = chain(&error), "cannot forget a session");
         }
+    }
+
+    /// Tells the bus whose a session is. False if the gateway does not live any more.
+    pub(crate) async fn enter(
+        &self,
+        bus: &Bus,
+        gateway: GatewayId,
+        session: SessionId,
+    ) -> Result<bool, BusError> {
+        let tenant = {
+            let mut held = self.held();
+            let Some(holder) = held.get_mut(&session) else { return Ok(false) };
+            // Before it is: what may have been written is taken back.
+            holder.gateway = Some(gateway);
+            holder.tenant.clone()
+        };
+        bus.hold_session(gateway, &tenant, session).await
+    }
+
+    /// How many sessions may hold events.
+    pub(crate) fn count(&self) -> usize {
+        self.held().len()
+    }
+
+    /// Of these sessions those that may hold nothing, since they have ended.
+    pub(crate) fn ended(&self, sessions: Vec<(SessionId, TenantKey)>) -> Vec<(SessionId, TenantKey)> {
+        let held = self.held();
+        sessions.into_iter().filter(|(session, _)| !held.contains_key(session)).collect()
+    }
+
+    /// Whether the bus does what it is asked.
+    pub(crate) fn outage(&self) -> &Outage {
+        &self.0.outage
     }
 
     /// A turn of its own among the many that call the bus at once. None once nobody may any more.
@@ -140,18 +185,6 @@ impl Leases {
 }
 
 impl Lease {
-    /// Tells the bus whose the session is. False if the gateway does not live any more.
-    pub(crate) async fn enter(&self, bus: &Bus, gateway: GatewayId) -> Result<bool, BusError> {
-        let tenant = {
-            let mut held = self.leases.held();
-            let Some(holder) = held.get_mut(&self.session) else { return Ok(false) };
-            // Before it is: what may have been written is taken back.
-            holder.gateway = Some(gateway);
-            holder.tenant.clone()
-        };
-        bus.hold_session(gateway, &tenant, self.session).await
-    }
-
     /// Returns what the session holds, as it ends: what it sent, which counts as tried, and what it did not.
     pub(crate) async fn give_back(self, bus: &Bus, unsent: Vec<EventId>) {
         let tenant = self.leases.held().get(&self.session).map(|holder| holder.tenant.clone());
@@ -244,5 +277,23 @@ mod tests {
         drop(lease);
         all.await;
         assert_eq!(depth(&world).await.held, 0);
+    }
+
+    #[tokio::test]
+    async fn who_cannot_be_given_back_keeps_nobody_from_a_turn() {
+        let (world, server) = World::redis().await;
+        let leases = &world.shared.leases;
+        let sessions = (0..AT_ONCE).map(|_| SessionId::from(uuid::Uuid::new_v4()));
+        let held: Vec<_> = sessions.map(|session| leases.hold(&world.tenant, session)).collect();
+        world.lose(server).await;
+        let returns = held.into_iter().map(|lease| lease.give_back(&world.shared.bus, Vec::new()));
+        let mut returns = std::pin::pin!(futures_util::future::join_all(returns));
+        // All of them try at once.
+        assert!(futures_util::poll!(&mut returns).is_pending());
+        tokio::select! {
+            _ = returns => panic!("there is no bus"),
+            turn = leases.turn() => assert!(turn.is_some()),
+            () = tokio::time::sleep(std::time::Duration::from_secs(20)) => panic!("they keep their turns"),
+        }
     }
 }

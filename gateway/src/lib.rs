@@ -19,6 +19,7 @@ mod fleet;
 mod gateway;
 mod http;
 mod leases;
+mod outage;
 pub mod presence;
 mod routing;
 mod session;

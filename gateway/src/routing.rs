@@ -161,8 +161,12 @@ impl<'a> Partition<'a> {
 
     fn failed(&mut self, error: &BusError) {
         metrics::counter!("nexus_route_errors_total", "error" => error.label()).increment(1);
-        let (tenant, partition) = (self.tenant, self.index);
-        tracing::warn!(%tenant, partition, error = chain(error), "cannot route; trying again");
+        if matches!(error, BusError::Fenced { .. }) {
+            let (tenant, partition) = (self.tenant, self.index);
+            tracing::warn!(%tenant, partition, error = chain(error), "cannot route; trying again");
+        } else {
+            self.shared.outage.fails("route", self.tenant, error);
+        }
         // Another owner took it over, or what was written is unknown.
         self.epoch = None;
         if matches!(error, BusError::Fenced { .. }) {
@@ -222,6 +226,7 @@ impl<'a> Partition<'a> {
             return Ok(None);
         };
         let events = bus.unrouted(self.tenant, self.index, 0, BATCH).await?;
+        self.shared.outage.succeeds();
         let Some(first) = events.first().map(|event| (event.seq, event.id)) else {
             return Ok(None);
         };

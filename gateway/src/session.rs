@@ -11,6 +11,7 @@ mod deliveries;
 pub(crate) mod end;
 mod inboxes;
 mod polls;
+mod settle;
 pub(crate) mod sever;
 mod state;
 pub(crate) mod transport;
@@ -28,6 +29,7 @@ use self::deliveries::Deliveries;
 use self::end::End;
 use self::inboxes::Inboxes;
 use self::polls::Polls;
+use self::settle::Settling;
 use self::sever::Admitted;
 use self::state::{HELLO_DEADLINE, Identity, State, Terms};
 use self::transport::{Opening, Transport};
@@ -51,7 +53,8 @@ pub(crate) async fn run(shared: Arc<Shared>, start: Start, drain: Drain) {
     let Start { opening, tenant, admitted, entered, gate } = start;
     // What a session does only now and then is boxed: a future is as large as the largest thing it may wait
     // for, and thousands of sessions at rest wait for little.
-    let opened = timeout(HELLO_DEADLINE, Box::pin(open(&shared, &tenant, admitted, &entered, opening)));
+    let opened =
+        timeout(HELLO_DEADLINE, Box::pin(open(&shared, &tenant, admitted, &entered, opening, &drain)));
     let end = match opened.await.unwrap_or(Err(End::PeerLost)) {
         Err(end) => end,
         Ok(mut session) => {
@@ -82,10 +85,11 @@ async fn open<'a>(
     admitted: Admitted,
     entered: &'a Entered,
     opening: Opening,
+    drain: &Drain,
 ) -> Result<Session<'a>, End> {
     let transport = Transport::open(opening).await?;
     let mut session = Session::over(shared, tenant, admitted, entered, transport)?;
-    session.enter().await?;
+    session.enter(drain).await?;
     Ok(session)
 }
 
@@ -107,8 +111,8 @@ struct Session<'a> {
     deliveries: Deliveries,
     polls: Polls,
     bus_identity: watch::Receiver<Arc<str>>,
-    /// Whether the bus may have lost something since it was told what the session has.
-    unsettled: bool,
+    /// There while the bus may have lost something since it was told what the session has.
+    settling: Option<Settling<'a>>,
 }
 
 impl<'a> Session<'a> {
@@ -136,7 +140,7 @@ impl<'a> Session<'a> {
             deliveries: Deliveries::new(tenant, admitted.agent, &identity.name, identity.session),
             polls: Polls::default(),
             bus_identity: shared.bus.identity(),
-            unsettled: false,
+            settling: None,
             shared,
             tenant,
             admitted,
@@ -149,10 +153,14 @@ impl<'a> Session<'a> {
     }
 
     /// Tells the bus whose the session is, so that others can end it should this gateway die.
-    async fn enter(&mut self) -> Result<(), End> {
-        let Shared { fleet, bus, .. } = self.shared;
-        fleet.entered().await;
-        match self.lease.enter(bus, fleet.view().me).await {
+    async fn enter(&mut self, drain: &Drain) -> Result<(), End> {
+        let Shared { fleet, bus, leases, .. } = self.shared;
+        tokio::select! {
+            // A gateway that begins again lives only then; the session is told of the drain.
+            () = drain.cancelled() => return Ok(()),
+            () = fleet.entered() => {}
+        }
+        match leases.enter(bus, fleet.view().me, self.identity.session).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(End::Internal),
             Err(error) => Err(self.store_failed("enter a session", &error)),
@@ -171,7 +179,9 @@ impl<'a> Session<'a> {
 
     /// Parts with the agent and returns what it held.
     async fn close(self, end: &End) {
-        let Self { shared, lease, mut transport, state, .. } = self;
+        let Self { shared, lease, mut transport, state, settling, .. } = self;
+        // It may have a turn, which nobody would give back while this waits for one.
+        drop(settling);
         let stopped = matches!(end, End::Stopped { .. });
         // Counted once, by the first that ends in the drain: those that follow are fewer and fewer.
         let together = match end {

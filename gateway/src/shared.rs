@@ -11,6 +11,7 @@ use crate::config::GatewayConfig;
 use crate::fleet::Fleet;
 use crate::gateway::GatewaySettings;
 use crate::leases::Leases;
+use crate::outage::Outage;
 use crate::presence::Presence;
 use crate::token::TokenKeys;
 
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) presence: Presence,
     pub(crate) leases: Leases,
     pub(crate) fleet: Fleet,
+    pub(crate) outage: Outage,
     /// How many sessions there were when a drain began.
     pub(crate) drained: OnceLock<usize>,
 }

@@ -1,5 +1,9 @@
 //! For tests: what a gateway stands on, over a real bus, and driven by hand.
 
+#[path = "../../store/tests/contract/server.rs"]
+#[expect(dead_code, reason = "the bus' own tests need more than is needed here")]
+mod server;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +22,7 @@ use nexus_runtime::lane::StopLane;
 use nexus_store::bus::{Append, Appended, Bus, Raw, Route, Seq, partition_of};
 use uuid::Uuid;
 
+pub(crate) use self::server::Server;
 use crate::config::GatewayConfig;
 use crate::fleet::Fleet;
 use crate::gateway::GatewaySettings;
@@ -41,14 +46,36 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let clock = ManualClock::at(NOW.parse().unwrap()).clock();
+        let bus = Bus::open_embedded(&folder.path().join("bus"), clock).unwrap();
+        Self::over(bus, folder)
+    }
+
+    /// Over a Redis of its own, which is not there while it is killed.
+    pub(crate) async fn redis() -> (Self, Server) {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Server::start(folder.path(), &[]).await;
+        let clock = ManualClock::at(NOW.parse().unwrap()).clock();
+        let bus = Bus::open_redis(server.url().parse().unwrap(), clock).await.unwrap();
+        (Self::over(bus, folder), server)
+    }
+
+    /// Kills its Redis, and waits until the bus knows.
+    pub(crate) async fn lose(&self, server: Server) {
+        drop(server);
+        while self.shared.bus.tenants().await.is_ok() {}
+    }
+
+    fn over(bus: Bus, folder: tempfile::TempDir) -> Self {
         let tenant: TenantKey = "acme/acme".parse().unwrap();
         let clock = ManualClock::at(NOW.parse().unwrap()).clock();
-        let bus = Bus::open_embedded(&folder.path().join("bus"), clock.clone()).unwrap();
         let lane = StopLane::open(&folder.path().join("latch.json")).unwrap();
         lane.observe(&[]).unwrap();
         let config = GatewayConfig::new([(tenant.clone(), Arc::new(snapshot(&tenant)))].into());
+        let leases = Leases::default();
         let shared = Shared {
-            leases: Leases::default(),
+            outage: leases.outage().clone(),
+            leases,
             fleet: Fleet::default(),
             drained: std::sync::OnceLock::new(),
             bus,

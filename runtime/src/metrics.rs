@@ -276,6 +276,12 @@ pub const METRICS: &[Metric] = &[
     metric(Counter, "nexus_pull_errors_total", &["error"], "Failed attempts to take events out of an inbox."),
     metric(
         Counter,
+        "nexus_settle_errors_total",
+        &["error"],
+        "Failed attempts of sessions to tell the bus what they have, after it lost writes.",
+    ),
+    metric(
+        Counter,
         "nexus_return_errors_total",
         &["error"],
         "Failed attempts to return what an ended session held.",

@@ -11,15 +11,14 @@ use nexus_store::bus::{BusError, Held};
 use nexus_wire::agent::v1::{Pong, server_frame};
 use nexus_wire::frame::Delivery;
 use tokio::time::error::Elapsed;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::end::End;
 use super::inboxes::Inboxes;
+use super::settle::{settle, settled};
 use super::state::{Effect, Received};
 use super::transport::{Broken, NotDelivered};
 use super::{Session, sever, state, terms};
-use crate::chain;
-use crate::shared::Shared;
 use crate::token::TokenError;
 
 /// The most bytes of events that one pull takes.
@@ -34,9 +33,6 @@ const MAX_EVENT: usize = 1024 * 1024;
 /// The most frames that are taken in before the session looks at anything else.
 const BATCH: usize = 64;
 
-/// A session that could not be settled with the bus tries again after so long.
-const SETTLES: Duration = Duration::from_secs(1);
-
 impl Session<'_> {
     /// Works until the session ends from within.
     pub(super) async fn work(&mut self) -> End {
@@ -49,9 +45,6 @@ impl Session<'_> {
     async fn serve(&mut self) -> Result<Infallible, End> {
         loop {
             let hungry = self.state.wanted() > 0;
-            if self.unsettled {
-                Box::pin(self.settle()).await?;
-            }
             if (hungry && self.inboxes.any_ready()) || self.state.can_deliver() {
                 Box::pin(self.feed()).await?;
             }
@@ -62,8 +55,12 @@ impl Session<'_> {
                 biased;
                 // First, so that a sign of life that has come counts before the deadline does.
                 received = self.transport.recv() => Box::pin(self.receive(received)).await?,
-                () = sever::changed(&mut self.bus_identity) => self.unsettled = true,
-                () = sleep(SETTLES), if self.unsettled => {}
+                () = sever::changed(&mut self.bus_identity) => self.settle(),
+                settled = settled(&mut self.settling) => {
+                    settled?;
+                    self.settling = None;
+                    self.inboxes.all_ready();
+                }
                 () = self.inboxes.changed() => {}
                 () = sever::changed(&mut self.config) => self.adopt()?,
                 () = self.polls.due(), if hungry => self.inboxes.all_ready(),
@@ -76,36 +73,15 @@ impl Session<'_> {
         }
     }
 
-    /// Tells the bus whose the session is and what it has, after the bus lost writes. Before that is done nothing is pulled.
-    async fn settle(&mut self) -> Result<(), End> {
-        let Shared { fleet, bus, leases, .. } = self.shared;
-        let session = self.identity.session;
-        // Thousands have to do it at once.
-        let _turn = leases.turn().await;
-        let settled = async {
-            if !self.lease.enter(bus, fleet.view().me).await? {
-                return Ok(None);
-            }
-            bus.retain_session(self.tenant, session, self.state.has()).await.map(Some)
-        };
-        match settled.await {
-            Ok(Some(returned)) => {
-                tracing::debug!(tenant = %self.tenant, %session, returned, "settled after a loss of the bus");
-                self.unsettled = false;
-                self.inboxes.all_ready();
-            }
-            // Another gateway may have given it away.
-            Ok(None) | Err(BusError::Closed) => return Err(End::Internal),
-            Err(error) => {
-                tracing::warn!(tenant = %self.tenant, %session, error = chain(&error), "cannot settle a session");
-            }
-        }
-        Ok(())
+    /// Begins to tell the bus what the session has; what was begun before may have told a bus that is no more.
+    fn settle(&mut self) {
+        let (shared, tenant, session) = (self.shared, self.tenant, self.identity.session);
+        self.settling = Some(Box::pin(settle(shared, tenant, session, self.state.has())));
     }
 
     /// Pulls and delivers until credit or inboxes are used up.
     async fn feed(&mut self) -> Result<(), End> {
-        while !self.unsettled && self.pull().await? {
+        while self.settling.is_none() && self.pull().await? {
             self.deliver().await?;
         }
         self.deliver().await
@@ -133,13 +109,14 @@ impl Session<'_> {
                     self.inboxes.emptied(inbox);
                 }
                 self.state.pulled(held.items);
+                self.shared.outage.succeeds();
             }
             Err(BusError::Closed) => return Err(End::Internal),
             Err(error) => {
                 // The session goes on, and tries again in time and no sooner.
                 self.polls.failed(Instant::now());
                 metrics::counter!("nexus_pull_errors_total", "error" => error.label()).increment(1);
-                tracing::warn!(tenant = %self.tenant, %session, error = chain(&error), "cannot pull");
+                self.shared.outage.fails("pull", self.tenant, &error);
                 self.inboxes.emptied(inbox);
             }
         }
@@ -300,8 +277,7 @@ impl Session<'_> {
 
     pub(super) fn store_failed(&self, doing: &'static str, error: &BusError) -> End {
         metrics::counter!("nexus_session_store_errors_total", "error" => error.label()).increment(1);
-        let session = self.identity.session;
-        tracing::error!(tenant = %self.tenant, %session, doing, error = chain(error), "store failed");
+        self.shared.outage.fails(doing, self.tenant, error);
         End::Internal
     }
 }

@@ -1,7 +1,8 @@
 //! A session step by step, over a real bus and a real socket.
 
+use futures_util::FutureExt as _;
 use nexus_runtime::Drain;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::*;
@@ -133,4 +134,41 @@ async fn an_agent_that_does_not_read_in_time_is_too_slow() {
     let drain = Drain::new();
     let end = timeout(PATIENCE, session.run(world.shared.gate.clone(), &drain)).await;
     assert_eq!(end.unwrap(), End::TooSlow);
+}
+
+#[tokio::test]
+async fn a_session_hears_its_agent_while_it_waits_for_its_turn_to_settle() {
+    let world = World::new();
+    world.shared.bus.enter(world.shared.fleet.view().me).await.unwrap();
+    let entered = world.enter();
+    let (mut session, mut agent) = open(&world, &entered, 1).await;
+    world.post(10).await;
+    // Others have all the turns.
+    let mut turns = Vec::new();
+    while let Some(turn) = world.shared.leases.turn().now_or_never() {
+        turns.push(turn);
+    }
+    session.settle();
+    let drain = Drain::new();
+    let mut run = std::pin::pin!(session.run(world.shared.gate.clone(), &drain));
+    let ping = br#"{"ping":{}}"#;
+    // A text of a client, masked with nothing.
+    let head = [0x81, 0x80 | u8::try_from(ping.len()).unwrap(), 0, 0, 0, 0];
+    agent.write_all(&[&head, ping.as_slice()].concat()).await.unwrap();
+    let mut read = async |what: &str| {
+        let mut text = String::new();
+        while !text.contains(what) {
+            let mut bytes = [0; 1024];
+            let count = tokio::select! {
+                end = &mut run => panic!("{end:?}"),
+                count = timeout(PATIENCE, agent.read(&mut bytes)) => count.expect("it says nothing").unwrap(),
+            };
+            text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+        text
+    };
+    let before = read("pong").await;
+    assert!(!before.contains("deliver"), "nothing is pulled before it has settled: {before}");
+    turns.clear();
+    read("deliver").await;
 }
