@@ -20,7 +20,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use uuid::Uuid;
 
 use self::silence::Silence;
-use crate::backoff::Backoff;
 use crate::chain;
 
 /// How often a gateway beats.
@@ -110,7 +109,7 @@ impl Fleet {
     /// Beats until drained, and buries who is silent.
     pub(crate) async fn keep(self, bus: Bus, drain: Drain) -> Result<(), FleetError> {
         let me = self.view().me;
-        let mut backoff = Backoff::new();
+        // Also the pause after one that failed: who beats later than others after an outage looks dead to them.
         let mut tick = interval(BEAT);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut silence = Silence::default();
@@ -126,7 +125,6 @@ impl Fleet {
                 Ok(Ok(Some(fleet))) => {
                     let ours = fleet.living.iter().find(|(gateway, _)| *gateway == me);
                     heard = ours.map_or(heard, |(_, beats)| *beats);
-                    backoff.reset();
                     let silent = silence.hear(sent, me, &fleet.living);
                     let dead: Vec<_> = silent.iter().map(|(gateway, _)| *gateway).collect();
                     let living = fleet.living.iter().map(|(gateway, _)| *gateway);
@@ -142,7 +140,6 @@ impl Fleet {
                 failed => {
                     metrics::counter!("nexus_beat_errors_total").increment(1);
                     warn("the bus does not hear this gateway's beat; trying again", failed);
-                    backoff.wait().await;
                 }
             }
         }
@@ -220,5 +217,51 @@ pub(crate) async fn inherit(fleet: Fleet, bus: Bus, drain: Drain) -> Result<(), 
     tokio::select! {
         () = drain.cancelled() => Ok(()),
         ended = heirs::run(fleet, bus) => ended,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+
+    use super::*;
+    use crate::world::World;
+
+    /// Counts the beats that failed.
+    #[derive(Default)]
+    struct Failed(Arc<AtomicU64>);
+
+    impl Recorder for Failed {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            match key.name() {
+                "nexus_beat_errors_total" => Counter::from_arc(Arc::clone(&self.0)),
+                _ => Counter::noop(),
+            }
+        }
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_gateway_beats_on_however_long_the_bus_is_away() {
+        let (world, server) = World::redis().await;
+        world.lose(server).await;
+        let failed = Failed::default();
+        let _counts = metrics::set_default_local_recorder(&failed);
+        let kept = world.shared.fleet.clone().keep(world.shared.bus.clone(), Drain::new());
+        tokio::time::pause();
+        // The longest pause is the last.
+        assert!(timeout(BEAT * 60, kept).await.is_err());
+        let failed = failed.0.load(Ordering::Relaxed);
+        assert!((55..=61).contains(&failed), "{failed} beats in 60 s");
     }
 }

@@ -11,6 +11,10 @@ use super::{BEAT, SILENCE};
 /// After a longer pause of our own nothing is known of others: each gets its time anew.
 const GAP: Duration = BEAT.saturating_mul(3);
 
+/// So much longer it is then until others are heard: their connections come about again later than ours, after one that
+/// hangs for 5 s, a pause of 3 s and the time until a beat.
+const RETURN: Duration = Duration::from_secs(9);
+
 /// What was heard of others.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
@@ -26,8 +30,10 @@ impl Silence {
         me: GatewayId,
         living: &[(GatewayId, u64)],
     ) -> Vec<(GatewayId, u64)> {
-        if self.last.is_none_or(|last| now.duration_since(last) > GAP) {
-            self.heard.clear();
+        // Who has just begun has had no gap.
+        if self.last.is_some_and(|last| now.duration_since(last) > GAP) {
+            let returned = now + RETURN;
+            self.heard = living.iter().map(|&(gateway, beats)| (gateway, (beats, returned))).collect();
         }
         self.last = Some(now);
         self.heard.retain(|gateway, _| living.iter().any(|(one, _)| one == gateway));
@@ -73,9 +79,24 @@ mod tests {
         }
         // Away for a minute, as all others may have been.
         let back = start + Duration::from_secs(60);
-        for second in 0..5 {
+        // They may be found later than this one was.
+        let longest = u32::try_from((SILENCE + RETURN).as_secs()).unwrap();
+        for second in 0..longest {
             assert!(silence.hear(back + BEAT * second, gateway(1), &living).is_empty());
         }
-        assert_eq!(silence.hear(back + BEAT * 5, gateway(1), &living), [(gateway(2), 7)]);
+        assert_eq!(silence.hear(back + BEAT * longest, gateway(1), &living), [(gateway(2), 7)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_came_back_after_a_gap_has_no_more_time_than_others() {
+        let (mut silence, start) = (Silence::default(), Instant::now());
+        silence.hear(start, gateway(1), &[(gateway(1), 1), (gateway(2), 7)]);
+        let back = start + Duration::from_secs(60);
+        silence.hear(back, gateway(1), &[(gateway(1), 1), (gateway(2), 7)]);
+        let living = [(gateway(1), 1), (gateway(2), 8)];
+        for second in 1..6 {
+            assert!(silence.hear(back + BEAT * second, gateway(1), &living).is_empty());
+        }
+        assert_eq!(silence.hear(back + BEAT * 6, gateway(1), &living), [(gateway(2), 8)]);
     }
 }
