@@ -21,12 +21,16 @@ use uuid::Uuid;
 
 use self::silence::Silence;
 use crate::chain;
+use crate::shared::Shared;
 
 /// How often a gateway beats.
 pub(crate) const BEAT: Duration = Duration::from_secs(1);
 
 /// Who is silent for so long is taken for dead.
 pub(crate) const SILENCE: Duration = Duration::from_secs(5);
+
+/// How long a gateway that ends may take to leave in good order.
+pub(crate) const LEAVE: Duration = Duration::from_secs(2);
 
 /// Why a gateway left the fleet.
 #[derive(Debug, thiserror::Error)]
@@ -152,7 +156,7 @@ impl Fleet {
             bus.leave(me).await?;
             bus.forget_gateway(me).await
         };
-        match timeout(SILENCE, left).await {
+        match timeout(LEAVE, left).await {
             Ok(Ok(_) | Err(BusError::Closed)) => {}
             failed => {
                 warn("cannot leave the fleet; the others will find this gateway silent", failed);
@@ -177,7 +181,7 @@ impl Fleet {
     }
 }
 
-/// Beats, and enters the living first where that was not done yet.
+/// Beats, and enters the living first where that was not done yet. None if it does not live any more.
 async fn beat(
     bus: &Bus,
     me: GatewayId,
@@ -185,7 +189,10 @@ async fn beat(
     inside: &mut bool,
 ) -> Result<Option<nexus_store::bus::fleet::Fleet>, BusError> {
     if !*inside {
-        bus.enter(me).await?;
+        // Buried while nobody beat: a gateway that begins again would live and be dead at once.
+        if !bus.enter(me).await? {
+            return Ok(None);
+        }
         *inside = true;
     }
     bus.beat(me, heard).await
@@ -210,6 +217,24 @@ async fn bury(bus: &Bus, silent: Vec<(GatewayId, u64)>) {
             Err(error) => tracing::warn!(%gateway, error = chain(&error), "cannot bury a silent gateway"),
         }
     }
+}
+
+/// Belongs to the fleet for as long as there are sessions, and leaves it then in a drain. Who is taken for dead ends the
+/// role, which tells its sessions.
+pub(crate) async fn belong(
+    shared: Arc<Shared>,
+    drain: Drain,
+    role: Drain,
+    parted: Drain,
+) -> Result<(), FleetError> {
+    let kept = shared.fleet.clone().keep(shared.bus.clone(), parted).await;
+    if matches!(kept, Err(FleetError::Buried)) {
+        role.cancel();
+    } else if drain.is_cancelled() {
+        // Now, whatever the role still waits for: what it routed must not wait for that.
+        shared.fleet.leave(&shared.bus).await;
+    }
+    kept
 }
 
 /// Ends the sessions of buried gateways, until drained.
@@ -263,5 +288,18 @@ mod tests {
         assert!(timeout(BEAT * 60, kept).await.is_err());
         let failed = failed.0.load(Ordering::Relaxed);
         assert!((55..=61).contains(&failed), "{failed} beats in 60 s");
+    }
+
+    #[tokio::test]
+    async fn who_was_buried_while_nobody_beat_begins_again_under_another_id() {
+        let world = World::new();
+        let (fleet, bus) = (&world.shared.fleet, &world.shared.bus);
+        let me = fleet.view().me;
+        assert!(bus.enter(me).await.unwrap());
+        bus.hold_session(me, &world.tenant, Uuid::new_v4().into()).await.unwrap();
+        bus.leave(me).await.unwrap();
+        let kept = timeout(SILENCE, fleet.clone().keep(bus.clone(), Drain::new())).await;
+        assert!(matches!(kept, Ok(Err(FleetError::Buried))), "{kept:?}");
+        assert_ne!(fleet.view().me, me);
     }
 }

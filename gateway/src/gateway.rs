@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tonic_health::server::HealthReporter;
 
 use crate::config::GatewayConfig;
-use crate::fleet::{self, Fleet};
+use crate::fleet::{self, Fleet, FleetError};
 use crate::leases::Leases;
 use crate::presence::Presence;
 use crate::shared::Shared;
@@ -26,6 +26,9 @@ use crate::{http, routing, sessions};
 
 /// The most sessions unless it is told otherwise.
 pub const MAX_SESSIONS: usize = 16_384;
+
+/// How long the return of what sessions left may take that were cut off.
+const RETURN: Duration = Duration::from_secs(2);
 
 /// Admitted connections that may wait for their session to start.
 const STARTS: usize = 1024;
@@ -69,7 +72,7 @@ pub struct GatewaySettings {
     pub fleet: Fleet,
     /// Bounds of the HTTP server.
     pub server: ServerLimits,
-    /// How long everything may take to end in a drain.
+    /// How long the tasks may take to end in a drain.
     pub grace: Duration,
 }
 
@@ -88,8 +91,14 @@ impl GatewaySettings {
             leases: Leases::default(),
             fleet: Fleet::default(),
             server: ServerLimits::default(),
-            grace: Duration::from_secs(15),
+            grace: Duration::from_secs(10),
         }
+    }
+
+    /// How long the role takes to end in a drain, at most.
+    #[must_use]
+    pub fn longest_end(&self) -> Duration {
+        self.grace + RETURN + fleet::LEAVE
     }
 }
 
@@ -155,29 +164,49 @@ impl Bound {
     pub async fn run(self, drain: Drain) -> Result<(), TaskEnded> {
         let Self { listener, shared, .. } = self;
         let settings = shared.settings.clone();
-        let (starts, started) = mpsc::channel(STARTS);
-        let health = HealthReporter::new();
-        let router = http::router(Arc::clone(&shared), starts, &health, drain.clone());
-        let mut tasks = Tasks::new("gateway", drain.clone());
-        tasks.start("sessions", sessions::own(Arc::clone(&shared), started, drain.clone()));
-        tasks.start("routing", routing::route_all(Arc::clone(&shared), drain.clone()));
-        tasks.start("fleet", shared.fleet.clone().keep(shared.bus.clone(), drain.clone()));
-        tasks.start("heirs", fleet::inherit(shared.fleet.clone(), shared.bus.clone(), drain.clone()));
-        tasks.start("health", http::grpc::report(health, drain.clone()));
-        // One port for HTTP/1.1, WebSocket and gRPC.
-        let limits = ServerLimits { http2: true, ..settings.server };
-        tasks.start("http", server::serve(listener, router, limits, drain.clone()));
+        // Asks the role to end: the drain of the process does, and the fleet that took this gateway for dead.
+        let role = drain.child_token();
+        let mut tasks = Tasks::new("gateway", role.clone());
+        start(listener, &shared, &drain, &mut tasks);
         let ended = tasks.run(settings.grace).await;
         // Sessions that were cut off, because a task failed or the drain took too long, did not do it themselves.
-        if timeout(settings.grace, shared.leases.return_all(&shared.bus)).await.is_err() {
+        if timeout(RETURN, shared.leases.return_all(&shared.bus)).await.is_err() {
             tracing::warn!("not all events were returned that sessions held; the next gateway returns them");
         }
-        // Only now: a gateway that left can hold nothing. One that begins again goes on as the one that it was.
-        if drain.is_cancelled() {
+        if drain.is_cancelled() && shared.fleet.view().entered() {
+            // Sessions took so long that the task did not come to it.
             shared.fleet.leave(&shared.bus).await;
+        }
+        if ended.is_ok() && !drain.is_cancelled() {
+            return Err(TaskEnded::failed("gateway", "fleet", &FleetError::Buried));
         }
         ended
     }
+}
+
+/// Starts the tasks of the role.
+fn start(listener: TcpListener, shared: &Arc<Shared>, drain: &Drain, tasks: &mut Tasks) {
+    let role = tasks.drain();
+    let (starts, started) = mpsc::channel(STARTS);
+    let health = HealthReporter::new();
+    let router = http::router(Arc::clone(shared), starts, &health, role.clone());
+    // Cancelled when the last session has ended: until then this gateway routes, and lives.
+    let parted = Drain::new();
+    tasks.start("sessions", {
+        let (owned, parted) = (sessions::own(Arc::clone(shared), started, role.clone()), parted.clone());
+        async move {
+            let ended = owned.await;
+            parted.cancel();
+            ended
+        }
+    });
+    tasks.start("routing", routing::route_all(Arc::clone(shared), parted.clone()));
+    tasks.start("fleet", fleet::belong(Arc::clone(shared), drain.clone(), role.clone(), parted));
+    tasks.start("heirs", fleet::inherit(shared.fleet.clone(), shared.bus.clone(), role.clone()));
+    tasks.start("health", http::grpc::report(health, role.clone()));
+    // One port for HTTP/1.1, WebSocket and gRPC.
+    let limits = ServerLimits { http2: true, ..shared.settings.server };
+    tasks.start("http", server::serve(listener, router, limits, role));
 }
 
 impl std::fmt::Debug for Bound {

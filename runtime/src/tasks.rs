@@ -18,6 +18,14 @@ pub struct TaskEnded {
     how: String,
 }
 
+impl TaskEnded {
+    /// A task that failed and asked its role to end in good order.
+    #[must_use]
+    pub fn failed(role: &'static str, task: &'static str, error: &dyn std::error::Error) -> Self {
+        Self { role, task, how: format!("failed: {}", chain(error)) }
+    }
+}
+
 /// The tasks of one role. Dropping it aborts them all.
 #[derive(Debug)]
 pub struct Tasks {

@@ -10,6 +10,7 @@ mod admission;
 mod client;
 mod delivery;
 mod ending;
+mod fleet;
 mod grpc;
 mod oauth;
 mod support;

@@ -113,3 +113,15 @@ impl GatewayRole {
         self.presence.load().as_deref().cloned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::role::process::DRAIN;
+
+    #[test]
+    fn the_process_waits_for_longer_than_its_gateway_takes_to_end() {
+        let settings = GatewaySettings::at(([127, 0, 0, 1], 0).into());
+        assert!(settings.longest_end() < DRAIN);
+    }
+}

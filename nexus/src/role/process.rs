@@ -14,7 +14,7 @@ use nexus_runtime::{Drain, clock};
 /// What is logged by default: our own steps, and of the storage engine only what is wrong.
 const LOG_FILTER: &str = "info,fjall=warn,lsm_tree=warn";
 
-/// How long a drain may take before what is left is aborted.
+/// How long a drain may take before what is left is aborted: longer than any role takes by itself.
 pub const DRAIN: Duration = Duration::from_secs(15);
 
 /// How long the last traces may take to be exported.
