@@ -4,6 +4,7 @@
 //! counter stood still for [`SILENCE`] while the listener itself could beat is buried. So no clock of another machine
 //! is believed, and an outage of the bus buries nobody.
 
+mod ghosts;
 mod heirs;
 pub(crate) mod rank;
 mod silence;
@@ -237,11 +238,14 @@ pub(crate) async fn belong(
     kept
 }
 
-/// Ends the sessions of buried gateways, until drained.
-pub(crate) async fn inherit(fleet: Fleet, bus: Bus, drain: Drain) -> Result<(), FleetError> {
+/// Ends the sessions that nobody else ends, until drained: those of buried gateways, and of this one those that the bus
+/// forgot were ended.
+pub(crate) async fn inherit(shared: Arc<Shared>, drain: Drain) -> Result<(), FleetError> {
+    let Shared { fleet, bus, leases, .. } = &*shared;
     tokio::select! {
         () = drain.cancelled() => Ok(()),
         ended = heirs::run(fleet, bus) => ended,
+        ended = ghosts::run(fleet.view().me, leases, bus) => ended,
     }
 }
 

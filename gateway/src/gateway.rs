@@ -202,7 +202,7 @@ fn start(listener: TcpListener, shared: &Arc<Shared>, drain: &Drain, tasks: &mut
     });
     tasks.start("routing", routing::route_all(Arc::clone(shared), parted.clone()));
     tasks.start("fleet", fleet::belong(Arc::clone(shared), drain.clone(), role.clone(), parted));
-    tasks.start("heirs", fleet::inherit(shared.fleet.clone(), shared.bus.clone(), role.clone()));
+    tasks.start("heirs", fleet::inherit(Arc::clone(shared), role.clone()));
     tasks.start("health", http::grpc::report(health, role.clone()));
     // One port for HTTP/1.1, WebSocket and gRPC.
     let limits = ServerLimits { http2: true, ..shared.settings.server };

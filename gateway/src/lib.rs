@@ -11,7 +11,7 @@
 //! 5. a stop, a drain, an expiry or silence ends it; what it held returns to the inbox at once.
 //!
 //! Tasks: `http` (the server), `sessions` (owns every session), `routing` (owns a task per tenant), `fleet` (beats), `heirs` (what dead
-//! gateways leave).
+//! gateways leave, and what comes back of this one's).
 
 mod backoff;
 pub mod config;

@@ -1,4 +1,7 @@
-//! A gateway among others that share its bus: how it ends, and how it is taken for dead.
+//! A gateway among others that share its bus: how it ends, how it is taken for dead, and what comes back with a bus that
+//! lost the newest.
+
+use std::path::Path;
 
 use nexus_core::id::GatewayId;
 use nexus_store::bus::fleet::Fleet;
@@ -6,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use crate::client::{Speaks, over_both};
-use crate::support::{PATIENCE, World, snapshot, until};
+use crate::support::{PATIENCE, World, agent_id, snapshot, tenant, until};
 
 over_both!(who_is_taken_for_dead_tells_its_sessions_when_to_come_again);
 
@@ -85,4 +88,35 @@ async fn a_gateway_that_ends_routes_until_its_last_session_has_ended() {
     assert_eq!(frame["goodbye"]["reason"], "GOODBYE_REASON_DRAINING");
     world.append("@other please").await;
     world.inbox_until("other", |depth| depth.waiting == 1).await;
+}
+
+/// A session ends, and then Redis goes back to what it had before: it knows of the session and of what it held.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_whose_end_the_bus_forgot_is_ended_once_more() {
+    let (world, mut server, files) = World::redis(snapshot(&["coder"])).await;
+    let mut client = world.open("coder", 1).await;
+    let mut other = world.open("coder", 0).await;
+    let event = world.append("@coder please").await;
+    assert_eq!(client.delivered().await, (event, 1));
+    let before = tempfile::tempdir().unwrap();
+    copy(&files.join("appendonlydir"), before.path());
+    drop(client);
+    world.inbox_until("coder", |depth| depth.held == 0 && depth.waiting == 1).await;
+    server.kill();
+    std::fs::remove_dir_all(files.join("appendonlydir")).unwrap();
+    copy(before.path(), &files.join("appendonlydir"));
+    server.start_again().await;
+    let depth = async || world.bus.inbox_depth(&tenant(), agent_id("coder").inbox()).await.ok();
+    until(async || depth().await.filter(|depth| depth.held == 0 && depth.waiting == 1)).await;
+    // The one that is open goes on.
+    other.send(serde_json::json!({"grant": {"credit": 1}})).await;
+    assert_eq!(other.delivered().await, (event, 2));
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
 }

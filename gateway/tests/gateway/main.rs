@@ -13,4 +13,7 @@ mod ending;
 mod fleet;
 mod grpc;
 mod oauth;
+#[path = "../../../store/tests/contract/server.rs"]
+#[expect(dead_code, reason = "the bus' own tests need more than is needed here")]
+mod server;
 mod support;

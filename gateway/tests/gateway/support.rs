@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::client::{Client, Connection, Speaks};
+use crate::server::Server;
 
 /// The thread of most events.
 const THREAD: &str = "github:acme/shop#12";
@@ -169,10 +171,29 @@ impl World {
     }
 
     pub(crate) async fn with(snapshot: GatewaySnapshot, change: impl FnOnce(&mut GatewaySettings)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let time = ManualClock::at(NOW.parse().unwrap());
+        let (folder, time) = (tempfile::tempdir().unwrap(), ManualClock::at(NOW.parse().unwrap()));
+        let bus = Bus::open_embedded(&folder.path().join("bus"), time.clock()).unwrap();
+        Self::over(bus, time, folder, snapshot, change).await
+    }
+
+    /// Over a Redis of its own, whose files are in this folder.
+    pub(crate) async fn redis(snapshot: GatewaySnapshot) -> (Self, Server, PathBuf) {
+        let (folder, time) = (tempfile::tempdir().unwrap(), ManualClock::at(NOW.parse().unwrap()));
+        let path = folder.path().join("redis");
+        std::fs::create_dir(&path).unwrap();
+        let server = Server::start(&path, &[]).await;
+        let bus = Bus::open_redis(server.url().parse().unwrap(), time.clock()).await.unwrap();
+        (Self::over(bus, time, folder, snapshot, |_| {}).await, server, path)
+    }
+
+    async fn over(
+        bus: Bus,
+        time: ManualClock,
+        folder: tempfile::TempDir,
+        snapshot: GatewaySnapshot,
+        change: impl FnOnce(&mut GatewaySettings),
+    ) -> Self {
         let clock = time.clock();
-        let bus = Bus::open_embedded(&folder.path().join("bus"), clock.clone()).unwrap();
         let lane = StopLane::open(&folder.path().join("latch.json")).unwrap();
         lane.observe(&[]).unwrap();
         let config = watch::Sender::new(Arc::new(configure(snapshot)));
