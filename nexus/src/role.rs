@@ -10,6 +10,8 @@
 //! 5. a signal drains: the roles end, then the bus is closed, then the last traces leave.
 
 pub mod alone;
+#[cfg(test)]
+pub mod broken;
 pub mod control;
 pub mod credentials;
 pub mod cut;

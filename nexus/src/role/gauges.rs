@@ -86,9 +86,16 @@ pub async fn run(looked: Looked, drain: Drain) -> anyhow::Result<()> {
         stop(&looked.gate);
         present(&looked.gateway, view.tenants.keys());
         look.know(&view.tenants);
-        if let Err(error) = look.round(&looked, &view.tenants).await {
+        let now = looked.clock.now();
+        let round = tokio::select! {
+            () = drain.cancelled() => return Ok(()),
+            round = look.round(&looked.bus, now, &view.tenants) => round,
+        };
+        if let Err(error) = round {
             counter!("nexus_depth_errors_total", "error" => error.label()).increment(1);
-            look = Look { shown: std::mem::take(&mut look.shown), ..Look::default() };
+        }
+        if look.todo.is_empty() {
+            looked.readiness.show_backlog("bus", look.all.figures(now));
         }
     }
 }
@@ -110,10 +117,12 @@ fn present<'t>(gateway: &GatewayRole, tenants: impl Iterator<Item = &'t TenantKe
 }
 
 impl Look {
-    /// Looks at some inboxes, and at whole tenants when their turn comes.
+    /// Looks at some inboxes, and at whole tenants when their turn comes. One that cannot be looked at holds up no other,
+    /// and its gauges stay as they are; gives the first error at the end.
     async fn round(
         &mut self,
-        looked: &Looked,
+        bus: &Bus,
+        now: Timestamp,
         tenants: &BTreeMap<TenantKey, Arc<Compiled>>,
     ) -> Result<(), BusError> {
         if self.todo.is_empty() {
@@ -121,29 +130,50 @@ impl Look {
                 tenants.iter().rev().map(|(key, compiled)| (key.clone(), inboxes(compiled))).collect();
             (self.sum, self.all) = (Sum::default(), Backlog::default());
         }
-        let mut left = INBOXES;
-        while let Some((tenant, inboxes)) = self.todo.last_mut() {
-            let tenant = tenant.clone();
-            while let Some(inbox) = inboxes.pop() {
-                self.sum.add(looked.bus.inbox_depth(&tenant, inbox).await?);
-                left -= 1;
-                if left == 0 {
-                    return Ok(());
+        let (mut left, mut all) = (INBOXES, Ok(()));
+        while let Some((tenant, mut inboxes)) = self.todo.pop() {
+            match self.tenant(bus, now, &tenant, &mut inboxes, &mut left).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.todo.push((tenant, inboxes));
+                    break;
+                }
+                Err(error) => {
+                    self.sum = Sum::default();
+                    all = all.and(Err(error));
                 }
             }
-            self.todo.pop();
-            let depth = looked.bus.depth(&tenant).await?;
-            set("nexus_bus_unrouted_events", &tenant, depth.unrouted as f64);
-            set("nexus_bus_pending_bytes", &tenant, depth.pending_bytes as f64);
-            set("nexus_bus_stored_bytes", &tenant, depth.stored_bytes as f64);
-            let sum = std::mem::take(&mut self.sum);
-            sum.show(&tenant, looked.clock.now());
-            self.all.add(&depth, &sum);
-            // It may have gone since the pass began.
-            self.shown.insert(tenant);
         }
-        looked.readiness.show_backlog("bus", self.all.figures(looked.clock.now()));
-        Ok(())
+        all
+    }
+
+    /// Looks at a tenant. False if it has more inboxes than are left to be looked at.
+    async fn tenant(
+        &mut self,
+        bus: &Bus,
+        now: Timestamp,
+        tenant: &TenantKey,
+        inboxes: &mut Vec<InboxId>,
+        left: &mut usize,
+    ) -> Result<bool, BusError> {
+        while let Some(inbox) = inboxes.pop() {
+            if *left == 0 {
+                inboxes.push(inbox);
+                return Ok(false);
+            }
+            *left -= 1;
+            self.sum.add(bus.inbox_depth(tenant, inbox).await?);
+        }
+        let depth = bus.depth(tenant).await?;
+        set("nexus_bus_unrouted_events", tenant, depth.unrouted as f64);
+        set("nexus_bus_pending_bytes", tenant, depth.pending_bytes as f64);
+        set("nexus_bus_stored_bytes", tenant, depth.stored_bytes as f64);
+        let sum = std::mem::take(&mut self.sum);
+        sum.show(tenant, now);
+        self.all.add(&depth, &sum);
+        // It may have gone since the pass began.
+        self.shown.insert(tenant.clone());
+        Ok(true)
     }
 
     /// A series cannot be taken back; that of a tenant that is gone tells 0.
@@ -227,4 +257,23 @@ fn inboxes(compiled: &Compiled) -> Vec<InboxId> {
 
 fn set(name: &'static str, tenant: &TenantKey, value: f64) {
     gauge!(name, "tenant" => tenant.to_string()).set(value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::role::broken::{BROKEN, Broken, SOUND};
+
+    #[tokio::test]
+    async fn a_tenant_that_is_broken_keeps_no_other_from_being_looked_at() {
+        let broken = Broken::start().await;
+        broken.handled().await;
+        let tenant = |name: &str| name.parse::<TenantKey>().unwrap();
+        let todo = [BROKEN[0], SOUND, BROKEN[1]].map(|name| (tenant(name), Vec::new()));
+        let mut look = Look { todo: todo.into(), ..Look::default() };
+        let round = look.round(&broken.bus, Timestamp::UNIX_EPOCH, &BTreeMap::new()).await;
+        assert_eq!(round.unwrap_err().label(), "storage");
+        assert!(look.todo.is_empty());
+        assert_eq!(look.shown, BTreeSet::from([tenant(SOUND)]));
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nexus_core::id::TenantKey;
 use nexus_core::snapshot::Storage;
 use nexus_runtime::Drain;
 use nexus_store::bus::{Bus, BusError};
@@ -20,7 +21,12 @@ pub async fn sweep(bus: Bus, control: Arc<Control>, drain: Drain) -> anyhow::Res
             () = drain.cancelled() => return Ok(()),
             _ = tick.tick() => {}
         }
-        if let Err(error) = sweep_all(&bus, &control, &drain).await {
+        let view = control.view();
+        let retention = |tenant: &TenantKey| {
+            let compiled = view.tenants.get(tenant);
+            compiled.map_or_else(Storage::default, |compiled| compiled.ingest.storage).retention
+        };
+        if let Err(error) = sweep_all(&bus, retention, &drain).await {
             tracing::warn!(
                 error = format!("{:#}", anyhow::Error::from(error)),
                 "cannot forget handled events"
@@ -37,19 +43,45 @@ pub async fn watch(bus: Bus, drain: Drain) -> anyhow::Result<()> {
     }
 }
 
-/// Sweeps every tenant that the bus knows, those without a Tenant object too, until nothing is left.
-async fn sweep_all(bus: &Bus, control: &Control, drain: &Drain) -> Result<(), BusError> {
+/// Sweeps every tenant that the bus knows, those without a Tenant object too, until nothing is left. One that cannot be
+/// swept holds up no other; gives the first error at the end.
+async fn sweep_all(
+    bus: &Bus,
+    retention: impl Fn(&TenantKey) -> Duration,
+    drain: &Drain,
+) -> Result<(), BusError> {
+    let mut all = Ok(());
     for tenant in bus.tenants().await? {
-        let view = control.view();
-        let storage =
-            view.tenants.get(&tenant).map_or_else(Storage::default, |compiled| compiled.ingest.storage);
-        loop {
-            let swept = bus.sweep(&tenant, storage.retention).await?;
-            tracing::debug!(%tenant, events = swept.events, keys = swept.keys, "forgotten");
-            if !swept.more || drain.is_cancelled() {
-                break;
-            }
+        let swept = tokio::select! {
+            () = drain.cancelled() => break,
+            swept = sweep_tenant(bus, &tenant, retention(&tenant)) => swept,
+        };
+        all = all.and(swept);
+    }
+    all
+}
+
+async fn sweep_tenant(bus: &Bus, tenant: &TenantKey, retention: Duration) -> Result<(), BusError> {
+    loop {
+        let swept = bus.sweep(tenant, retention).await?;
+        tracing::debug!(%tenant, events = swept.events, keys = swept.keys, "forgotten");
+        if !swept.more {
+            return Ok(());
         }
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::role::broken::{Broken, SOUND};
+
+    #[tokio::test]
+    async fn a_tenant_that_is_broken_keeps_no_other_from_being_swept() {
+        let broken = Broken::start().await;
+        let event = broken.handled().await;
+        let swept = sweep_all(&broken.bus, |_| Duration::ZERO, &Drain::new()).await;
+        assert_eq!(swept.unwrap_err().label(), "storage");
+        assert!(broken.bus.event(&SOUND.parse().unwrap(), event).await.unwrap().is_none());
+    }
 }
