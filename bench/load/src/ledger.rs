@@ -1,6 +1,7 @@
-//! What was accepted and what was delivered, as sets of ids, and how long it took.
+//! What was accepted and what was delivered, as sets, and how long it took. They are kept by the number that the tool
+//! gave each event: an id that comes to stand for two events would hide the loss of one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,8 +30,10 @@ impl Schedule {
 /// The books of one phase.
 pub struct Ledger {
     schedule: Option<Schedule>,
-    accepted: Mutex<HashSet<Uuid>>,
-    delivered: Mutex<HashMap<Uuid, u32>>,
+    /// The id that each event was accepted under.
+    accepted: Mutex<HashMap<u64, Uuid>>,
+    /// The id that each came under first, and how often it came.
+    delivered: Mutex<HashMap<u64, (Uuid, u32)>>,
     /// POST to its answer, from the intended time, in microseconds.
     answer: Mutex<Histogram<u64>>,
     /// POST to agent, from the intended time, in microseconds.
@@ -54,6 +57,8 @@ pub struct Balance {
     pub missing: u64,
     /// Delivered but never accepted, as far as the sender was told.
     pub unknown: u64,
+    /// Delivered under another id than they were accepted under.
+    pub confused: u64,
     /// Deliveries beyond the first of an event.
     pub repeats: u64,
     /// Repeats that did not say so, by an attempt above 1.
@@ -84,7 +89,7 @@ impl Ledger {
     /// An event was accepted under this id.
     pub fn accept(&self, id: Uuid, seq: u64, now: Instant) {
         self.time(&self.answer, seq, now);
-        if lock(&self.accepted).insert(id) {
+        if lock(&self.accepted).insert(seq, id).is_none() {
             self.accepted_count.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -99,7 +104,7 @@ impl Ledger {
     pub fn deliver(&self, id: Uuid, seq: u64, attempt: u32, now: Instant) {
         let times = {
             let mut delivered = lock(&self.delivered);
-            let times = delivered.entry(id).or_default();
+            let (_, times) = delivered.entry(seq).or_insert((id, 0));
             *times += 1;
             *times
         };
@@ -152,12 +157,14 @@ impl Ledger {
     pub fn balance(&self) -> Balance {
         let (accepted, delivered) = (lock(&self.accepted), lock(&self.delivered));
         let count = |n: usize| n as u64;
+        let is_other = |seq: &u64, id: &Uuid| accepted.get(seq).is_some_and(|accepted| accepted != id);
         Balance {
             accepted: count(accepted.len()),
             delivered: count(delivered.len()),
-            missing: count(accepted.iter().filter(|id| !delivered.contains_key(id)).count()),
-            unknown: count(delivered.keys().filter(|id| !accepted.contains(id)).count()),
-            repeats: delivered.values().map(|times| u64::from(times - 1)).sum(),
+            missing: count(accepted.keys().filter(|seq| !delivered.contains_key(seq)).count()),
+            unknown: count(delivered.keys().filter(|seq| !accepted.contains_key(seq)).count()),
+            confused: count(delivered.iter().filter(|(seq, (id, _))| is_other(seq, id)).count()),
+            repeats: delivered.values().map(|(_, times)| u64::from(times - 1)).sum(),
             unmarked: self.unmarked.load(Ordering::Relaxed),
             refused: self.refused.load(Ordering::Relaxed),
         }
@@ -167,7 +174,7 @@ impl Ledger {
 impl Balance {
     /// Whether what was accepted is what was delivered.
     pub fn is_even(&self) -> bool {
-        self.missing == 0 && self.unknown == 0
+        self.missing == 0 && self.unknown == 0 && self.confused == 0
     }
 }
 
@@ -189,20 +196,41 @@ mod tests {
         let [a, b, c] = [1, 2, 3].map(Uuid::from_u128);
         ledger.accept(a, 0, Instant::now());
         ledger.accept(b, 1, Instant::now());
-        for id in [a, a, c] {
-            ledger.deliver(id, 0, 1, Instant::now());
+        for (id, seq) in [(a, 0), (a, 0), (c, 2)] {
+            ledger.deliver(id, seq, 1, Instant::now());
         }
         let expected = Balance {
             accepted: 2,
             delivered: 2,
             missing: 1,
             unknown: 1,
+            confused: 0,
             repeats: 1,
             unmarked: 1,
             refused: 0,
         };
         assert_eq!(ledger.balance(), expected);
         assert!(!expected.is_even());
+    }
+
+    /// A wrong dedupe: the second is answered with the id of the first, and dropped.
+    #[test]
+    fn what_was_taken_for_another_is_missing() {
+        let ledger = Ledger::new(None).unwrap();
+        let a = Uuid::from_u128(1);
+        ledger.accept(a, 0, Instant::now());
+        ledger.accept(a, 1, Instant::now());
+        ledger.deliver(a, 0, 1, Instant::now());
+        assert_eq!((ledger.balance().accepted, ledger.balance().missing), (2, 1));
+    }
+
+    #[test]
+    fn an_event_that_comes_under_another_id_is_not_even() {
+        let ledger = Ledger::new(None).unwrap();
+        ledger.accept(Uuid::from_u128(1), 0, Instant::now());
+        ledger.deliver(Uuid::from_u128(2), 0, 1, Instant::now());
+        assert_eq!(ledger.balance().confused, 1);
+        assert!(!ledger.balance().is_even());
     }
 
     #[test]

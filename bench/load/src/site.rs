@@ -190,14 +190,14 @@ impl ClosedPhase {
 impl Phase {
     /// What did not go as it should, if anything.
     pub fn remark(&self, what: &str) -> Option<String> {
-        let Balance { accepted, missing, unknown, repeats, unmarked, refused, .. } = self.balance;
+        let Balance { accepted, missing, unknown, confused, repeats, unmarked, refused, .. } = self.balance;
         if self.balance.is_even() && repeats == 0 && refused == 0 {
             return None;
         }
         let complaint = self.ledger.complaint().unwrap_or_default();
         Some(format!(
             "{what}: of {accepted} accepted {missing} were not delivered, {unknown} delivered were never accepted, \
-             {repeats} came again, {unmarked} of them unmarked, {refused} were refused {complaint}"
+             {confused} came under another id, {repeats} came again, {unmarked} of them unmarked, {refused} were refused {complaint}"
         ))
     }
 }
