@@ -10,7 +10,7 @@ use crate::args::{FleetArgs, Fsync, Output};
 use crate::compare::{WARM_UP, progress};
 use crate::pair::{Pair, Sizes};
 use crate::server::Kind;
-use crate::site::{Cpu, Phase, Site, Target};
+use crate::site::{ClosedPhase, Cpu, Phase, Site, Target};
 use crate::{machine, process, report};
 
 /// What one turn of one pair of processes came to.
@@ -161,36 +161,59 @@ async fn turn(
         let length = Duration::from_secs(args.open_seconds.into());
         open.push((*rate, site.open(args.connections, *rate, length).await?));
     }
+    let phases = Phases { warm_up, closed, open };
     let pair = pair_of(&site)?;
-    let [ingest, gateway, redis] = pair.pids().map(process::peak_bytes);
     let used = pair.redis.used_memory().await? - empty;
-    let counts = closed.counts();
-    let named = [("warm-up".to_owned(), &warm_up.phase), ("closed loop".to_owned(), &closed.phase)];
-    let phases: Vec<_> = named
-        .into_iter()
-        .chain(open.iter().map(|(rate, phase)| (format!("{rate} events/s"), phase)))
-        .collect();
-    let accepted: u64 = phases.iter().map(|(_, phase)| phase.balance.accepted).sum();
-    let turn = Turn {
-        round,
-        server: kind,
-        appendfsync: fsync,
-        delivered_per_second: closed.per_second,
-        counts,
-        backlog: closed.backlog,
-        closed_cpu: closed.phase.cpu.into(),
-        open: open.iter().map(|(rate, phase)| OpenLoop::of(*rate, phase)).collect(),
-        ingest_peak_bytes: ingest?,
-        gateway_peak_bytes: gateway?,
-        redis_peak_bytes: redis?,
-        redis_bytes_per_event: used / accepted as f64,
-        sizes: sizes.unwrap_or(kept),
-        missing: phases.iter().map(|(_, phase)| phase.balance.missing).sum(),
-        even: phases.iter().all(|(_, phase)| phase.balance.is_even() && phase.balance.unmarked == 0),
-        remarks: phases.iter().filter_map(|(name, phase)| phase.remark(name)).collect(),
-    };
+    let peaks = pair.pids().map(process::peak_bytes);
+    let turn = phases.turn((round, kind, fsync), peaks, used, sizes.unwrap_or(kept))?;
     site.end().await?;
     Ok(turn)
+}
+
+/// The phases of a turn, which are over.
+struct Phases {
+    warm_up: ClosedPhase,
+    closed: ClosedPhase,
+    open: Vec<(u32, Phase)>,
+}
+
+impl Phases {
+    fn named(&self) -> Vec<(String, &Phase)> {
+        let closed = [("warm-up", &self.warm_up), ("closed loop", &self.closed)];
+        let closed = closed.map(|(name, closed)| (name.to_owned(), &closed.phase));
+        let open = self.open.iter().map(|(rate, phase)| (format!("{rate} events/s"), phase));
+        closed.into_iter().chain(open).collect()
+    }
+
+    /// What they came to, with the peaks of memory of ingest, gateway and Redis, and what Redis uses for the events.
+    fn turn(
+        &self,
+        (round, server, appendfsync): (u32, Kind, Fsync),
+        [ingest, gateway, redis]: [anyhow::Result<f64>; 3],
+        used: f64,
+        sizes: Sizes,
+    ) -> anyhow::Result<Turn> {
+        let (phases, closed) = (self.named(), &self.closed);
+        let accepted: u64 = phases.iter().map(|(_, phase)| phase.balance.accepted).sum();
+        Ok(Turn {
+            round,
+            server,
+            appendfsync,
+            delivered_per_second: closed.per_second,
+            counts: closed.counts(),
+            backlog: closed.backlog,
+            closed_cpu: closed.phase.cpu.into(),
+            open: self.open.iter().map(|(rate, phase)| OpenLoop::of(*rate, phase)).collect(),
+            ingest_peak_bytes: ingest?,
+            gateway_peak_bytes: gateway?,
+            redis_peak_bytes: redis?,
+            redis_bytes_per_event: used / accepted as f64,
+            sizes,
+            missing: phases.iter().map(|(_, phase)| phase.balance.missing).sum(),
+            even: phases.iter().all(|(_, phase)| phase.balance.is_even() && phase.balance.unmarked == 0),
+            remarks: phases.iter().filter_map(|(name, phase)| phase.remark(name)).collect(),
+        })
+    }
 }
 
 fn pair_of(site: &Site) -> anyhow::Result<&Pair> {

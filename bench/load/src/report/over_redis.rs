@@ -153,6 +153,13 @@ const CLOSED_ROWS: &[(&str, &str, OfTurn, Option<Goal>)] = &[
     ("closed loop: tool's own CPU", "s/1,000 events", |turn| turn.closed_cpu.tool, None),
 ];
 
+/// Whether a figure of a turn may be compared.
+type Counts = fn(&Turn) -> bool;
+
+/// What a closed loop comes to says nothing if events were still waiting at its end.
+const CLOSED_COUNTS: Counts = |turn| turn.counts;
+const ALWAYS: Counts = |_| true;
+
 const MEMORY_ROWS: &[(&str, &str, OfTurn, Option<Goal>)] = &[
     ("peak resident memory, ingest", "MiB", |turn| turn.ingest_peak_bytes / MIB, None),
     ("peak resident memory, gateway", "MiB", |turn| turn.gateway_peak_bytes / MIB, None),
@@ -161,41 +168,49 @@ const MEMORY_ROWS: &[(&str, &str, OfTurn, Option<Goal>)] = &[
 ];
 
 fn figures(args: &FleetArgs, turns: &[&Turn]) -> Vec<Figure> {
-    let of_turn = |(name, unit, read, goal): &(&str, &'static str, OfTurn, Option<Goal>)| {
-        figure((*name).to_owned(), unit, turns, *goal, *read)
+    let of_turn = |counts: Counts| {
+        move |(name, unit, read, goal): &(&str, &'static str, OfTurn, Option<Goal>)| {
+            figure((*name).to_owned(), unit, turns, *goal, counts, *read)
+        }
     };
-    let mut figures: Vec<_> = CLOSED_ROWS.iter().map(of_turn).collect();
+    let mut figures: Vec<_> = CLOSED_ROWS.iter().map(of_turn(CLOSED_COUNTS)).collect();
     for (at, rate) in args.rates.iter().enumerate() {
         for (name, unit, read, goal) in OPEN_ROWS {
             let goal = goal.filter(|_| *rate == GOAL_RATE);
             let read = |turn: &Turn| turn.open.get(at).map_or(f64::NAN, read);
-            figures.push(figure(format!("{rate}/s: {name}"), unit, turns, goal, read));
+            figures.push(figure(format!("{rate}/s: {name}"), unit, turns, goal, ALWAYS, read));
         }
     }
-    figures.extend(MEMORY_ROWS.iter().map(of_turn));
+    figures.extend(MEMORY_ROWS.iter().map(of_turn(ALWAYS)));
     figures
 }
 
+/// The two are compared round by round, in those rounds in which both count. If there is none no goal is met.
 fn figure(
     name: String,
     unit: &'static str,
     turns: &[&Turn],
     goal: Option<Goal>,
+    counts: Counts,
     read: impl Fn(&Turn) -> f64,
 ) -> Figure {
-    let of = |kind: Kind| -> Vec<f64> {
-        turns.iter().filter(|turn| turn.server == kind).map(|turn| read(turn)).collect()
-    };
-    let (nexus, floor) = (of(Kind::Nexus), of(Kind::Floor));
-    let ratios = nexus.iter().zip(&floor).map(|(nexus, floor)| nexus / floor).collect();
-    let ratio = Spread::of(ratios).median;
+    let of = |kind: Kind| turns.iter().filter(move |turn| turn.server == kind);
+    let pairs = of(Kind::Nexus).filter_map(|nexus| {
+        let floor = of(Kind::Floor).find(|floor| floor.round == nexus.round)?;
+        (counts(nexus) && counts(floor)).then(|| read(nexus) / read(floor))
+    });
+    let ratio = Spread::of(pairs.collect()).median;
     let met = goal.map(|goal| goal.is_met(ratio));
-    Figure { name, unit, nexus: Spread::of(nexus), floor: Spread::of(floor), ratio, goal, met }
+    let [nexus, floor] =
+        [Kind::Nexus, Kind::Floor].map(|kind| Spread::of(of(kind).map(|turn| read(turn)).collect()));
+    Figure { name, unit, nexus, floor, ratio, goal, met }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::over_redis::Costs;
+    use crate::pair::Sizes;
 
     #[test]
     fn a_goal_is_met_at_its_bound() {
@@ -203,5 +218,51 @@ mod tests {
         assert!(CPU.is_met(2.0) && !CPU.is_met(2.01));
         // Nothing measured meets nothing.
         assert!(!THROUGHPUT.is_met(f64::NAN) && !LATENCY.is_met(f64::NAN));
+    }
+
+    fn turn(round: u32, server: Kind, per_second: f64, counts: bool) -> Turn {
+        let costs = Costs { roles: 1.0, redis: 1.0, tool: 1.0 };
+        Turn {
+            round,
+            server,
+            appendfsync: Fsync::Always,
+            delivered_per_second: per_second,
+            counts,
+            backlog: 0,
+            closed_cpu: costs,
+            open: Vec::new(),
+            ingest_peak_bytes: 1.0,
+            gateway_peak_bytes: 1.0,
+            redis_peak_bytes: 1.0,
+            redis_bytes_per_event: 1.0,
+            sizes: Sizes { event: 1, rest: 1 },
+            missing: 0,
+            even: true,
+            remarks: Vec::new(),
+        }
+    }
+
+    fn throughput(turns: &[Turn]) -> Figure {
+        let turns: Vec<_> = turns.iter().collect();
+        let read = |turn: &Turn| turn.delivered_per_second;
+        figure("throughput".to_owned(), "events/s", &turns, Some(THROUGHPUT), CLOSED_COUNTS, read)
+    }
+
+    #[test]
+    fn a_round_in_which_either_does_not_count_is_not_compared() {
+        let floor = |round| turn(round, Kind::Floor, 1000.0, true);
+        let nexus = |round, per_second, counts| turn(round, Kind::Nexus, per_second, counts);
+        // The fast round of Nexus left events waiting.
+        let one = throughput(&[nexus(1, 900.0, false), floor(1), floor(2), nexus(2, 500.0, true)]);
+        assert_eq!((one.ratio, one.met), (0.5, Some(false)));
+        let floor_waits = turn(1, Kind::Floor, 100.0, false);
+        let other = throughput(&[nexus(1, 500.0, true), floor_waits, floor(2), nexus(2, 500.0, true)]);
+        assert_eq!((other.ratio, other.met), (0.5, Some(false)));
+    }
+
+    #[test]
+    fn a_goal_is_missed_where_no_round_counts() {
+        let none = throughput(&[turn(1, Kind::Nexus, 900.0, false), turn(1, Kind::Floor, 1000.0, true)]);
+        assert_eq!(none.met, Some(false));
     }
 }
