@@ -1,4 +1,5 @@
-//! The books: what was posted, answered, received and acknowledged, by id.
+//! The books: what was posted, answered, received and acknowledged. They are kept by delivery, and not by the ids that
+//! the system gives: an id that comes to stand for two deliveries would hide the loss of one.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
@@ -25,21 +26,28 @@ pub type Agent = (usize, usize);
 #[derive(Debug, Default)]
 pub struct Ledger(Mutex<Books>);
 
+/// What was answered 200, with the event id of each answer.
+pub type Accepted = HashMap<Delivery, String>;
+
+/// The fault of a delivery with two ids, and of two deliveries with one.
+const TWO_IDS: &str = "one delivery under two ids";
+const TWO_DELIVERIES: &str = "one id for two deliveries";
+
 #[derive(Debug, Default)]
 struct Books {
-    /// Event ids of what was answered 200.
-    accepted: HashMap<String, Delivery>,
+    accepted: Accepted,
     /// Given up without an answer.
     unanswered: HashSet<Delivery>,
-    /// The one event id of a delivery, by whomever it was told first.
+    /// The one event id of a delivery, by whomever it was told first, and the one delivery of an id.
     ids: HashMap<Delivery, String>,
+    deliveries: HashMap<String, Delivery>,
     /// Whether an answer may name another id than the event that comes: of a delivery that was sent again while it
     /// could not be known yet that it was one.
     behind_a_spool: bool,
-    /// The deliveries of what was received, by id, and those that were answered 200.
-    received_of: HashMap<String, Delivery>,
-    answered: HashSet<Delivery>,
-    received: HashMap<Agent, HashMap<String, u32>>,
+    /// Sent again, because the first answer may only have been lost.
+    sent_again: HashSet<Delivery>,
+    /// How often each agent received what.
+    received: HashMap<Agent, HashMap<Delivery, u32>>,
     acked: HashMap<Agent, HashSet<String>>,
     /// The place in its thread of the last event that was received for the first time.
     last: HashMap<(Agent, Thread), u32>,
@@ -94,9 +102,9 @@ impl Times {
 pub struct Balance {
     /// Answered 200.
     pub accepted: u64,
-    /// Events that each agent of their tenant has received.
+    /// Those of them that each agent of their tenant has received.
     pub received: u64,
-    /// Accepted, but not received by each agent of the tenant.
+    /// Those that some agent of the tenant has not.
     pub missing: u64,
     /// Received, though no answer came before the process was killed.
     pub unanswered_but_kept: u64,
@@ -174,11 +182,12 @@ impl Ledger {
     /// A delivery was answered 200 with this event id.
     pub fn accept(&self, delivery: Delivery, id: &str) {
         self.books(|books| {
-            if !books.behind_a_spool {
+            let excused = books.behind_a_spool && books.sent_again.contains(&delivery);
+            books.is_delivery_of(id, delivery);
+            if !excused {
                 books.is_id_of(delivery, id);
             }
-            books.answered.insert(delivery);
-            books.accepted.insert(id.to_owned(), delivery);
+            books.accepted.insert(delivery, id.to_owned());
         });
     }
 
@@ -200,8 +209,11 @@ impl Ledger {
     }
 
     /// It is sent again, because no answer came.
-    pub fn resend(&self) {
-        self.books(|books| books.resent += 1);
+    pub fn resend(&self, delivery: Delivery) {
+        self.books(|books| {
+            books.resent += 1;
+            books.sent_again.insert(delivery);
+        });
     }
 
     /// How long things took since this was asked last.
@@ -243,9 +255,9 @@ impl Ledger {
         self.books(|books| books.acked.entry(agent).or_default().insert(id.to_owned()));
     }
 
-    /// Event ids accepted so far.
-    pub fn accepted(&self) -> HashSet<String> {
-        self.books(|books| books.accepted.keys().cloned().collect())
+    /// What was accepted so far.
+    pub fn accepted(&self) -> Accepted {
+        self.books(|books| books.accepted.clone())
     }
 
     /// What changes from moment to moment.
@@ -257,9 +269,9 @@ impl Ledger {
         })
     }
 
-    /// How many of these events lack with one of their agents.
-    pub fn missing(&self, of: &HashSet<String>) -> usize {
-        self.books(|books| of.iter().filter(|id| !books.is_everywhere(id)).count())
+    /// How many of these lack with one of their agents.
+    pub fn missing(&self, of: &Accepted) -> usize {
+        self.books(|books| of.keys().filter(|delivery| !books.is_everywhere(delivery)).count())
     }
 
     /// The sets, compared.
@@ -270,8 +282,8 @@ impl Ledger {
     /// Some accepted events that are missing, for people.
     pub fn examples(&self) -> Vec<String> {
         self.books(|books| {
-            let missing = books.accepted.iter().filter(|(id, _)| !books.is_everywhere(id));
-            missing.take(5).map(|(id, delivery)| format!("{id} ({delivery})")).collect()
+            let missing = books.accepted.iter().filter(|(delivery, _)| !books.is_everywhere(delivery));
+            missing.take(5).map(|(delivery, id)| format!("{id} ({delivery})")).collect()
         })
     }
 }
@@ -285,13 +297,20 @@ impl Books {
     fn is_id_of(&mut self, delivery: Delivery, id: &str) {
         let known = self.ids.entry(delivery).or_insert_with(|| id.to_owned()).clone();
         if known != id {
-            self.fault("one delivery under two ids", || format!("{delivery}: {known} and {id}"));
+            self.fault(TWO_IDS, || format!("{delivery}: {known} and {id}"));
+        }
+    }
+
+    fn is_delivery_of(&mut self, id: &str, delivery: Delivery) {
+        let known = *self.deliveries.entry(id.to_owned()).or_insert(delivery);
+        if known != delivery {
+            self.fault(TWO_DELIVERIES, || format!("{id}: {known} and {delivery}"));
         }
     }
 
     fn receive(&mut self, agent: Agent, delivery: Delivery, id: &str, attempt: u64) {
         self.is_id_of(delivery, id);
-        self.received_of.insert(id.to_owned(), delivery);
+        self.is_delivery_of(id, delivery);
         let now = Instant::now();
         if let Some(before) = self.heard.insert(agent, now) {
             self.times.pause = self.times.pause.max(now - before);
@@ -299,7 +318,7 @@ impl Books {
         if delivery.thread.tenant != agent.0 {
             self.fault("an event of another tenant", || format!("{delivery} came to {agent:?}"));
         }
-        let times = self.received.entry(agent).or_default().entry(id.to_owned()).or_default();
+        let times = self.received.entry(agent).or_default().entry(delivery).or_default();
         *times += 1;
         if *times > 1 {
             self.repeats += 1;
@@ -319,42 +338,32 @@ impl Books {
         }
     }
 
-    fn is_everywhere(&self, id: &str) -> bool {
-        let Some(delivery) = self.accepted.get(id) else {
-            return false;
-        };
-        let known = self.ids.get(delivery).filter(|_| self.behind_a_spool).map_or(id, String::as_str);
+    fn is_everywhere(&self, delivery: &Delivery) -> bool {
         let has = |agent: usize| {
-            self.received
-                .get(&(delivery.thread.tenant, agent))
-                .is_some_and(|received| received.contains_key(known))
+            let received = self.received.get(&(delivery.thread.tenant, agent));
+            received.is_some_and(|received| received.contains_key(delivery))
         };
         (0..AGENTS.len()).all(has)
     }
 
     fn balance(&self) -> Balance {
         let count = |n: usize| n as u64;
-        let by_any: HashSet<&String> = self.received.values().flat_map(HashMap::keys).collect();
-        let of_answered = |id: &String| self.received_of.get(id).is_some_and(|of| self.answered.contains(of));
-        let answered =
-            |id: &String| self.accepted.contains_key(id) || (self.behind_a_spool && of_answered(id));
-        let stray = by_any.iter().filter(|id| !answered(id));
-        let kept = stray.clone().filter(|id| {
-            self.unanswered.iter().any(|delivery| self.ids.get(delivery).is_some_and(|known| known == **id))
-        });
-        let (stray, kept) = (count(stray.clone().count()), count(kept.count()));
-        let everywhere = count(self.accepted.keys().filter(|id| self.is_everywhere(id)).count());
+        let by_any: HashSet<&Delivery> = self.received.values().flat_map(HashMap::keys).collect();
+        let stray = by_any.into_iter().filter(|delivery| !self.accepted.contains_key(delivery));
+        let (kept, unexplained): (Vec<&Delivery>, Vec<&Delivery>) =
+            stray.partition(|delivery| self.unanswered.contains(delivery));
+        let everywhere = count(self.accepted.keys().filter(|delivery| self.is_everywhere(delivery)).count());
         Balance {
-            accepted: count(self.answered.len()),
-            received: everywhere + kept,
+            accepted: count(self.accepted.len()),
+            received: everywhere,
             missing: count(self.accepted.len()) - everywhere,
-            unanswered_but_kept: kept,
+            unanswered_but_kept: count(kept.len()),
             acked: self.acked.values().map(|acked| count(acked.len())).sum(),
             resent: self.resent,
             repeats: self.repeats,
             unmarked: self.unmarked,
             refused: self.refused,
-            unexplained: stray - kept,
+            unexplained: count(unexplained.len()),
             faults: self.faults.clone(),
             first_fault: self.first_fault.clone(),
         }
@@ -385,16 +394,65 @@ mod tests {
         assert!(ledger.balance().is_even());
     }
 
+    fn faults(ledger: &Ledger) -> Vec<&'static str> {
+        ledger.balance().faults.into_keys().collect()
+    }
+
+    fn everybody_receives(ledger: &Ledger, delivery: Delivery, id: &str) {
+        (0..AGENTS.len()).for_each(|agent| ledger.receive((0, agent), delivery, id, 1));
+    }
+
+    /// A wrong dedupe: the second is answered with the id of the first, and dropped.
     #[test]
-    fn behind_a_spool_the_answer_may_name_another_id() {
+    fn what_was_taken_for_another_is_missing() {
+        for ledger in [Ledger::default(), Ledger::behind_a_spool()] {
+            ledger.accept(delivery(1), "a");
+            ledger.accept(delivery(2), "a");
+            everybody_receives(&ledger, delivery(1), "a");
+            let balance = ledger.balance();
+            assert_eq!((balance.accepted, balance.received, balance.missing), (2, 1, 1));
+            assert_eq!(faults(&ledger), [TWO_DELIVERIES]);
+            assert_eq!(ledger.missing(&ledger.accepted()), 1);
+        }
+    }
+
+    #[test]
+    fn what_comes_under_the_id_of_another_is_a_fault() {
         let ledger = Ledger::behind_a_spool();
+        ledger.receive((0, 0), delivery(1), "a", 1);
+        ledger.receive((0, 0), delivery(2), "a", 1);
+        assert_eq!(faults(&ledger), [TWO_DELIVERIES]);
+    }
+
+    #[test]
+    fn behind_a_spool_the_answer_to_what_was_sent_again_may_name_another_id() {
+        let ledger = Ledger::behind_a_spool();
+        ledger.resend(delivery(1));
         ledger.receive((0, 0), delivery(1), "a", 1);
         ledger.accept(delivery(1), "b");
         assert_eq!((ledger.balance().missing, ledger.balance().unexplained), (1, 0));
         ledger.receive((0, 1), delivery(1), "a", 1);
         assert!(ledger.balance().is_even());
         ledger.receive((0, 1), delivery(1), "b", 1);
-        assert!(ledger.balance().faults.contains_key("one delivery under two ids"));
+        assert_eq!(faults(&ledger), [TWO_IDS]);
+    }
+
+    #[test]
+    fn behind_a_spool_the_answer_to_what_was_sent_once_names_its_id() {
+        let ledger = Ledger::behind_a_spool();
+        ledger.receive((0, 0), delivery(1), "a", 1);
+        ledger.accept(delivery(1), "b");
+        assert_eq!(faults(&ledger), [TWO_IDS]);
+    }
+
+    /// It came to one agent, and may not have to the other.
+    #[test]
+    fn what_was_kept_without_an_answer_does_not_count_as_received() {
+        let ledger = Ledger::default();
+        ledger.give_up(delivery(1));
+        ledger.receive((0, 0), delivery(1), "a", 1);
+        let balance = ledger.balance();
+        assert_eq!((balance.received, balance.unanswered_but_kept), (0, 1));
     }
 
     #[test]
@@ -407,10 +465,9 @@ mod tests {
         assert!(balance.is_even());
         assert_eq!((balance.unanswered_but_kept, balance.repeats, balance.unmarked), (1, 1, 1));
         ledger.receive((0, 0), delivery(2), "b", 1);
+        assert_eq!(ledger.balance().unexplained, 1);
         ledger.accept(delivery(2), "other");
-        let balance = ledger.balance();
-        assert_eq!(balance.unexplained, 1);
-        let faults: Vec<_> = balance.faults.into_keys().collect();
-        assert_eq!(faults, ["one delivery under two ids", OUT_OF_ORDER]);
+        assert_eq!(ledger.balance().unexplained, 0);
+        assert_eq!(faults(&ledger), [TWO_IDS, OUT_OF_ORDER]);
     }
 }

@@ -129,7 +129,7 @@ impl Poster {
                     if !self.random.random_bool(SENDS_AGAIN) {
                         return self.ledger.give_up(delivery);
                     }
-                    self.ledger.resend();
+                    self.ledger.resend(delivery);
                 }
             }
             if self.over.load(Ordering::Relaxed) {

@@ -1,6 +1,5 @@
 //! Crashes under load: the process is killed, and perhaps its last writes with it.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::report::{Part, Round};
 use super::{Plan, bar, make};
 use crate::agents::Agents;
-use crate::ledger::{AGENTS, Ledger, agents};
+use crate::ledger::{AGENTS, Accepted, Ledger, agents};
 use crate::load::{Load, Rate};
 use crate::powerloss::Model;
 use crate::powerloss::folder::{self, Content};
@@ -185,7 +184,7 @@ impl Crashes {
         agents: &Agents,
     ) -> anyhow::Result<()> {
         let mut nexus = self.start()?;
-        let mut earlier = HashSet::new();
+        let mut earlier = Accepted::new();
         for number in 1..=rounds {
             let repeats = self.ledger.balance().repeats;
             let engaged = self.until_crash(&mut nexus, number.is_multiple_of(STOPS), agents).await?;
@@ -289,20 +288,21 @@ impl Crashes {
     }
 
     /// Sees that the log still has what was accepted, delivered or not: all that is new, and some of the rest.
-    async fn known(&mut self, all: &HashSet<String>, earlier: &HashSet<String>) -> anyhow::Result<()> {
-        let old: Vec<_> = earlier.iter().collect();
+    async fn known(&mut self, all: &Accepted, earlier: &Accepted) -> anyhow::Result<()> {
+        let old: Vec<_> = earlier.values().collect();
         let some = (0..OLD_ONES.min(old.len())).map(|_| old[self.random.random_range(0..old.len())]);
-        for event in all.difference(earlier).chain(some) {
+        let new = all.iter().filter(|(delivery, _)| !earlier.contains_key(*delivery));
+        for event in new.map(|(_, event)| event).chain(some) {
             ensure!(self.site.knows(event).await?, "the log has lost {event}, which was accepted");
         }
         Ok(())
     }
 
     /// Waits until these events are with all their agents. How many are not when the patience ends.
-    async fn settled(&self, nexus: &mut Nexus, ids: &HashSet<String>) -> anyhow::Result<u64> {
+    async fn settled(&self, nexus: &mut Nexus, all: &Accepted) -> anyhow::Result<u64> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let missing = self.ledger.missing(ids) as u64;
+            let missing = self.ledger.missing(all) as u64;
             if missing == 0 || Instant::now() > deadline {
                 return Ok(missing);
             }

@@ -1,6 +1,5 @@
 //! A fleet under load, with its books.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use super::report::Row;
 use super::{Fault, Plan};
 use crate::agents::Agents;
 use crate::fleet::Fleet;
-use crate::ledger::Ledger;
+use crate::ledger::{Accepted, Ledger};
 use crate::load::{Load, Rate};
 use crate::site::{LOOK, PATIENCE};
 
@@ -100,12 +99,12 @@ impl Scene {
     /// Waits until these events are with all their agents; how long that took.
     pub(super) async fn arrived(
         &mut self,
-        ids: &HashSet<String>,
+        all: &Accepted,
         patience: Duration,
     ) -> anyhow::Result<Duration> {
         let begun = Instant::now();
         loop {
-            let missing = self.ledger.missing(ids);
+            let missing = self.ledger.missing(all);
             if missing == 0 {
                 return Ok(begun.elapsed());
             }
@@ -113,7 +112,7 @@ impl Scene {
             ensure!(
                 begun.elapsed() < patience,
                 "{missing} of {} accepted events have not arrived after {patience:?}",
-                ids.len()
+                all.len()
             );
             sleep(LOOK * 5).await;
         }
@@ -121,8 +120,8 @@ impl Scene {
 
     /// Waits until all that was accepted so far is with all its agents.
     pub(super) async fn settle(&mut self) -> anyhow::Result<Duration> {
-        let ids = self.ledger.accepted();
-        self.arrived(&ids, PATIENCE).await
+        let all = self.ledger.accepted();
+        self.arrived(&all, PATIENCE).await
     }
 
     /// Waits at random, so long at most.
