@@ -46,7 +46,8 @@ bench-idle *ARGS:
 durability *ARGS:
     cargo run --release -p nexus-e2e -- durability {{ARGS}}
 
-# Kill, cut off, empty and fill up a fleet and its Redis under load: nothing accepted may be lost.
+# Kill, cut off, empty and fill up a fleet and its Redis under load: nothing accepted may be lost. All of it needs
+# `--least-events 200000` to count.
 faults *ARGS:
     cargo run --release -p nexus-e2e -- faults {{ARGS}}
 

@@ -1,7 +1,7 @@
 //! Agents: they connect again and again, acknowledge what comes, some of it late, and some only the second time.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,19 +10,17 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::doors::Doors;
+use crate::doors::{Doors, Socket};
 use crate::ledger::{AGENTS, Agent, Ledger, SLOW, agents};
-use crate::site::LOOK;
 use crate::webhook::{Delivery, TENANTS};
 
-const CREDIT: u32 = 32;
+/// As much as `maxInFlight` allows for.
+const CREDIT: u32 = 64;
 
 /// What the slow agent does of what comes first: this part late, this part only the second time.
 const LATE: f64 = 0.2;
@@ -31,44 +29,59 @@ const NACKED: f64 = 0.02;
 /// How late that is at most.
 const LATEST_MS: u64 = 200;
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+/// What an agent is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Take what comes, and acknowledge it.
+    Work,
+    /// Read nothing, and let events wait.
+    Pause,
+    /// Take what comes, and acknowledge nothing.
+    Hold,
+    /// End the session, and open none.
+    Leave,
+}
 
 /// Agents that run until this is dropped, one session each.
 pub struct Agents {
-    pause: Arc<AtomicBool>,
-    pause_slow: Arc<AtomicBool>,
+    ledger: Arc<Ledger>,
+    orders: HashMap<Agent, watch::Sender<Order>>,
     _tasks: JoinSet<()>,
 }
 
 impl Agents {
     /// Starts all agents of all tenants.
     pub fn start(doors: &Arc<Doors>, ledger: &Arc<Ledger>, seed: u64) -> Self {
-        let (pause, pause_slow) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let mut orders = HashMap::new();
         let mut tasks = JoinSet::new();
         for (number, agent) in agents().enumerate() {
+            let order = watch::Sender::new(Order::Work);
             let worker = Worker {
                 doors: Arc::clone(doors),
                 door: number,
                 ledger: Arc::clone(ledger),
                 agent,
-                pause: Arc::clone(&pause),
-                pause_slow: (AGENTS[agent.1] == SLOW).then(|| Arc::clone(&pause_slow)),
+                order: order.subscribe(),
                 random: StdRng::seed_from_u64(seed.wrapping_add(1 + number as u64)),
             };
             tasks.spawn(worker.run());
+            orders.insert(agent, order);
         }
-        Self { pause, pause_slow, _tasks: tasks }
+        Self { ledger: Arc::clone(ledger), orders, _tasks: tasks }
     }
 
-    /// While paused, agents named [`SLOW`] read nothing.
-    pub fn pause_slow(&self, pause: bool) {
-        self.pause_slow.store(pause, Ordering::Relaxed);
+    /// Orders agents to do something. Only who works is expected to receive something all the time.
+    pub fn order(&self, which: impl Fn(Agent) -> bool, order: Order) {
+        for (agent, of_agent) in self.orders.iter().filter(|(agent, _)| which(**agent)) {
+            self.ledger.expect(*agent, order == Order::Work);
+            of_agent.send_replace(order);
+        }
     }
+}
 
-    /// While paused, agents read nothing, and events wait for them.
-    pub fn pause(&self, pause: bool) {
-        self.pause.store(pause, Ordering::Relaxed);
-    }
+/// Whether an agent is one named [`SLOW`].
+pub fn is_slow((_, agent): Agent) -> bool {
+    AGENTS[agent] == SLOW
 }
 
 struct Worker {
@@ -77,19 +90,13 @@ struct Worker {
     door: usize,
     ledger: Arc<Ledger>,
     agent: Agent,
-    pause: Arc<AtomicBool>,
-    pause_slow: Option<Arc<AtomicBool>>,
+    order: watch::Receiver<Order>,
     random: StdRng,
 }
 
 impl Worker {
-    fn is_paused(&self) -> bool {
-        let slow = self.pause_slow.as_ref().is_some_and(|pause| pause.load(Ordering::Relaxed));
-        slow || self.pause.load(Ordering::Relaxed)
-    }
-
     async fn run(mut self) {
-        loop {
+        while self.order.wait_for(|order| *order != Order::Leave).await.is_ok() {
             match Box::pin(self.connect()).await {
                 // How a session ends is the business of whoever kills the process.
                 Ok(socket) => drop(self.session(socket).await),
@@ -101,31 +108,30 @@ impl Worker {
 
     async fn connect(&self) -> anyhow::Result<Socket> {
         let token = self.doors.token(TENANTS[self.agent.0], AGENTS[self.agent.1], self.door).await?;
-        let mut request = self.doors.socket(self.door).into_client_request()?;
-        request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
-        request.headers_mut().insert("sec-websocket-protocol", "nexus.v1+json".parse()?);
-        Ok(connect_async(request).await?.0)
+        self.doors.connect(self.door, &token).await
     }
 
     async fn session(&mut self, mut socket: Socket) -> anyhow::Result<()> {
         send(&mut socket, &json!({"hello": {"credit": CREDIT}})).await?;
         let mut late = FuturesUnordered::new();
         loop {
-            while self.is_paused() {
-                sleep(LOOK).await;
+            let order = *self.order.borrow_and_update();
+            if order == Order::Leave {
+                return Ok(socket.close(None).await?);
             }
             tokio::select! {
-                message = socket.next() => {
+                changed = self.order.changed() => changed?,
+                message = socket.next(), if order != Order::Pause => {
                     let Message::Text(text) = message.context("closed")?? else { continue };
                     let frame: Value = serde_json::from_str(&text)?;
                     if frame.get("welcome").is_some() {
                         self.ledger.open();
                     }
-                    if let Some(wait) = self.take(&mut socket, &frame["deliver"]).await? {
+                    if let Some(wait) = self.take(&mut socket, &frame["deliver"], order).await? {
                         late.push(wait);
                     }
                 }
-                Some(id) = late.next() => self.ack(&mut socket, &id).await?,
+                Some(id) = late.next(), if order == Order::Work => self.ack(&mut socket, &id).await?,
             }
         }
     }
@@ -135,16 +141,23 @@ impl Worker {
         &mut self,
         socket: &mut Socket,
         deliver: &Value,
+        order: Order,
     ) -> anyhow::Result<Option<impl Future<Output = String> + use<>>> {
         let Some(id) = deliver["event"]["id"].as_str() else {
             return Ok(None);
         };
         let attempt = deliver["attempt"].as_u64().unwrap_or(1);
         match deliver["event"]["data"]["text"].as_str().unwrap_or_default().parse::<Delivery>() {
-            Ok(delivery) => self.ledger.receive(self.agent, delivery, id, attempt),
+            Ok(delivery) => {
+                let door = self.door % self.doors.gateways.len();
+                self.ledger.receive(self.agent, door, delivery, id, attempt);
+            }
             Err(error) => self.ledger.fault("an event that was never posted", || error.to_string()),
         }
-        let slow = AGENTS[self.agent.1] == SLOW && attempt == 1;
+        let slow = is_slow(self.agent) && attempt == 1;
+        if order == Order::Hold {
+            return Ok(None);
+        }
         if slow && self.random.random_bool(NACKED) {
             let nack = json!({"nack": {"eventId": id, "retryAfter": "0.1s", "reason": "busy"}});
             send(socket, &nack).await?;

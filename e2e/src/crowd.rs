@@ -9,15 +9,13 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
-use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use crate::doors::Doors;
 use crate::webhook::TENANTS;
 
-/// The agents of a crowd, which subscribe to nothing; of the first tenant.
-pub const AGENTS: usize = 32;
+/// The agents of a crowd, which subscribe to nothing; of the first tenant. A gateway takes 256 sessions of each.
+pub const AGENTS: usize = 64;
 
 /// How long one waits at most before it comes back, when nobody said how long; twice as long each time it fails.
 const PAUSE_MS: u64 = 1000;
@@ -49,7 +47,7 @@ impl Crowd {
         let mut tasks = JoinSet::new();
         let tokens = Arc::<tokio::sync::Mutex<HashMap<String, String>>>::default();
         for number in 0..sessions {
-            let mut member = Member {
+            let member = Member {
                 number,
                 door,
                 doors: Arc::clone(doors),
@@ -59,17 +57,7 @@ impl Crowd {
             tasks.spawn(async move {
                 // They do not all come in one moment.
                 sleep(Duration::from_millis(number as u64)).await;
-                let mut most = PAUSE_MS;
-                loop {
-                    let pause = member.session().await.unwrap_or_default();
-                    let was_open = member.look(|seen| seen.open.remove(&number)).is_some();
-                    most = if was_open { PAUSE_MS } else { (most * 2).min(LONGEST_MS) };
-                    let jitter = Duration::from_millis(rand::random_range(0..most));
-                    if pause.is_none() {
-                        member.door += 1;
-                    }
-                    sleep(pause.unwrap_or(jitter)).await;
-                }
+                member.run().await;
             });
         }
         Self { seen, _tasks: tasks }
@@ -108,6 +96,19 @@ impl Member {
         with(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// One session after the other, each at the next door: who said when to come back does not listen any more then.
+    async fn run(mut self) {
+        let mut most = PAUSE_MS;
+        loop {
+            let pause = self.session().await.unwrap_or_default();
+            let was_open = self.look(|seen| seen.open.remove(&self.number)).is_some();
+            most = if was_open { PAUSE_MS } else { (most * 2).min(LONGEST_MS) };
+            let jitter = Duration::from_millis(rand::random_range(0..most));
+            self.door += 1;
+            sleep(pause.unwrap_or(jitter)).await;
+        }
+    }
+
     async fn token(&self) -> anyhow::Result<String> {
         let agent = name(self.number % AGENTS);
         let mut tokens = self.tokens.lock().await;
@@ -121,11 +122,7 @@ impl Member {
 
     /// One session; how long to wait before the next one, if it was told.
     async fn session(&self) -> anyhow::Result<Option<Duration>> {
-        let mut request = self.doors.socket(self.door).into_client_request()?;
-        let headers = request.headers_mut();
-        headers.insert("authorization", format!("Bearer {}", self.token().await?).parse()?);
-        headers.insert("sec-websocket-protocol", "nexus.v1+json".parse()?);
-        let (mut socket, _) = connect_async(request).await?;
+        let mut socket = self.doors.connect(self.door, &self.token().await?).await?;
         socket.send(Message::text(json!({"hello": {"credit": 0}}).to_string())).await?;
         loop {
             let Message::Text(text) = socket.next().await.context("closed")?? else { continue };
@@ -141,6 +138,41 @@ impl Member {
                 let after = goodbye["reconnectAfter"].as_str().and_then(|text| text.strip_suffix('s'));
                 return Ok(after.and_then(|text| text.parse().ok()).map(Duration::from_secs_f64));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+    use tokio_tungstenite::accept_hdr_async;
+    use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+
+    use super::*;
+
+    #[expect(clippy::result_large_err, reason = "the library's type")]
+    fn speaks(_: &Request, mut answer: Response) -> Result<Response, ErrorResponse> {
+        answer.headers_mut().insert("sec-websocket-protocol", "nexus.v1+json".parse().unwrap());
+        Ok(answer)
+    }
+
+    #[tokio::test]
+    async fn who_was_told_when_to_come_back_goes_to_the_next_door_then() {
+        let here = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let next = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ports = [&here, &next].map(|door| door.local_addr().unwrap().port());
+        let doors = Arc::new(Doors::new(Vec::new(), ports.to_vec(), "".into()).unwrap());
+        let tokens = HashMap::from([(name(0), "token".to_owned())]);
+        let tokens = Arc::new(tokio::sync::Mutex::new(tokens));
+        let member = Member { number: 0, door: 0, doors, tokens, seen: Arc::default() };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(member.run());
+        let mut session = accept_hdr_async(here.accept().await.unwrap().0, speaks).await.unwrap();
+        let goodbye = json!({"goodbye": {"reason": "DRAINING", "reconnectAfter": "0s"}});
+        session.send(Message::text(goodbye.to_string())).await.unwrap();
+        tokio::select! {
+            came = next.accept() => drop(came.unwrap()),
+            again = here.accept() => panic!("it came back to the same door: {again:?}"),
         }
     }
 }

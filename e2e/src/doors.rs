@@ -5,6 +5,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+/// An agent's end of a session.
+pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Where a built system is reached.
 #[derive(Debug)]
@@ -52,9 +58,13 @@ impl Doors {
         Ok((read("client-id")?, read("client-secret")?))
     }
 
-    /// Where agents connect to one of the gateways.
-    pub fn socket(&self, number: usize) -> String {
-        format!("ws://127.0.0.1:{}/v1/connect", self.gateway(number))
+    /// Connects an agent to one of the gateways.
+    pub async fn connect(&self, number: usize, token: &str) -> anyhow::Result<Socket> {
+        let url = format!("ws://127.0.0.1:{}/v1/connect", self.gateway(number));
+        let mut request = url.into_client_request()?;
+        request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
+        request.headers_mut().insert("sec-websocket-protocol", "nexus.v1+json".parse()?);
+        Ok(connect_async(request).await?.0)
     }
 
     fn gateway(&self, number: usize) -> u16 {

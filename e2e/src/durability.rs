@@ -13,9 +13,9 @@ use anyhow::Context as _;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::common::{Begun, Common};
 use crate::load::Rate;
 use crate::powerloss::Model;
+use crate::setup::{Begun, Setup};
 pub use report::{Part, Report, Round};
 
 /// What `durability` is asked to do.
@@ -38,7 +38,7 @@ pub struct Settings {
     pub rate: u32,
     /// What every proof is told
     #[command(flatten)]
-    pub common: Common,
+    pub setup: Setup,
 }
 
 /// What all parts share.
@@ -52,7 +52,7 @@ struct Plan {
 
 /// Runs all parts.
 pub async fn run(settings: Settings) -> anyhow::Result<Report> {
-    let Begun { nexus, seed, work } = settings.common.begin("nexus-durability-")?;
+    let Begun { nexus, seed, work } = settings.setup.begin("nexus-durability-")?;
     let path = work.path().canonicalize()?;
     if settings.kills + settings.power_losses > 0 {
         disk::refuse_memory(&path)?;

@@ -4,21 +4,24 @@
 //! to arrive with every agent, in order, before it comes again.
 
 mod bus;
+mod flood;
 mod gateways;
 mod limits;
 mod long;
 mod report;
 mod scene;
+mod window;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::scene::Scene;
-use crate::common::{Begun, Common};
 use crate::load::Rate;
 use crate::powerloss::Model;
+use crate::setup::{Begun, Setup};
 pub use report::{Report, Row};
 
 /// What may go wrong.
@@ -52,6 +55,8 @@ pub enum Fault {
     SpoolFull,
     /// Processes have no file descriptors left.
     Files,
+    /// A process has no memory left.
+    Memory,
     /// Redis is away for long.
     Outage,
     /// All gateways are dead for long.
@@ -77,10 +82,16 @@ impl Fault {
             Self::DiskFull => "spool's disk full",
             Self::SpoolFull => "spool full",
             Self::Files => "no file descriptors",
+            Self::Memory => "no memory for ingest",
             Self::Outage => "Redis away",
             Self::NoGateways => "no gateway",
             Self::Takeover => "kill -9 under a crowd",
         }
+    }
+
+    /// Whether the bus keeps all that it was told.
+    const fn loses_nothing(self) -> bool {
+        matches!(self, Self::GatewayKill | Self::Drain | Self::RedisKill | Self::IngestKill | Self::Partition)
     }
 
     /// Whether it has to mount something.
@@ -110,15 +121,18 @@ pub struct Settings {
     /// How long Redis is away, and all gateways are dead, in seconds
     #[arg(long, default_value_t = 120, value_name = "SECONDS")]
     pub outage: u64,
-    /// Sessions of the crowd under which a gateway is killed
-    #[arg(long, default_value_t = 5000, value_name = "N")]
-    pub crowd: usize,
+    /// Sessions of the crowd under which a gateway is killed [default: 10000, or what the limit of open files allows for]
+    #[arg(long, value_name = "N")]
+    pub crowd: Option<usize>,
+    /// Fail if fewer events than so many are accepted in all rows together
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub least_events: u64,
     /// Webhooks a second
     #[arg(long, default_value_t = 600, value_name = "N")]
     pub rate: u32,
     /// What every proof is told
     #[command(flatten)]
-    pub common: Common,
+    pub setup: Setup,
 }
 
 impl Settings {
@@ -142,23 +156,27 @@ struct Plan {
     seed: u64,
     rate: Rate,
     settings: Settings,
+    /// The most files that a process may open.
+    files: u64,
 }
 
 /// Runs all rows.
 pub async fn run(settings: Settings) -> anyhow::Result<Report> {
-    raise_file_limit();
-    let Begun { nexus, seed, work } = settings.common.begin("nexus-faults-")?;
+    let files = raise_file_limit();
+    let Begun { nexus, seed, work } = settings.setup.begin("nexus-faults-")?;
     let rate = Rate { per_second: settings.rate, bytes: 1500 };
-    let plan = Plan { nexus, work: work.path().canonicalize()?, seed, rate, settings };
+    let plan = Plan { nexus, work: work.path().canonicalize()?, seed, rate, settings, files };
     let faults = plan.settings.faults();
     let style = ProgressStyle::with_template("{pos}/{len} {wide_bar} {msg} {elapsed}")?;
     let bar = ProgressBar::new(faults.len() as u64).with_style(style);
     bar.enable_steady_tick(std::time::Duration::from_secs(1));
-    let mut report = Report { seed, rows: Vec::new(), kept: None };
+    let least_events = plan.settings.least_events;
+    let mut report = Report { seed, least_events, rows: Vec::new(), kept: None };
     for fault in faults {
         bar.set_message(fault.name());
         let row = act(&plan, fault).await.unwrap_or_else(|error| Row::broken(fault.name(), &error));
         bar.suspend(|| row.failures.iter().for_each(|failure| tell(fault.name(), failure)));
+        clear(&scene::folder(&plan, fault), &row)?;
         report.rows.push(row);
         bar.inc(1);
     }
@@ -176,24 +194,34 @@ async fn act(plan: &Plan, fault: Fault) -> anyhow::Result<Row> {
         Fault::DiskFull => return limits::disk_full(plan, fault).await,
         Fault::SpoolFull => return limits::spool_full(plan, fault).await,
         Fault::Files => return limits::files(plan, fault).await,
+        Fault::Memory => return limits::memory(plan, fault).await,
+        Fault::Stalled => return gateways::stalled(plan, fault).await,
         _ => {}
     }
     let mut scene = Scene::new(plan, fault).await?;
     let played = match fault {
         Fault::GatewayKill => gateways::kills(&mut scene, plan.settings.kills).await,
         Fault::Drain => gateways::drain(&mut scene).await,
-        Fault::Stalled => gateways::stalled(&mut scene).await,
-        Fault::Flood => limits::flood(&mut scene).await,
+        Fault::Flood => flood::flood(&mut scene).await,
         Fault::RedisKill => bus::redis_kills(&mut scene, plan.settings.kills).await,
         Fault::IngestKill => bus::ingest_kills(&mut scene, plan.settings.kills).await,
         Fault::Emptied => bus::emptied(&mut scene).await,
         Fault::Broken => bus::broken(&mut scene).await,
         Fault::Partition => gateways::partition(&mut scene).await,
-        Fault::Outage => long::outage(&mut scene, plan.settings.outage).await,
+        Fault::Outage => long::outage(&mut scene, plan.settings.outage, plan.settings.rate).await,
         Fault::NoGateways => long::no_gateways(&mut scene, plan.settings.outage).await,
-        _ => long::takeover(&mut scene, plan.settings.crowd).await,
+        _ => long::takeover(&mut scene, plan.settings.crowd, plan.files).await,
     };
     Ok(scene.end(played).await)
+}
+
+/// Removes what a good row leaves, which may be a gigabyte.
+fn clear(folder: &Path, row: &Row) -> anyhow::Result<()> {
+    if row.failures.is_empty() {
+        let removed = std::fs::remove_dir_all(folder);
+        removed.with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    Ok(())
 }
 
 /// Progress for people, beside the bar.
@@ -202,14 +230,33 @@ fn tell(name: &str, what: &str) {
     let _ = writeln!(std::io::stderr().lock(), "FAILED {name}: {what}");
 }
 
-/// A crowd needs a socket each, on both sides.
-fn raise_file_limit() {
+/// A crowd needs a socket each, on both sides. The most files that each process may open now.
+fn raise_file_limit() -> u64 {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     // If that is refused, connections fail later and say so.
     let _ = setrlimit(Resource::Nofile, limit);
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// Which losses of power are modelled.
 const MODEL: Model = Model::Ext4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_good_row_leaves_nothing_and_a_bad_one_all() {
+        let work = tempfile::tempdir().unwrap();
+        let folder = work.path().join("drill");
+        std::fs::create_dir(&folder).unwrap();
+        let mut row = Row::broken("drill", &anyhow::anyhow!("wrong"));
+        clear(&folder, &row).unwrap();
+        assert!(folder.exists());
+        row.failures.clear();
+        clear(&folder, &row).unwrap();
+        assert!(!folder.exists());
+    }
+}

@@ -1,18 +1,19 @@
 //! Roles as processes around a Redis: one `nexus ingest`, two `nexus gateway`, and a link from each to the bus.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
-use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
 use crate::crowd;
 use crate::doors::Doors;
 use crate::ledger::{AGENTS, agents};
 use crate::link::Link;
+use crate::program::{NO_SETPRIV, mortal};
 use crate::redis::Redis;
 use crate::site::{LOOK, Nexus, PATIENCE, free_ports, ready, write_resources};
 use crate::webhook::TENANTS;
@@ -39,8 +40,8 @@ pub struct Unit {
     pub arguments: Vec<String>,
     /// More environment.
     pub environment: Vec<(&'static str, PathBuf)>,
-    /// The most files that it may open.
-    pub files: Option<u64>,
+    /// The words that it is started by, such as `prlimit`, which bound what it may have.
+    pub within: Vec<OsString>,
     nexus: Option<Nexus>,
 }
 
@@ -69,32 +70,13 @@ impl Fleet {
 
     /// Writes what they need around a server.
     pub async fn around(program: &Path, work: &Path, redis: Redis) -> anyhow::Result<Self> {
-        let folder = work.join("resources");
+        let (folder, agents, keys) = (work.join("resources"), work.join("agents"), work.join("token-keys"));
         write_resources(&folder)?;
-        let keys = work.join("token-keys");
-        std::fs::create_dir_all(&keys)?;
-        make_key(&keys.join("token"))?;
+        known_agents().try_for_each(|(tenant, agent)| write_agent(&folder, &agents, tenant, &agent))?;
+        make_key(&keys)?;
         let ports: [u16; 2 + 2 * GATEWAYS] = free_ports()?;
         let (listen, admin) = ports.split_at(1 + GATEWAYS);
-        let agents = work.join("agents");
-        let doors = Arc::new(Doors::new(vec![listen[0]], listen[1..].to_vec(), agents.clone())?);
-        for (tenant, agent) in known_agents() {
-            let secret = format!("{tenant}-{agent}-has-a-secret-of-at-least-32-characters");
-            let mut objects = format!(
-                "apiVersion: v1\nkind: Secret\nmetadata: {{name: {agent}-nexus-agent, namespace: {tenant}}}\n\
-                 stringData: {{client-secret: {secret}}}\n"
-            );
-            if !AGENTS.contains(&agent.as_str()) {
-                objects += &format!(
-                    "---\napiVersion: nexus.dev/v1alpha1\nkind: AgentProfile\n\
-                     metadata: {{name: {agent}, namespace: {tenant}}}\nspec: {{tenant: {tenant}}}\n"
-                );
-            }
-            std::fs::write(folder.join(format!("{tenant}-{agent}.yaml")), objects)?;
-            let credentials = agents.join(format!("{tenant}/{agent}-nexus-agent"));
-            std::fs::create_dir_all(&credentials)?;
-            std::fs::write(credentials.join("client-secret"), secret)?;
-        }
+        let doors = Arc::new(Doors::new(vec![listen[0]], listen[1..].to_vec(), agents)?);
         let unit = async |name: String, role, number: usize, arguments| {
             anyhow::Ok(Unit {
                 data: work.join(&name),
@@ -106,7 +88,7 @@ impl Fleet {
                 link: Link::new(redis.port).await?,
                 arguments,
                 environment: Vec::new(),
-                files: None,
+                within: Vec::new(),
                 nexus: None,
             })
         };
@@ -141,6 +123,15 @@ impl Fleet {
             std::fs::write(self.doors.agents.join(format!("{tenant}/{agent}-nexus-agent/client-id")), id)?;
         }
         Ok(())
+    }
+
+    /// The sum of a metric of all gateways; see [`Unit::metric`].
+    pub async fn gateways_metric(&self, name: &str, with: &str) -> anyhow::Result<f64> {
+        let mut sum = 0.0;
+        for gateway in &self.gateways {
+            sum += gateway.metric(&self.doors.http, name, with).await?.unwrap_or_default();
+        }
+        Ok(sum)
     }
 
     /// Starts ingest again, and waits until it is ready.
@@ -185,14 +176,7 @@ impl Fleet {
 impl Unit {
     fn start(&mut self, program: &Path, folder: &Path) -> anyhow::Result<()> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
-        let mut command = match self.files {
-            Some(files) => {
-                let mut command = Command::new("prlimit");
-                command.arg(format!("--nofile={files}")).arg(program);
-                command
-            }
-            None => Command::new(program),
-        };
+        let mut command = mortal(program, &self.within, &self.environment);
         command
             .arg(self.role)
             .arg(folder)
@@ -203,13 +187,10 @@ impl Unit {
             .args(["--bus", &format!("redis://127.0.0.1:{}", self.link.port)])
             .args(&self.arguments)
             .env("NEXUS_LOG", "warn")
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
-            .kill_on_drop(true);
-        let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
-        self.nexus = Some(Nexus(child));
+            .stderr(log);
+        self.nexus = Some(Nexus(command.spawn().context(NO_SETPRIV)?));
         Ok(())
     }
 
@@ -235,10 +216,14 @@ impl Unit {
         Ok(())
     }
 
+    /// Its exit status, if it has ended by itself.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        self.nexus.as_mut().map_or(Ok(None), Nexus::ended)
+    }
+
     /// Fails if it has ended by itself.
     pub fn check(&mut self) -> anyhow::Result<()> {
-        let Some(nexus) = &mut self.nexus else { return Ok(()) };
-        match nexus.ended()? {
+        match self.ended()? {
             Some(status) => bail!("{} ended by itself: {status}; its log: {}", self.name, self.log.display()),
             None => Ok(()),
         }
@@ -251,15 +236,28 @@ impl Unit {
 
     /// The sum of a metric over its labels; none if it does not tell it.
     pub async fn gauge(&self, http: &reqwest::Client, name: &str) -> anyhow::Result<Option<f64>> {
-        let url = format!("http://127.0.0.1:{}/metrics", self.admin);
-        let text = http.get(url).send().await?.error_for_status()?.text().await?;
-        let values = text.lines().filter_map(|line| {
-            let rest = line.strip_prefix(name)?;
-            let (labels, value) = rest.rsplit_once(' ')?;
-            (labels.is_empty() || labels.starts_with('{')).then(|| value.parse::<f64>().ok())?
-        });
-        Ok(values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value)))
+        self.metric(http, name, "").await
     }
+
+    /// The sum of a metric over those labels that contain a text; none if it does not tell it.
+    pub async fn metric(
+        &self,
+        http: &reqwest::Client,
+        name: &str,
+        with: &str,
+    ) -> anyhow::Result<Option<f64>> {
+        let url = format!("http://127.0.0.1:{}/metrics", self.admin);
+        Ok(sum(&http.get(url).send().await?.error_for_status()?.text().await?, name, with))
+    }
+}
+
+fn sum(metrics: &str, name: &str, with: &str) -> Option<f64> {
+    let values = metrics.lines().filter_map(|line| {
+        let (labels, value) = line.strip_prefix(name)?.rsplit_once(' ')?;
+        let meant = (labels.is_empty() || labels.starts_with('{')) && labels.contains(with);
+        meant.then(|| value.parse::<f64>().ok())?
+    });
+    values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
 }
 
 /// All agents, with their tenants: those of the books, and the crowd's.
@@ -268,13 +266,47 @@ fn known_agents() -> impl Iterator<Item = (&'static str, String)> {
     of_books.chain((0..crowd::AGENTS).map(|number| (TENANTS[0], crowd::name(number))))
 }
 
-/// A key of Ed25519, as `openssl genpkey -algorithm ed25519` writes it.
-fn make_key(path: &Path) -> anyhow::Result<()> {
+/// Writes an agent's credentials, for the fleet and for itself, and its profile if it is not one of the books'.
+fn write_agent(folder: &Path, agents: &Path, tenant: &str, agent: &str) -> anyhow::Result<()> {
+    let secret = format!("{tenant}-{agent}-has-a-secret-of-at-least-32-characters");
+    let mut objects = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {agent}-nexus-agent, namespace: {tenant}}}\n\
+         stringData: {{client-secret: {secret}}}\n"
+    );
+    if !AGENTS.contains(&agent) {
+        objects += &format!(
+            "---\napiVersion: nexus.dev/v1alpha1\nkind: AgentProfile\n\
+             metadata: {{name: {agent}, namespace: {tenant}}}\nspec: {{tenant: {tenant}}}\n"
+        );
+    }
+    std::fs::write(folder.join(format!("{tenant}-{agent}.yaml")), objects)?;
+    let credentials = agents.join(format!("{tenant}/{agent}-nexus-agent"));
+    std::fs::create_dir_all(&credentials)?;
+    Ok(std::fs::write(credentials.join("client-secret"), secret)?)
+}
+
+/// Writes a key of Ed25519 into a folder, as `openssl genpkey -algorithm ed25519` does.
+fn make_key(folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder)?;
     let output = std::process::Command::new("openssl")
         .args(["genpkey", "-algorithm", "ed25519", "-out"])
-        .arg(path)
+        .arg(folder.join("token"))
         .output()
         .context("cannot run openssl (Debian: apt-get install openssl)")?;
     ensure!(output.status.success(), "openssl makes no key: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_the_sum_over_the_labels_that_are_meant() {
+        let metrics = "# TYPE seen counter\nseen{by=\"a\"} 2\nseen{by=\"b\"} 3\nseen_long 7\nplain 1\n";
+        assert_eq!(sum(metrics, "seen", ""), Some(5.0));
+        assert_eq!(sum(metrics, "seen", "by=\"b\""), Some(3.0));
+        assert_eq!(sum(metrics, "plain", ""), Some(1.0));
+        assert_eq!(sum(metrics, "seen", "by=\"c\""), None);
+    }
 }

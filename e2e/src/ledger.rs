@@ -1,13 +1,15 @@
 //! The books: what was posted, answered, received and acknowledged. They are kept by delivery, and not by the ids that
 //! the system gives: an id that comes to stand for two deliveries would hide the loss of one.
 
+mod balance;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::time::Instant;
 
+pub use self::balance::Balance;
 use crate::webhook::{Delivery, TENANTS, Thread};
 
 /// The agents of each tenant; each hears of everything.
@@ -54,8 +56,13 @@ struct Books {
     /// When a delivery was posted first.
     posted: HashMap<Delivery, Instant>,
     times: Times,
-    /// When each agent received anything last.
+    /// How often anything was received over each door, and by each tenant's agents, repeats included.
+    receipts_at: HashMap<usize, u64>,
+    receipts_of: [u64; TENANTS.len()],
+    /// When each agent that is expected to receive something received anything last, and the longest time in which one
+    /// of them received nothing, if it has ended.
     heard: HashMap<Agent, Instant>,
+    pause: Duration,
     resent: u64,
     repeats: u64,
     unmarked: u64,
@@ -83,90 +90,24 @@ pub struct Times {
     pub answers: Vec<Duration>,
     /// From the first post until an agent has it that is not [`SLOW`].
     pub latencies: Vec<Duration>,
-    /// The longest time in which an agent received nothing.
-    pub pause: Duration,
 }
 
 impl Times {
-    /// What so many thousandths of them did not exceed.
-    pub fn quantile(times: &mut [Duration], thousandths: usize) -> Duration {
-        times.sort_unstable();
-        let at = (times.len() * thousandths).div_ceil(1000).saturating_sub(1);
-        times.get(at).copied().unwrap_or_default()
+    /// What 99 of 100 answers did not exceed.
+    pub fn answer_p99(&mut self) -> Duration {
+        p99(&mut self.answers)
+    }
+
+    /// What 99 of 100 latencies did not exceed.
+    pub fn latency_p99(&mut self) -> Duration {
+        p99(&mut self.latencies)
     }
 }
 
-/// What the books say.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Balance {
-    /// Answered 200.
-    pub accepted: u64,
-    /// Those of them that each agent of their tenant has received.
-    pub received: u64,
-    /// Those that some agent of the tenant has not.
-    pub missing: u64,
-    /// Received, though no answer came before the process was killed.
-    pub unanswered_but_kept: u64,
-    /// Acknowledgements sent.
-    pub acked: u64,
-    /// Webhooks sent again although the first answer may only have been lost.
-    pub resent: u64,
-    /// Deliveries beyond an agent's first of an event.
-    pub repeats: u64,
-    /// Those of them whose attempt was told as 1.
-    pub unmarked: u64,
-    /// Answered 503.
-    pub refused: u64,
-    /// Received, but neither accepted nor given up without an answer. While answers are under way some may be.
-    pub unexplained: u64,
-    /// What must never happen, and how often it did.
-    pub faults: BTreeMap<&'static str, u64>,
-    /// The first of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub first_fault: Option<String>,
-}
-
-impl Balance {
-    /// Whether nothing is missing and nothing happened that must not.
-    pub fn is_even(&self) -> bool {
-        self.missing == 0 && self.unexplained == 0 && self.faults.is_empty()
-    }
-
-    /// Adds what is wrong to what went wrong already; `missing` are examples.
-    pub fn complain(&self, missing: &[String], failures: &mut Vec<String>) {
-        if self.missing > 0 {
-            failures.push(format!("{} missing, such as {}", self.missing, missing.join(", ")));
-        }
-        // What broke off leaves some without an answer.
-        if self.unexplained > 0 && failures.is_empty() {
-            failures.push(format!("{} were received that were never accepted", self.unexplained));
-        }
-        for (fault, times) in &self.faults {
-            let first = self.first_fault.as_deref().unwrap_or_default();
-            failures.push(format!("{times} times {fault}; the first fault: {first}"));
-        }
-    }
-
-    /// Both, of books that have no event in common.
-    #[must_use]
-    pub fn plus(mut self, other: Self) -> Self {
-        self.accepted += other.accepted;
-        self.received += other.received;
-        self.missing += other.missing;
-        self.unanswered_but_kept += other.unanswered_but_kept;
-        self.acked += other.acked;
-        self.resent += other.resent;
-        self.repeats += other.repeats;
-        self.unmarked += other.unmarked;
-        self.refused += other.refused;
-        self.unexplained += other.unexplained;
-        for (fault, times) in other.faults {
-            *self.faults.entry(fault).or_default() += times;
-        }
-        self.first_fault = self.first_fault.or(other.first_fault);
-        self
-    }
+fn p99(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    let at = (times.len() * 99).div_ceil(100).saturating_sub(1);
+    times.get(at).copied().unwrap_or_default()
 }
 
 impl Ledger {
@@ -221,13 +162,45 @@ impl Ledger {
         self.books(|books| std::mem::take(&mut books.times))
     }
 
-    /// From now on agents are expected to receive something all the time.
-    pub fn watch_pauses(&self) {
+    /// From now on an agent is expected to receive something all the time, or not.
+    pub fn expect(&self, agent: Agent, expected: bool) {
         self.books(|books| {
-            let now = Instant::now();
-            books.heard = agents().map(|agent| (agent, now)).collect();
-            books.times.pause = Duration::ZERO;
+            books.pause = books.longest_pause();
+            if expected {
+                books.heard.insert(agent, Instant::now());
+            } else {
+                books.heard.remove(&agent);
+            }
         });
+    }
+
+    /// The longest time in which an agent that was expected to receive something received nothing, whether that time is
+    /// over or not.
+    pub fn longest_pause(&self) -> Duration {
+        self.books(|books| books.longest_pause())
+    }
+
+    /// How often anything was received over a door so far, repeats included.
+    pub fn receipts_at(&self, door: usize) -> u64 {
+        self.books(|books| books.receipts_at.get(&door).copied().unwrap_or_default())
+    }
+
+    /// How often a tenant's agents received anything so far, repeats included.
+    pub fn receipts_of(&self, tenant: usize) -> u64 {
+        self.books(|books| books.receipts_of[tenant])
+    }
+
+    /// What an agent has received, but not acknowledged.
+    pub fn unacknowledged(&self, agent: Agent) -> HashSet<Delivery> {
+        self.books(|books| {
+            let received = books.received.get(&agent).into_iter().flat_map(HashMap::keys);
+            received.filter(|delivery| !books.has_acked(agent, delivery)).copied().collect()
+        })
+    }
+
+    /// How many of these an agent has not acknowledged.
+    pub fn unacknowledged_of(&self, agent: Agent, of: &HashSet<Delivery>) -> usize {
+        self.books(|books| of.iter().filter(|delivery| !books.has_acked(agent, delivery)).count())
     }
 
     /// A delivery was answered 503.
@@ -245,9 +218,13 @@ impl Ledger {
         self.books(|books| books.sessions += 1);
     }
 
-    /// An agent received an event.
-    pub fn receive(&self, agent: Agent, delivery: Delivery, id: &str, attempt: u64) {
-        self.books(|books| books.receive(agent, delivery, id, attempt));
+    /// An agent received an event over a door.
+    pub fn receive(&self, agent: Agent, door: usize, delivery: Delivery, id: &str, attempt: u64) {
+        self.books(|books| {
+            *books.receipts_at.entry(door).or_default() += 1;
+            books.receipts_of[agent.0] += 1;
+            books.receive(agent, delivery, id, attempt);
+        });
     }
 
     /// An agent acknowledged an event.
@@ -312,8 +289,9 @@ impl Books {
         self.is_id_of(delivery, id);
         self.is_delivery_of(id, delivery);
         let now = Instant::now();
-        if let Some(before) = self.heard.insert(agent, now) {
-            self.times.pause = self.times.pause.max(now - before);
+        if let Some(heard) = self.heard.get_mut(&agent) {
+            self.pause = self.pause.max(now - *heard);
+            *heard = now;
         }
         if delivery.thread.tenant != agent.0 {
             self.fault("an event of another tenant", || format!("{delivery} came to {agent:?}"));
@@ -336,6 +314,16 @@ impl Books {
                 format!("{agent:?} first received {delivery}, attempt {attempt}, after place {before}")
             });
         }
+    }
+
+    fn longest_pause(&self) -> Duration {
+        let now = Instant::now();
+        self.heard.values().map(|heard| now - *heard).fold(self.pause, Duration::max)
+    }
+
+    fn has_acked(&self, agent: Agent, delivery: &Delivery) -> bool {
+        let acked = self.acked.get(&agent).zip(self.ids.get(delivery));
+        acked.is_some_and(|(acked, id)| acked.contains(id))
     }
 
     fn is_everywhere(&self, delivery: &Delivery) -> bool {
@@ -377,6 +365,8 @@ pub fn agents() -> impl Iterator<Item = Agent> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::advance;
+
     use super::*;
     use crate::webhook::Provider;
 
@@ -388,9 +378,9 @@ mod tests {
     fn what_one_agent_lacks_is_missing() {
         let ledger = Ledger::default();
         ledger.accept(delivery(1), "a");
-        ledger.receive((0, 0), delivery(1), "a", 1);
+        ledger.receive((0, 0), 0, delivery(1), "a", 1);
         assert_eq!(ledger.balance().missing, 1);
-        ledger.receive((0, 1), delivery(1), "a", 1);
+        ledger.receive((0, 1), 0, delivery(1), "a", 1);
         assert!(ledger.balance().is_even());
     }
 
@@ -399,7 +389,7 @@ mod tests {
     }
 
     fn everybody_receives(ledger: &Ledger, delivery: Delivery, id: &str) {
-        (0..AGENTS.len()).for_each(|agent| ledger.receive((0, agent), delivery, id, 1));
+        (0..AGENTS.len()).for_each(|agent| ledger.receive((0, agent), 0, delivery, id, 1));
     }
 
     /// A wrong dedupe: the second is answered with the id of the first, and dropped.
@@ -419,8 +409,8 @@ mod tests {
     #[test]
     fn what_comes_under_the_id_of_another_is_a_fault() {
         let ledger = Ledger::behind_a_spool();
-        ledger.receive((0, 0), delivery(1), "a", 1);
-        ledger.receive((0, 0), delivery(2), "a", 1);
+        ledger.receive((0, 0), 0, delivery(1), "a", 1);
+        ledger.receive((0, 0), 0, delivery(2), "a", 1);
         assert_eq!(faults(&ledger), [TWO_DELIVERIES]);
     }
 
@@ -428,19 +418,19 @@ mod tests {
     fn behind_a_spool_the_answer_to_what_was_sent_again_may_name_another_id() {
         let ledger = Ledger::behind_a_spool();
         ledger.resend(delivery(1));
-        ledger.receive((0, 0), delivery(1), "a", 1);
+        ledger.receive((0, 0), 0, delivery(1), "a", 1);
         ledger.accept(delivery(1), "b");
         assert_eq!((ledger.balance().missing, ledger.balance().unexplained), (1, 0));
-        ledger.receive((0, 1), delivery(1), "a", 1);
+        ledger.receive((0, 1), 0, delivery(1), "a", 1);
         assert!(ledger.balance().is_even());
-        ledger.receive((0, 1), delivery(1), "b", 1);
+        ledger.receive((0, 1), 0, delivery(1), "b", 1);
         assert_eq!(faults(&ledger), [TWO_IDS]);
     }
 
     #[test]
     fn behind_a_spool_the_answer_to_what_was_sent_once_names_its_id() {
         let ledger = Ledger::behind_a_spool();
-        ledger.receive((0, 0), delivery(1), "a", 1);
+        ledger.receive((0, 0), 0, delivery(1), "a", 1);
         ledger.accept(delivery(1), "b");
         assert_eq!(faults(&ledger), [TWO_IDS]);
     }
@@ -450,7 +440,7 @@ mod tests {
     fn what_was_kept_without_an_answer_does_not_count_as_received() {
         let ledger = Ledger::default();
         ledger.give_up(delivery(1));
-        ledger.receive((0, 0), delivery(1), "a", 1);
+        ledger.receive((0, 0), 0, delivery(1), "a", 1);
         let balance = ledger.balance();
         assert_eq!((balance.received, balance.unanswered_but_kept), (0, 1));
     }
@@ -459,15 +449,62 @@ mod tests {
     fn order_ids_and_strays_are_watched() {
         let ledger = Ledger::default();
         ledger.give_up(delivery(3));
-        ledger.receive((0, 0), delivery(3), "c", 1);
-        ledger.receive((0, 0), delivery(3), "c", 1);
+        ledger.receive((0, 0), 0, delivery(3), "c", 1);
+        ledger.receive((0, 0), 0, delivery(3), "c", 1);
         let balance = ledger.balance();
         assert!(balance.is_even());
         assert_eq!((balance.unanswered_but_kept, balance.repeats, balance.unmarked), (1, 1, 1));
-        ledger.receive((0, 0), delivery(2), "b", 1);
+        ledger.receive((0, 0), 0, delivery(2), "b", 1);
         assert_eq!(ledger.balance().unexplained, 1);
         ledger.accept(delivery(2), "other");
         assert_eq!(ledger.balance().unexplained, 0);
         assert_eq!(faults(&ledger), [TWO_IDS, OUT_OF_ORDER]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_counts_while_it_lasts_and_whatever_is_asked_meanwhile() {
+        let ledger = Ledger::default();
+        ledger.expect((0, 0), true);
+        advance(Duration::from_secs(5)).await;
+        assert_eq!(ledger.longest_pause(), Duration::from_secs(5));
+        ledger.receive((0, 0), 0, delivery(1), "a", 1);
+        ledger.take_times();
+        assert_eq!(ledger.longest_pause(), Duration::from_secs(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_that_was_told_not_to_read_makes_no_pause() {
+        let ledger = Ledger::default();
+        ledger.expect((0, 0), true);
+        advance(Duration::from_secs(2)).await;
+        ledger.expect((0, 0), false);
+        advance(Duration::from_secs(60)).await;
+        // One that was on its way.
+        ledger.receive((0, 0), 0, delivery(1), "a", 1);
+        ledger.expect((0, 0), true);
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(ledger.longest_pause(), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn receipts_count_by_door_and_tenant_with_repeats() {
+        let ledger = Ledger::default();
+        ledger.receive((0, 0), 1, delivery(1), "a", 1);
+        ledger.receive((0, 0), 1, delivery(1), "a", 2);
+        assert_eq!((ledger.receipts_at(0), ledger.receipts_at(1)), (0, 2));
+        assert_eq!((ledger.receipts_of(0), ledger.receipts_of(1)), (2, 0));
+    }
+
+    #[test]
+    fn what_an_agent_holds_is_what_it_has_not_acknowledged() {
+        let ledger = Ledger::default();
+        ledger.receive((0, 0), 0, delivery(1), "a", 1);
+        ledger.receive((0, 0), 0, delivery(2), "b", 1);
+        ledger.ack((0, 0), "a");
+        let held = ledger.unacknowledged((0, 0));
+        assert_eq!(held, HashSet::from([delivery(2)]));
+        assert_eq!(ledger.unacknowledged_of((0, 0), &held), 1);
+        ledger.ack((0, 0), "b");
+        assert_eq!(ledger.unacknowledged_of((0, 0), &held), 0);
     }
 }

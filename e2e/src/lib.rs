@@ -8,7 +8,6 @@
 //! - [`powerloss`]: the recorder and the model behind the losses of power.
 
 pub mod agents;
-pub mod common;
 pub mod crowd;
 pub mod doors;
 pub mod durability;
@@ -17,9 +16,11 @@ pub mod fleet;
 pub mod ledger;
 pub mod link;
 pub mod load;
+pub mod memory;
 pub mod mount;
 pub mod powerloss;
 pub mod program;
 pub mod redis;
+pub mod setup;
 pub mod site;
 pub mod webhook;

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use nexus_e2e::common::Output;
+use nexus_e2e::setup::Output;
 use nexus_e2e::{durability, faults};
 use serde::Serialize;
 
@@ -32,27 +32,41 @@ enum Proof {
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let proof = Cli::parse().proof;
-    let mounts = match &proof {
-        Proof::Durability(settings) => !settings.no_disk_full,
-        Proof::Faults(settings) => settings.mounts(),
-    };
-    if mounts && !rustix::process::geteuid().is_root() {
-        return Err(as_root());
+    if proof.mounts() && !rustix::process::geteuid().is_root() {
+        return Err(as_root(proof.without_mounts()));
     }
     let (text, good) = match proof {
         Proof::Durability(settings) => {
-            let output = settings.common.output;
+            let output = settings.setup.output;
             let report = durability::run(settings).await?;
             (shown(output, &report, || report.table())?, report.is_good())
         }
         Proof::Faults(settings) => {
-            let output = settings.common.output;
+            let output = settings.setup.output;
             let report = faults::run(settings).await?;
             (shown(output, &report, || report.table())?, report.is_good())
         }
     };
     writeln!(std::io::stdout().lock(), "{text}")?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Proof {
+    /// Whether it has to mount something.
+    fn mounts(&self) -> bool {
+        match self {
+            Self::Durability(settings) => !settings.no_disk_full,
+            Self::Faults(settings) => settings.mounts(),
+        }
+    }
+
+    /// The words that leave out what has to mount something.
+    const fn without_mounts(&self) -> &'static str {
+        match self {
+            Self::Durability(_) => "--no-disk-full",
+            Self::Faults(_) => "--without disk-full",
+        }
+    }
 }
 
 fn shown(output: Output, report: &impl Serialize, table: impl FnOnce() -> String) -> anyhow::Result<String> {
@@ -63,7 +77,7 @@ fn shown(output: Output, report: &impl Serialize, table: impl FnOnce() -> String
 }
 
 /// Runs this program again as root of a namespace of its own, where it may mount. Returns only on failure.
-fn as_root() -> anyhow::Error {
+fn as_root(without: &str) -> anyhow::Error {
     let again = || -> anyhow::Result<std::io::Error> {
         let own = std::env::current_exe()?;
         let status =
@@ -72,7 +86,25 @@ fn as_root() -> anyhow::Error {
         Ok(Command::new("unshare").arg("-rm").arg(own).args(std::env::args_os().skip(1)).exec())
     };
     let error = again().unwrap_or_else(|error| std::io::Error::other(format!("{error:#}")));
-    anyhow::Error::new(error).context(
-        "a full disk needs a mount of its own: run this as root, or leave that part out by --no-disk-full",
-    )
+    anyhow::Error::new(error).context(format!(
+        "a full disk needs a mount of its own: run this as root, or leave that part out by {without}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_that_are_said_to_leave_out_the_full_disk_do_so() {
+        for name in ["durability", "faults"] {
+            let read = |words: &str| {
+                let words = words.split(' ').filter(|word| !word.is_empty());
+                Cli::parse_from(["nexus-e2e", name].into_iter().chain(words)).proof
+            };
+            let whole = read("");
+            assert!(whole.mounts());
+            assert!(!read(whole.without_mounts()).mounts());
+        }
+    }
 }

@@ -33,8 +33,7 @@ impl Mount {
         let output = output.with_context(|| format!("cannot run `{program}`"))?;
         ensure!(
             output.status.success(),
-            "cannot {program} {}: {}; run this as root, or where `unshare -rm true` works, or leave it out by \
-             --no-disk-full",
+            "cannot {program} {}: {}; run this as root, or where `unshare -rm true` works, or leave out the full disk",
             self.0.display(),
             String::from_utf8_lossy(&output.stderr).trim()
         );

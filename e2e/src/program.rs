@@ -1,5 +1,6 @@
-//! The program under test.
+//! The program under test, and how it and others are started.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -29,3 +30,25 @@ pub fn locate(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     );
     Ok(nexus)
 }
+
+/// A command for a program, with more environment, that dies with the thread that starts it, however that ends, and when
+/// its handle is dropped. `within` are words that come before it, such as `prlimit --nofile=100`.
+pub fn mortal(
+    program: impl AsRef<OsStr>,
+    within: &[OsString],
+    environment: &[(&'static str, PathBuf)],
+) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]).args(within);
+    // By `env`, since what is loaded into the program by its environment would be loaded into those before it as well.
+    command.arg("env").args(environment.iter().map(|(name, value)| {
+        let mut word = OsString::from(format!("{name}="));
+        word.push(value);
+        word
+    }));
+    command.arg(program).kill_on_drop(true);
+    command
+}
+
+/// What is said when a command of [`mortal`] cannot be started.
+pub const NO_SETPRIV: &str = "cannot run `setpriv` (Debian: apt-get install util-linux)";

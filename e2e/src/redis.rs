@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::program::{NO_SETPRIV, mortal};
 use crate::site::{LOOK, PATIENCE, free_ports};
 
 /// A server, running or not. Dropping it kills it.
@@ -46,18 +47,16 @@ impl Redis {
     /// Starts it, with more environment, and waits until it has read its files.
     pub async fn start(&mut self, environment: &[(&'static str, PathBuf)]) -> anyhow::Result<()> {
         let log = self.log();
-        let process = Command::new("redis-server")
+        let process = mortal("redis-server", &[], environment)
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--dir"])
             .arg(&self.data)
             .arg("--logfile")
             .arg(&log)
             .args(&self.arguments)
-            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .kill_on_drop(true)
             .spawn()
-            .context("cannot start redis-server (Debian: apt-get install redis-server)")?;
+            .context(NO_SETPRIV)?;
         let process = self.process.insert(process);
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -65,7 +64,10 @@ impl Redis {
                 return Ok(());
             }
             if let Some(status) = process.try_wait()? {
-                bail!("redis-server does not start: {status}; its log: {}", log.display());
+                bail!(
+                    "redis-server does not start (Debian: apt-get install redis-server): {status}; its log: {}",
+                    log.display()
+                );
             }
             ensure!(Instant::now() < deadline, "redis-server is not ready; its log: {}", log.display());
             sleep(LOOK).await;
@@ -78,15 +80,11 @@ impl Redis {
         if !manifest.exists() {
             return Ok(());
         }
-        let mut command = Command::new("redis-check-aof");
-        command.arg("--fix").arg(&manifest).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut process =
-            command.spawn().context("cannot start redis-check-aof, which comes with redis-server")?;
-        if let Some(mut input) = process.stdin.take() {
-            // It may not ask.
-            let _ = input.write_all(b"y\n").await;
-        }
-        let output = process.wait_with_output().await?;
+        let mut command = mortal("redis-check-aof", &[], &[]);
+        command.arg("--fix").arg(&manifest);
+        let output = answered_yes(command, PATIENCE)
+            .await
+            .context("redis-check-aof, which comes with redis-server")?;
         ensure!(output.status.success(), "redis-check-aof: {}", String::from_utf8_lossy(&output.stdout));
         Ok(())
     }
@@ -109,6 +107,20 @@ impl Redis {
         let name = self.data.file_name().unwrap_or_default().to_string_lossy().into_owned();
         self.data.parent().unwrap_or(Path::new(".")).join(format!("{name}.log"))
     }
+}
+
+/// What a program says that may ask one question.
+async fn answered_yes(mut command: Command, patience: Duration) -> anyhow::Result<Output> {
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut process = command.spawn().context(NO_SETPRIV)?;
+    let said = async {
+        if let Some(mut input) = process.stdin.take() {
+            // It may not ask.
+            let _ = input.write_all(b"y\n").await;
+        }
+        process.wait_with_output().await
+    };
+    Ok(timeout(patience, said).await.with_context(|| format!("it does not end within {patience:?}"))??)
 }
 
 /// A server's answer to a command: a line, a number or a text.
@@ -134,4 +146,17 @@ async fn say(port: u16, command: &[&str]) -> anyhow::Result<String> {
         }
     };
     timeout(Duration::from_secs(10), asked).await.context("Redis does not answer")?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_program_that_does_not_end_is_not_waited_for() {
+        let mut command = mortal("sleep", &[], &[]);
+        command.arg("1000");
+        let error = answered_yes(command, Duration::from_millis(50)).await.unwrap_err();
+        assert!(error.to_string().contains("does not end"), "{error}");
+    }
 }

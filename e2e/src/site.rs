@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::doors::Doors;
 use crate::ledger::AGENTS;
+use crate::program::{NO_SETPRIV, mortal};
 use crate::webhook::{Provider, SECRET, TENANTS};
 
 /// The longest that any condition is waited for.
@@ -49,7 +50,7 @@ impl Site {
     /// Starts the process, with more environment, and does not wait.
     pub fn spawn(&self, environment: &[(&'static str, PathBuf)]) -> anyhow::Result<Nexus> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
-        let mut command = Command::new(&self.nexus);
+        let mut command = mortal(&self.nexus, &[], environment);
         command
             .arg("dev")
             .arg(&self.folder)
@@ -59,13 +60,10 @@ impl Site {
             .args(["--gateway", &format!("127.0.0.1:{}", self.doors.gateways[0])])
             .args(["--admin", &format!("127.0.0.1:{}", self.admin)])
             .env("NEXUS_LOG", "warn")
-            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
-            .kill_on_drop(true);
-        let child = command.spawn().with_context(|| format!("cannot start {}", self.nexus.display()))?;
-        Ok(Nexus(child))
+            .stderr(log);
+        Ok(Nexus(command.spawn().context(NO_SETPRIV)?))
     }
 
     /// Waits until the process is ready.

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::report::{Part, Round};
 use super::{Plan, bar, make};
-use crate::agents::Agents;
+use crate::agents::{Agents, Order};
 use crate::ledger::{AGENTS, Accepted, Ledger, agents};
 use crate::load::{Load, Rate};
 use crate::powerloss::Model;
@@ -206,7 +206,7 @@ impl Crashes {
             }
             ensure!(self.credentials()? == credentials, "the agents' credentials changed by the crash");
             self.known(&before, &earlier).await?;
-            agents.pause(false);
+            agents.order(|_| true, Order::Work);
             let missing = self.settled(&mut nexus, &before).await?;
             let balance = self.ledger.balance();
             let accepted = (before.len() - earlier.len()) as u64;
@@ -247,7 +247,7 @@ impl Crashes {
         }
         sleep(Duration::from_millis(self.random.random_range(0..LATEST_MS))).await;
         if self.random.random_bool(PAUSED) {
-            agents.pause(true);
+            agents.order(|_| true, Order::Pause);
             sleep(Duration::from_millis(self.random.random_range(0..PAUSED_MS))).await;
         }
         if !stops {

@@ -1,21 +1,25 @@
-//! Faults of what a process has: its disk, its sockets, its file descriptors.
+//! Faults of what a process has: its disk, its file descriptors, its memory.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::ensure;
-use tokio::io::AsyncWriteExt as _;
+use anyhow::{Context as _, ensure};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use super::flood::signed_head;
 use super::report::Row;
 use super::scene::{Scene, folder};
 use super::{Fault, Plan};
 use crate::fleet::Fleet;
-use crate::ledger::Times;
 use crate::load::Rate;
+use crate::memory::Memory;
 use crate::mount::Mount;
-use crate::site::PATIENCE;
+use crate::site::{LOOK, PATIENCE};
 
 /// Texts that fill a spool within seconds.
 const TEXT: usize = 60_000;
@@ -30,10 +34,12 @@ const FULL: Duration = Duration::from_secs(4);
 /// How soon everything has to be as before.
 const RECOVERY: Duration = Duration::from_secs(20);
 
-/// Sockets of a flood, how long it lasts, and how soon it has to be over afterwards.
-const SOCKETS: usize = 3000;
-const FLOOD: Duration = Duration::from_secs(15);
-const AFTER_FLOOD: Duration = Duration::from_secs(5);
+/// What ingest may have of memory beyond what it has when it is idle, in bytes, and the bodies that it gets, so often: more
+/// than that together, and each of a length that is taken.
+const ROOM: u64 = 96 << 20;
+const BODIES: usize = 16;
+const BODY: usize = 24 << 20;
+const WAVES: u32 = 2;
 
 /// The most files of a process that has few, and more sockets than that.
 const FILES: u64 = 160;
@@ -92,56 +98,12 @@ async fn fill(scene: &mut Scene, mount: Option<&Mount>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Thousands of sockets that say nothing, or a byte a second.
-pub(super) async fn flood(scene: &mut Scene) -> anyhow::Result<()> {
-    let p99 = |mut times: Times| Times::quantile(&mut times.latencies, 990).as_secs_f64() * 1e3;
-    scene.ledger.take_times();
-    sleep(FLOOD).await;
-    let before = p99(scene.ledger.take_times());
-    let (ingest, gateway) = (scene.fleet.doors.ingests[0], scene.fleet.doors.gateways[0]);
-    let mut sockets = Vec::new();
-    for number in 0..SOCKETS {
-        let port = if number % 3 == 2 { gateway } else { ingest };
-        let Ok(mut socket) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else { continue };
-        let begin: &[u8] = match number % 3 {
-            0 => b"POST /hooks/acme/acme/github HTTP/1.1\r\nhost: nexus\r\nx-slow: ",
-            1 => b"POST /hooks/acme/acme/github HTTP/1.1\r\nhost: nexus\r\ncontent-type: application/json\r\ncontent-length: 20000000\r\n\r\n{",
-            _ => b"",
-        };
-        // One that was refused already is part of it.
-        let _ = socket.write_all(begin).await;
-        sockets.push(socket);
-    }
-    scene.times += 1;
-    scene.ledger.take_times();
-    let begun = Instant::now();
-    while begun.elapsed() < FLOOD {
-        for socket in &mut sockets {
-            let _ = socket.try_write(b" ");
-        }
-        scene.fleet.check()?;
-        sleep(Duration::from_secs(1)).await;
-    }
-    let during = p99(scene.ledger.take_times());
-    let opened = sockets.len();
-    drop(sockets);
-    let ids = scene.ledger.accepted();
-    let after = scene.arrived(&ids, AFTER_FLOOD).await?;
-    scene.flow().await?;
-    scene.ledger.watch_pauses();
-    scene.note(format!(
-        "{opened} sockets, a third each with slow heads, slow bodies and silence: p99 of the honest {before:.1} ms before \
-         and {during:.1} ms meanwhile; as before after {:.1} s",
-        after.as_secs_f64()
-    ));
-    Ok(())
-}
-
 /// More sockets than a process may have files.
 pub(super) async fn files(plan: &Plan, fault: Fault) -> anyhow::Result<Row> {
     let mut fleet = Fleet::new(&plan.nexus, &folder(plan, fault), "always").await?;
-    fleet.ingest.files = Some(FILES);
-    fleet.gateways[0].files = Some(FILES);
+    let within = vec!["prlimit".into(), format!("--nofile={FILES}").into()];
+    fleet.ingest.within.clone_from(&within);
+    fleet.gateways[0].within = within;
     let mut scene = Scene::over(plan, fault, fleet, plan.rate).await?;
     let played = exhaust(&mut scene).await;
     Ok(scene.end(played).await)
@@ -153,29 +115,132 @@ async fn exhaust(scene: &mut Scene) -> anyhow::Result<()> {
         let mut sockets = Vec::new();
         for _ in 0..TOO_MANY {
             // The kernel takes more than the process does.
-            if let Ok(socket) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {
-                sockets.push(socket);
-            }
+            sockets
+                .push(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.context("cannot open a socket")?);
         }
         scene.times += 1;
-        let received = scene.ledger.counts().received;
-        let begun = Instant::now();
-        while begun.elapsed() < FULL {
-            scene.fleet.check()?;
-            sleep(Duration::from_millis(100)).await;
-        }
-        let meanwhile = scene.ledger.counts().received - received;
-        ensure!(port != doors.gateways[0] || meanwhile > 0, "sessions that were open got nothing any more");
+        let received = scene.ledger.receipts_at(0);
+        scene.last(FULL).await?;
+        let meanwhile = scene.ledger.receipts_at(0) - received;
         drop(sockets);
         let goal = scene.ledger.accepted().len() + 50;
         let more = move |scene: &Scene| scene.ledger.accepted().len() >= goal;
         let took = scene.until("webhooks are accepted", RECOVERY, more).await?;
         scene.settle().await?;
+        let unit = if port == doors.gateways[0] { &scene.fleet.gateways[0] } else { &scene.fleet.ingest };
+        let errors = unit.gauge(&doors.http, "nexus_http_accept_errors_total").await?.unwrap_or_default();
         scene.note(format!(
-            "{TOO_MANY} sockets at {name}, which may have {FILES} files: {meanwhile} deliveries in {FULL:?}; 50 more \
-             webhooks accepted {:.1} s after they had gone",
+            "{TOO_MANY} sockets at {name}, which may have {FILES} files: {meanwhile} deliveries by the first gateway in \
+             {FULL:?}; {errors} times it could accept no connection; 50 more webhooks accepted {:.1} s after they had gone",
+            took.as_secs_f64()
+        ));
+        ensure!(errors > 0.0, "{name} never lacked a file");
+        ensure!(port != doors.gateways[0] || meanwhile > 0, "sessions that were open got nothing any more");
+    }
+    Ok(())
+}
+
+/// Ingest may have little more memory than it has, and gets more bodies than fit.
+pub(super) async fn memory(plan: &Plan, fault: Fault) -> anyhow::Result<Row> {
+    let fleet = Fleet::new(&plan.nexus, &folder(plan, fault), "always").await?;
+    let mut scene = Scene::over(plan, fault, fleet, plan.rate).await?;
+    let mut memory = Memory::new(&format!("nexus-faults-{}", std::process::id()));
+    let played = overfill(&mut scene, &mut memory).await;
+    let row = scene.end(played).await;
+    // The group goes after its processes.
+    drop(memory);
+    Ok(row)
+}
+
+async fn overfill(scene: &mut Scene, memory: &mut Memory) -> anyhow::Result<()> {
+    let has = scene.fleet.ingest.gauge(&scene.fleet.doors.http, memory.metric()).await?;
+    let most = whole(has.context("no metric tells of memory")?) + ROOM;
+    memory.set(most)?;
+    scene.fleet.ingest.drain().await?;
+    scene.fleet.ingest.within = memory.within();
+    scene.fleet.start_ingest().await?;
+    for _ in 0..WAVES {
+        scene.flow().await?;
+        let before = scene.ledger.accepted();
+        let wave = Wave::start(scene.fleet.doors.ingests[0]);
+        scene.times += 1;
+        let begun = Instant::now();
+        let ended = loop {
+            if let Some(status) = scene.fleet.ingest.ended()? {
+                break Some(status);
+            }
+            if wave.is_refused() {
+                break None;
+            }
+            ensure!(begun.elapsed() < PATIENCE, "{BODIES} bodies of {BODY} bytes fit into {ROOM} bytes");
+            sleep(LOOK).await;
+        };
+        drop(wave);
+        if ended.is_some() {
+            scene.fleet.start_ingest().await?;
+        }
+        let took = scene.arrived(&before, PATIENCE).await?;
+        // Once more at the most: whoever comes next must not be what ends it.
+        scene.last(FULL).await?;
+        scene.note(format!(
+            "{BODIES} bodies of {BODY} bytes at ingest, which may have {} MiB of {}: {}; all that was accepted before had \
+             arrived {:.1} s later",
+            most >> 20,
+            memory.kind(),
+            ended.map_or_else(|| "some were answered 503".to_owned(), |status| format!("it ended, {status}")),
             took.as_secs_f64()
         ));
     }
     Ok(())
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of bytes is neither")]
+fn whole(bytes: f64) -> u64 {
+    bytes as u64
+}
+
+/// Bodies that come nearly whole, and never whole.
+struct Wave {
+    refused: Arc<AtomicBool>,
+    _tasks: JoinSet<()>,
+}
+
+impl Wave {
+    fn start(port: u16) -> Self {
+        let refused = Arc::<AtomicBool>::default();
+        let mut tasks = JoinSet::new();
+        for _ in 0..BODIES {
+            let refused = Arc::clone(&refused);
+            tasks.spawn(async move {
+                if let Ok(answer) = body(port).await {
+                    refused.fetch_or(answer.starts_with(b"HTTP/1.1 503"), Ordering::Relaxed);
+                }
+            });
+        }
+        Self { refused, _tasks: tasks }
+    }
+
+    fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
+/// Sends a body but for its last byte; the answer to that.
+async fn body(port: u16) -> std::io::Result<Vec<u8>> {
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+    let (mut from, mut to) = stream.into_split();
+    let send = async {
+        to.write_all(signed_head(BODY).as_bytes()).await?;
+        let piece = vec![b' '; 1 << 16];
+        for _ in 0..BODY / piece.len() {
+            to.write_all(&piece).await?;
+        }
+        std::future::pending::<std::io::Result<()>>().await
+    };
+    let mut answer = vec![0; 64];
+    tokio::select! {
+        read = from.read(&mut answer) => answer.truncate(read?),
+        sent = send => sent?,
+    }
+    Ok(answer)
 }

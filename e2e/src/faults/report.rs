@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
@@ -52,6 +51,8 @@ pub struct Row {
 pub struct Report {
     /// Repeats the choices.
     pub seed: u64,
+    /// How many events have to be accepted in all at the least.
+    pub least_events: u64,
     /// By kind of fault.
     pub rows: Vec<Row>,
     /// Where the data and logs of a failed run are kept.
@@ -71,10 +72,12 @@ impl Row {
         }
     }
 
-    /// What the books say in the end.
-    pub(super) fn settle(&mut self, balance: Balance, missing: &[String], pause: Duration) {
+    /// What the books say in the end. Of what the bus has not lost it knows how often it was handed out.
+    pub(super) fn settle(&mut self, balance: Balance, missing: &[String], loses_nothing: bool) {
         balance.complain(missing, &mut self.failures);
-        self.pause_seconds = pause.as_secs_f64();
+        if loses_nothing && balance.unmarked > 0 {
+            self.failures.push(format!("{} repeats did not say so by their attempt", balance.unmarked));
+        }
         self.balance = balance;
     }
 
@@ -100,9 +103,14 @@ impl Row {
 }
 
 impl Report {
-    /// Whether nothing was lost and nothing went wrong.
+    /// Whether nothing was lost and nothing went wrong, in as many events as were asked for.
     pub fn is_good(&self) -> bool {
-        self.rows.iter().all(|row| row.failures.is_empty())
+        let good = |row: &Row| row.failures.is_empty();
+        !self.rows.is_empty() && self.rows.iter().all(good) && self.accepted() >= self.least_events
+    }
+
+    fn accepted(&self) -> u64 {
+        self.rows.iter().map(|row| row.balance.accepted).sum()
     }
 
     /// The report for people.
@@ -115,7 +123,7 @@ impl Report {
         let mut all = vec![String::new(); HEADER.len()];
         all[0] = "all".to_owned();
         all[1] = sum(|row| row.times.into());
-        all[3] = sum(|row| row.balance.accepted);
+        all[3] = self.accepted().to_string();
         all[4] = sum(|row| row.balance.received);
         all[5] = sum(|row| row.balance.missing);
         table.add_row(all);
@@ -135,9 +143,51 @@ impl Report {
             row.notes.iter().for_each(|note| line(format_args!("{}: {note}", row.name)));
             row.failures.iter().for_each(|failure| line(format_args!("FAILED {}: {failure}", row.name)));
         }
+        if self.accepted() < self.least_events {
+            line(format_args!(
+                "FAILED: {} events were accepted, fewer than {}",
+                self.accepted(),
+                self.least_events
+            ));
+        }
+        if self.rows.is_empty() {
+            line(format_args!("FAILED: no fault was asked for"));
+        }
         if let Some(kept) = &self.kept {
             line(format_args!("data and logs are kept in {}", kept.display()));
         }
         words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(balance: Balance, loses_nothing: bool) -> Row {
+        let mut row = Row { failures: Vec::new(), ..Row::broken("drill", &anyhow::anyhow!("none")) };
+        row.settle(balance, &[], loses_nothing);
+        row
+    }
+
+    fn report(rows: Vec<Row>, least_events: u64) -> Report {
+        Report { seed: 1, least_events, rows, kept: None }
+    }
+
+    #[test]
+    fn a_repeat_that_does_not_say_so_is_a_failure_where_nothing_is_lost() {
+        let unmarked = || Balance { repeats: 2, unmarked: 1, ..Balance::default() };
+        assert_eq!(row(unmarked(), true).failures, ["1 repeats did not say so by their attempt"]);
+        assert!(row(unmarked(), false).failures.is_empty());
+        assert!(row(Balance { repeats: 2, ..Balance::default() }, true).failures.is_empty());
+    }
+
+    #[test]
+    fn nothing_tried_and_too_few_events_prove_nothing() {
+        let accepted = || row(Balance { accepted: 60, ..Balance::default() }, true);
+        assert!(!report(Vec::new(), 0).is_good());
+        assert!(report(vec![accepted(), accepted()], 120).is_good());
+        let short = report(vec![accepted(), accepted()], 121);
+        assert!(!short.is_good() && short.table().contains("FAILED: 120 events"));
     }
 }

@@ -10,15 +10,19 @@ use rand::rngs::StdRng;
 use tokio::time::{Instant, sleep};
 
 use super::report::Row;
+use super::window::Window;
 use super::{Fault, Plan};
 use crate::agents::Agents;
 use crate::fleet::Fleet;
-use crate::ledger::{Accepted, Ledger};
+use crate::ledger::{Accepted, Ledger, agents};
 use crate::load::{Load, Rate};
 use crate::site::{LOOK, PATIENCE};
 
 /// Deliveries after which events count as flowing.
 const FLOWING: usize = 100;
+
+/// A fault comes so long after events flow at most.
+const LATEST_MS: u64 = 1500;
 
 /// A fleet under load.
 pub(super) struct Scene {
@@ -30,7 +34,6 @@ pub(super) struct Scene {
     pub(super) times: u32,
     load: Load,
     begun: Instant,
-    pause: Duration,
     fault: Fault,
 }
 
@@ -65,11 +68,10 @@ impl Scene {
             notes: Vec::new(),
             times: 0,
             begun: Instant::now(),
-            pause: Duration::ZERO,
             fault,
         };
         scene.flow().await?;
-        scene.ledger.watch_pauses();
+        agents().for_each(|agent| scene.ledger.expect(agent, true));
         Ok(scene)
     }
 
@@ -96,12 +98,47 @@ impl Scene {
         Ok(())
     }
 
+    /// Waits until events flow, and then for the moment of a fault.
+    pub(super) async fn under_way(&mut self) -> anyhow::Result<()> {
+        self.flow().await?;
+        self.moment(LATEST_MS).await;
+        Ok(())
+    }
+
+    /// Lets a fault last for so long, and sees that no process ends by itself meanwhile.
+    pub(super) async fn last(&mut self, long: Duration) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        while begun.elapsed() < long {
+            self.fleet.check()?;
+            sleep(LOOK * 10).await;
+        }
+        Ok(())
+    }
+
+    /// What is seen in so long.
+    pub(super) async fn watch(&mut self, long: Duration) -> anyhow::Result<Window> {
+        let opened = self.open_window();
+        self.last(long).await?;
+        Ok(self.close_window(&opened))
+    }
+
+    /// Begins to watch.
+    pub(super) fn open_window(&self) -> (Instant, usize) {
+        self.ledger.take_times();
+        (Instant::now(), self.ledger.accepted().len())
+    }
+
+    /// What was seen since then.
+    pub(super) fn close_window(&self, (begun, accepted): &(Instant, usize)) -> Window {
+        Window {
+            seconds: begun.elapsed().as_secs_f64(),
+            accepted: self.ledger.accepted().len() - accepted,
+            times: self.ledger.take_times(),
+        }
+    }
+
     /// Waits until these events are with all their agents; how long that took.
-    pub(super) async fn arrived(
-        &mut self,
-        all: &Accepted,
-        patience: Duration,
-    ) -> anyhow::Result<Duration> {
+    pub(super) async fn arrived(&mut self, all: &Accepted, patience: Duration) -> anyhow::Result<Duration> {
         let begun = Instant::now();
         loop {
             let missing = self.ledger.missing(all);
@@ -136,7 +173,7 @@ impl Scene {
 
     /// Ends the load, waits for the rest and compares the sets.
     pub(super) async fn end(mut self, played: anyhow::Result<()>) -> Row {
-        self.pause = self.ledger.take_times().pause;
+        let pause = self.ledger.longest_pause();
         let seconds = self.begun.elapsed().as_secs_f64();
         let mut failures: Vec<_> = played.err().map(|error| format!("{error:#}")).into_iter().collect();
         let load = std::mem::replace(&mut self.load, Load::none());
@@ -149,11 +186,11 @@ impl Scene {
             times: self.times,
             seconds,
             balance: Default::default(),
-            pause_seconds: 0.0,
+            pause_seconds: pause.as_secs_f64(),
             failures,
             notes: std::mem::take(&mut self.notes),
         };
-        row.settle(self.ledger.balance(), &self.ledger.examples(), self.pause);
+        row.settle(self.ledger.balance(), &self.ledger.examples(), self.fault.loses_nothing());
         row
     }
 }

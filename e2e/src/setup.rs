@@ -20,7 +20,7 @@ pub enum Output {
 
 /// What every proof is told.
 #[derive(Debug, Clone, Args)]
-pub struct Common {
+pub struct Setup {
     /// Repeats the choices of an earlier run: moments, what is lost, which webhooks
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -42,7 +42,7 @@ pub(crate) struct Begun {
     pub(crate) work: TempDir,
 }
 
-impl Common {
+impl Setup {
     /// Finds the program, chooses a seed, and makes a folder whose name begins so.
     pub(crate) fn begin(&self, prefix: &str) -> anyhow::Result<Begun> {
         let work = tempfile::Builder::new().prefix(prefix).tempdir_in(&self.dir);
