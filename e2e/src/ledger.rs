@@ -75,6 +75,8 @@ struct Books {
 /// What changes from moment to moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Counts {
+    /// Webhooks answered 200.
+    pub accepted: usize,
     /// How often anything was received for the first time.
     pub received: usize,
     /// Sessions opened.
@@ -240,10 +242,17 @@ impl Ledger {
     /// What changes from moment to moment.
     pub fn counts(&self) -> Counts {
         self.books(|books| Counts {
+            accepted: books.accepted.len(),
             received: books.received.values().map(HashMap::len).sum(),
             sessions: books.sessions,
             refused: books.refused,
         })
+    }
+
+    /// Takes from the end of a list what is with all its agents, up to the first that is not. To be asked again and again,
+    /// which costs little: who waits for a hundred thousand must not keep the agents from their books.
+    pub fn strike(&self, left: &mut Vec<Delivery>) {
+        self.books(|books| while left.pop_if(|delivery| books.is_everywhere(delivery)).is_some() {});
     }
 
     /// How many of these lack with one of their agents.
@@ -484,6 +493,19 @@ mod tests {
         ledger.expect((0, 0), true);
         advance(Duration::from_secs(1)).await;
         assert_eq!(ledger.longest_pause(), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn what_is_everywhere_is_struck_off_up_to_the_first_that_is_not() {
+        let ledger = Ledger::default();
+        let mut left = vec![delivery(1), delivery(2), delivery(3)];
+        everybody_receives(&ledger, delivery(3), "c");
+        everybody_receives(&ledger, delivery(1), "a");
+        ledger.strike(&mut left);
+        assert_eq!(left, [delivery(1), delivery(2)]);
+        everybody_receives(&ledger, delivery(2), "b");
+        ledger.strike(&mut left);
+        assert!(left.is_empty());
     }
 
     #[test]

@@ -94,8 +94,8 @@ impl Scene {
         self.mount.resize(LARGE)?;
         self.bar.inc(1);
         let room = Instant::now();
-        let goal = self.ledger.accepted().len() + 100;
-        let accepted = |ledger: &Ledger| ledger.accepted().len() >= goal;
+        let goal = self.ledger.counts().accepted + 100;
+        let accepted = |ledger: &Ledger| ledger.counts().accepted >= goal;
         self.until("webhooks are accepted again", nexus, RECOVERY, accepted).await?;
         let recovered = room.elapsed().as_secs_f64();
         load.end().await;

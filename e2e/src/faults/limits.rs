@@ -71,15 +71,15 @@ async fn fill(scene: &mut Scene, mount: Option<&Mount>) -> anyhow::Result<()> {
     let refused = scene.ledger.counts().refused;
     let full = move |scene: &Scene| scene.ledger.counts().refused > refused;
     scene.until("webhooks are answered 503", PATIENCE, full).await?;
-    let taken = scene.ledger.accepted().len();
+    let taken = scene.ledger.counts().accepted;
     sleep(FULL).await;
     let refused = scene.ledger.counts().refused - refused;
     let waiting = scene.fleet.ingest.gauge(&scene.fleet.doors.http, "nexus_spool_waiting_events").await?;
     if let Some(mount) = mount {
         // First there is room again, and only then Redis.
         mount.resize(LARGE)?;
-        let goal = scene.ledger.accepted().len() + 50;
-        let more = move |scene: &Scene| scene.ledger.accepted().len() >= goal;
+        let goal = scene.ledger.counts().accepted + 50;
+        let more = move |scene: &Scene| scene.ledger.counts().accepted >= goal;
         let took = scene.until("webhooks are accepted again", RECOVERY, more).await?;
         scene.note(format!("{:.1} s after there was room 50 more were accepted", took.as_secs_f64()));
     }
@@ -123,8 +123,8 @@ async fn exhaust(scene: &mut Scene) -> anyhow::Result<()> {
         scene.last(FULL).await?;
         let meanwhile = scene.ledger.receipts_at(0) - received;
         drop(sockets);
-        let goal = scene.ledger.accepted().len() + 50;
-        let more = move |scene: &Scene| scene.ledger.accepted().len() >= goal;
+        let goal = scene.ledger.counts().accepted + 50;
+        let more = move |scene: &Scene| scene.ledger.counts().accepted >= goal;
         let took = scene.until("webhooks are accepted", RECOVERY, more).await?;
         scene.settle().await?;
         let unit = if port == doors.gateways[0] { &scene.fleet.gateways[0] } else { &scene.fleet.ingest };

@@ -125,14 +125,14 @@ impl Scene {
     /// Begins to watch.
     pub(super) fn open_window(&self) -> (Instant, usize) {
         self.ledger.take_times();
-        (Instant::now(), self.ledger.accepted().len())
+        (Instant::now(), self.ledger.counts().accepted)
     }
 
     /// What was seen since then.
     pub(super) fn close_window(&self, (begun, accepted): &(Instant, usize)) -> Window {
         Window {
             seconds: begun.elapsed().as_secs_f64(),
-            accepted: self.ledger.accepted().len() - accepted,
+            accepted: self.ledger.counts().accepted - accepted,
             times: self.ledger.take_times(),
         }
     }
@@ -140,15 +140,17 @@ impl Scene {
     /// Waits until these events are with all their agents; how long that took.
     pub(super) async fn arrived(&mut self, all: &Accepted, patience: Duration) -> anyhow::Result<Duration> {
         let begun = Instant::now();
+        let mut left: Vec<_> = all.keys().copied().collect();
         loop {
-            let missing = self.ledger.missing(all);
-            if missing == 0 {
+            self.ledger.strike(&mut left);
+            if left.is_empty() {
                 return Ok(begun.elapsed());
             }
             self.fleet.check()?;
             ensure!(
                 begun.elapsed() < patience,
-                "{missing} of {} accepted events have not arrived after {patience:?}",
+                "{} of {} accepted events have not arrived after {patience:?}",
+                self.ledger.missing(all),
                 all.len()
             );
             sleep(LOOK * 5).await;
