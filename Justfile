@@ -19,9 +19,13 @@ deps:
 lint:
     scripts/lint
 
-# Rewrite what is generated and committed: protobuf code, schemas and API documents, golden files, tables of kinds.
+# Rewrite what is generated and committed: definitions of custom resources, protobuf code, schemas and API documents, golden files, tables of kinds.
 update:
-    UPDATE_GENERATED=1 UPDATE_GOLDEN=1 UPDATE_TABLES=1 INSTA_UPDATE=always cargo test -p nexus-core -p nexus-wire -p nexus-compile -p nexus-ingest -p nexus-runtime -p nexus
+    UPDATE_GENERATED=1 UPDATE_GOLDEN=1 UPDATE_TABLES=1 INSTA_UPDATE=always cargo test -p nexus-core -p nexus-crds -p nexus-wire -p nexus-compile -p nexus-ingest -p nexus-runtime -p nexus
+
+# A Kubernetes for tests: `just cluster up`, `down`, `image NAME EXECUTABLE`, `build`.
+cluster COMMAND *ARGS:
+    e2e/cluster/{{COMMAND}} {{ARGS}}
 
 # Measure the engines that were weighed for the embedded log.
 bench-log:

@@ -9,11 +9,15 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
-use nexus_crds::{AgentProfile, AgentProfileSpec, NexusPolicy, NexusPolicySpec, Tenant, TenantSpec};
+use nexus_crds::schema::{self, Shape};
+use nexus_crds::{
+    AgentProfile, AgentProfileSpec, Mapping, MappingSpec, NexusPolicy, NexusPolicySpec, Tenant, TenantSpec,
+};
 use serde::Serialize;
 use serde_json::Value;
 
 static TENANT: LazyLock<Option<JSONSchemaProps>> = LazyLock::new(spec_schema::<Tenant>);
+static MAPPING: LazyLock<Option<JSONSchemaProps>> = LazyLock::new(spec_schema::<Mapping>);
 static PROFILE: LazyLock<Option<JSONSchemaProps>> = LazyLock::new(spec_schema::<AgentProfile>);
 static POLICY: LazyLock<Option<JSONSchemaProps>> = LazyLock::new(spec_schema::<NexusPolicy>);
 
@@ -34,6 +38,12 @@ pub struct Violation {
 #[must_use]
 pub fn tenant(spec: &TenantSpec) -> Vec<Violation> {
     check(TENANT.as_ref(), spec)
+}
+
+/// What is out of bounds in a Mapping's spec.
+#[must_use]
+pub fn mapping(spec: &MappingSpec) -> Vec<Violation> {
+    check(MAPPING.as_ref(), spec)
 }
 
 /// What is out of bounds in an AgentProfile's spec.
@@ -66,8 +76,7 @@ pub(crate) fn touches_entry(violations: &[Violation], list: &str, at: usize) -> 
 }
 
 fn spec_schema<K: CustomResourceExt>() -> Option<JSONSchemaProps> {
-    let crd = K::crd();
-    let version = crd.spec.versions.into_iter().next()?;
+    let version = nexus_crds::definition::<K>().spec.versions.into_iter().next()?;
     let mut schema = version.schema?.open_api_v3_schema?;
     schema.properties.as_mut()?.remove("spec")
 }
@@ -83,7 +92,9 @@ fn check(schema: Option<&JSONSchemaProps>, spec: &impl Serialize) -> Vec<Violati
 
 fn walk(schema: &JSONSchemaProps, value: &Value, path: &str, found: &mut Vec<Violation>) {
     match value {
+        Value::Object(map) if is_selector(schema) => walk_selector(schema, map, path, found),
         Value::Object(map) => {
+            check_map(schema, map.len(), path, found);
             for (key, value) in map {
                 let own = schema.properties.as_ref().and_then(|properties| properties.get(key));
                 let any = match &schema.additional_properties {
@@ -109,9 +120,60 @@ fn walk(schema: &JSONSchemaProps, value: &Value, path: &str, found: &mut Vec<Vio
     }
 }
 
+fn is_selector(schema: &JSONSchemaProps) -> bool {
+    schema.properties.as_ref().is_some_and(|properties| properties.contains_key("matchExpressions"))
+}
+
+/// Of a label selector only the sizes are measured here; what stands in it is for [`crate::selector()`] to judge.
+fn walk_selector(
+    schema: &JSONSchemaProps,
+    selector: &serde_json::Map<String, Value>,
+    path: &str,
+    found: &mut Vec<Violation>,
+) {
+    let part = |name: &str| {
+        schema
+            .properties
+            .as_ref()?
+            .get(name)
+            .zip(selector.get(name))
+            .map(|(schema, value)| (schema, value, format!("{path}.{name}")))
+    };
+    if let Some((schema, Value::Object(labels), path)) = part("matchLabels") {
+        check_map(schema, labels.len(), &path, found);
+    }
+    let Some((schema, Value::Array(expressions), path)) = part("matchExpressions") else { return };
+    check_list(schema, expressions.len(), &path, found);
+    let Some(JSONSchemaPropsOrArray::Schema(items)) = &schema.items else { return };
+    let values = items.properties.as_ref().and_then(|properties| properties.get("values"));
+    for (at, expression) in expressions.iter().enumerate() {
+        if let Some((schema, values)) = values.zip(expression["values"].as_array()) {
+            check_list(schema, values.len(), &format!("{path}[{at}].values"), found);
+        }
+    }
+}
+
+fn check_map(schema: &JSONSchemaProps, len: usize, path: &str, found: &mut Vec<Violation>) {
+    let most = schema.max_properties.and_then(|max| usize::try_from(max).ok());
+    if let Some(most) = most.filter(|most| len > *most) {
+        let what = format!("{len} entries are more than the {most} that fit");
+        found.push(violation(path, what, "take some out".to_owned()));
+    }
+}
+
 fn check_list(schema: &JSONSchemaProps, len: usize, path: &str, found: &mut Vec<Violation>) {
     let longest = schema.max_items.and_then(|max| usize::try_from(max).ok());
+    let fewest = schema.min_items.and_then(|min| usize::try_from(min).ok());
+    if let Some(fewest) = fewest.filter(|fewest| len < *fewest) {
+        let what = format!("{len} entries are fewer than {fewest}");
+        found.push(violation(path, what, "add one, or leave the list out".to_owned()));
+    }
     if let Some(longest) = longest.filter(|longest| len > *longest) {
+        // Inside of another list's entry there is no cutting off: the whole entry is refused.
+        if path.contains('[') {
+            let what = format!("{len} entries are more than the {longest} that fit");
+            return found.push(violation(path, what, "take some out".to_owned()));
+        }
         found.push(Violation {
             path: path.to_owned(),
             what: format!("{len} entries are more than the {longest} that fit"),
@@ -162,21 +224,55 @@ fn violation(path: &str, what: String, remedy: String) -> Violation {
     Violation { path: path.to_owned(), what, remedy, longest: None }
 }
 
-/// Whether a text matches, and what would.
-type Pattern = (fn(&str) -> bool, &'static str);
+/// Whether a text matches.
+type Matches = fn(&str) -> bool;
 
-/// A pattern of the schemas as a function, and what it asks for. A regular expression engine for two patterns
-/// would be the largest part of this crate; a test finds a pattern that is missing here.
+/// Whether a text matches, and what would.
+type Pattern = (Matches, &'static str);
+
+/// A pattern of the schemas as a function, and what it asks for. A regular expression engine for a handful of
+/// patterns would be the largest part of this crate; a test finds a pattern that is missing here.
 fn pattern(pattern: &str) -> Option<Pattern> {
-    match pattern {
-        r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" => {
-            Some((is_dns_label, "use lower-case letters, digits and inner `-`, such as `github`"))
-        }
-        r"^@[A-Za-z0-9_]([-A-Za-z0-9_]*[A-Za-z0-9_])?$" => {
-            Some((is_mention, "write `@` and then letters, digits, `_` and inner `-`, such as `@AI_Squad`"))
-        }
-        _ => None,
-    }
+    let known: [(Shape, Matches); 8] = [
+        (schema::LABEL, is_dns_label),
+        (schema::OBJECT_NAME, is_object_name),
+        (schema::SECRET_KEY, is_secret_key),
+        (schema::MENTION, is_mention),
+        (schema::EVENT_KIND, is_event_kind),
+        (schema::ENGAGEMENT, is_engagement),
+        (schema::CLICKUP_LIST, is_digits),
+        (schema::SLACK_CHANNEL, is_slack_channel),
+    ];
+    known.into_iter().find(|(shape, _)| shape.pattern == pattern).map(|(shape, is)| (is, shape.says))
+}
+
+fn is_object_name(text: &str) -> bool {
+    text.split('.').all(is_dns_label)
+}
+
+fn is_secret_key(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'))
+}
+
+fn is_event_kind(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_uppercase()) && text.chars().all(|c| c.is_ascii_alphabetic())
+}
+
+fn is_engagement(text: &str) -> bool {
+    let hex = |c: char| c.is_ascii_digit() || matches!(c, 'a'..='f');
+    text.split_once('-').is_some_and(|(uid, generation)| {
+        uid.len() == 8 && uid.chars().all(hex) && is_digits(generation) && !generation.starts_with('0')
+    })
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_digit())
+}
+
+fn is_slack_channel(text: &str) -> bool {
+    text.strip_prefix(['C', 'G']).is_some_and(|rest| {
+        !rest.is_empty() && rest.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
+    })
 }
 
 fn is_dns_label(text: &str) -> bool {
@@ -197,7 +293,10 @@ fn is_word_with_inner_dashes(text: &str, word: impl Fn(char) -> bool + Copy) -> 
 mod tests {
     use super::*;
 
-    fn every_pattern(schema: &JSONSchemaProps, found: &mut Vec<String>) {
+    fn every_pattern(schema: &JSONSchemaProps, found: &mut std::collections::BTreeSet<String>) {
+        if is_selector(schema) {
+            return;
+        }
         found.extend(schema.pattern.clone());
         for property in schema.properties.iter().flat_map(|map| map.values()) {
             every_pattern(property, found);
@@ -209,11 +308,11 @@ mod tests {
 
     #[test]
     fn every_pattern_of_the_schemas_is_known() {
-        let mut found = Vec::new();
-        for schema in [&TENANT, &PROFILE, &POLICY] {
+        let mut found = std::collections::BTreeSet::new();
+        for schema in [&TENANT, &MAPPING, &PROFILE, &POLICY] {
             every_pattern(schema.as_ref().unwrap(), &mut found);
         }
-        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(found.len(), 8, "{found:?}");
         for text in found {
             assert!(pattern(&text).is_some(), "{text}");
         }
@@ -224,6 +323,12 @@ mod tests {
         assert!(is_dns_label("git-hub2") && is_dns_label("a"));
         assert!(!is_dns_label("-a") && !is_dns_label("a-") && !is_dns_label("A") && !is_dns_label(""));
         assert!(is_mention("@AI_Squad") && is_mention("@a") && is_mention("@a-b"));
+        assert!(is_object_name("acme.example") && !is_object_name("acme.") && !is_object_name("Acme"));
+        assert!(is_secret_key("tls.key") && !is_secret_key("a b") && !is_secret_key(""));
+        assert!(is_event_kind("NewWorkItem") && !is_event_kind("newWorkItem") && !is_event_kind("New-Work"));
+        assert!(is_engagement("0a1b2c3d-7") && !is_engagement("0a1b2c3d-07") && !is_engagement("0a1b2c3d"));
+        assert!(is_digits("901") && !is_digits("") && !is_digits("9a"));
+        assert!(is_slack_channel("C024BE91L") && !is_slack_channel("general") && !is_slack_channel("C"));
         assert!(!is_mention("AI") && !is_mention("@") && !is_mention("@-a") && !is_mention("@a b"));
     }
 
@@ -236,6 +341,24 @@ mod tests {
         .unwrap();
         let paths: Vec<_> = policy(&spec).into_iter().map(|one| one.path).collect();
         assert_eq!(paths, ["spec.reason", "spec.targets.tenants[0].namespace"]);
+    }
+
+    #[test]
+    fn of_selectors_the_sizes_are_measured() {
+        let labels: std::collections::BTreeMap<_, _> = (0..17).map(|at| (format!("k{at}"), "")).collect();
+        let values = vec!["x"; 21];
+        let spec: NexusPolicySpec = serde_json::from_value(serde_json::json!({
+            "targets": {"agents": {
+                "matchLabels": labels,
+                "matchExpressions": [{"key": "a", "operator": "In", "values": values}],
+            }},
+        }))
+        .unwrap();
+        let paths: Vec<_> = policy(&spec).into_iter().map(|one| one.path).collect();
+        assert_eq!(
+            paths,
+            ["spec.targets.agents.matchLabels", "spec.targets.agents.matchExpressions[0].values"]
+        );
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub enum ObjectKind {
     Tenant,
     /// An AgentProfile.
     AgentProfile,
+    /// A Mapping.
+    Mapping,
 }
 
 impl fmt::Display for ObjectKind {
@@ -23,6 +25,7 @@ impl fmt::Display for ObjectKind {
         f.write_str(match self {
             Self::Tenant => "Tenant",
             Self::AgentProfile => "AgentProfile",
+            Self::Mapping => "Mapping",
         })
     }
 }
@@ -93,9 +96,11 @@ reasons! {
     UnknownKind,
     /// An agent's alias that nobody could mention.
     InvalidAlias,
-    /// A profile names a Tenant that is not there.
+    /// A Mapping would link what older ones link already, so that messages went round.
+    MappingLoop,
+    /// A profile or a mapping names a Tenant that is not there.
     TenantNotFound,
-    /// A subscription names a source that the Tenant does not have.
+    /// The Tenant does not have a source that a subscription names or a mapping needs.
     SourceNotFound,
     /// A Secret is not there.
     SecretNotFound,

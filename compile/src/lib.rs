@@ -5,7 +5,7 @@
 //! the value that `previous` holds under its name, or is left out, and a condition says so.
 //!
 //! The flow, in five lines:
-//! 1. the caller groups its objects by tenant into [`TenantObjects`]; [`orphans`] names profiles without one;
+//! 1. the caller groups its objects by tenant into [`TenantObjects`]; [`group`] names those without one;
 //! 2. *dereference*: Secrets that sources and agents refer to are looked up in the tenant's namespace;
 //! 3. *validate*: [`bounds`] of the schema first, then what only meaning can tell (names, kinds, selectors);
 //! 4. *build*: what passed, or its last good value, becomes the snapshots; this stage cannot fail;
@@ -14,6 +14,7 @@
 mod alias;
 pub mod bounds;
 mod conditions;
+mod mapping;
 mod names;
 mod profile;
 pub mod selector;
@@ -26,14 +27,14 @@ use kube::ResourceExt;
 use nexus_core::id::TenantKey;
 use nexus_core::secret::Secret;
 use nexus_core::snapshot::{Agent, GatewaySnapshot, IngestSnapshot, SigningSecrets, Source};
-use nexus_crds::{AgentProfile, Tenant};
+use nexus_crds::{AgentProfile, Mapping, Tenant};
 
 pub use conditions::{Condition, ConditionType, ObjectConditions, ObjectKind, Reason, Status};
-pub use profile::{CLIENT_ID, CLIENT_SECRET, MIN_CLIENT_SECRET, credential_secret, orphans};
+pub use profile::{CLIENT_ID, CLIENT_SECRET, MIN_CLIENT_SECRET, credential_secret};
 pub use selector::{SelectorError, selector};
 pub use suggest::nearest;
 
-use conditions::Findings;
+use conditions::{Consequence, Findings};
 
 /// The data of Secrets: by the Secret's name, then by key.
 pub type SecretData = BTreeMap<String, BTreeMap<String, Secret>>;
@@ -45,6 +46,8 @@ pub struct TenantObjects {
     pub tenant: Tenant,
     /// The profiles of its namespace that name it; their order does not matter.
     pub profiles: Vec<AgentProfile>,
+    /// The mappings of its namespace that name it; their order does not matter.
+    pub mappings: Vec<Mapping>,
     /// Secrets of its namespace, at least those that it refers to.
     pub secrets: SecretData,
 }
@@ -69,7 +72,7 @@ pub struct Compiled {
     pub gateway: GatewaySnapshot,
     /// For ingest, in memory only. Every source of the snapshot has an entry; an empty one refuses all.
     pub signing: SigningSecrets,
-    /// Conditions of the Tenant, then of its profiles by name.
+    /// Conditions of the Tenant, then of its profiles and of its mappings, each by name.
     pub conditions: Vec<ObjectConditions>,
 }
 
@@ -130,6 +133,7 @@ pub fn compile(objects: &TenantObjects, previous: Previous<'_>) -> Result<Compil
             .into_values()
             .map(|(profile, findings)| findings.conditions(ObjectKind::AgentProfile, profile)),
     );
+    conditions.extend(mapping::conditions(&key, &objects.mappings, &sources));
     Ok(Compiled {
         ingest: IngestSnapshot { tenant: key.clone(), sources, storage },
         gateway: GatewaySnapshot { tenant: key, agents, aliases, heartbeat },
@@ -158,32 +162,63 @@ fn agents<'a>(
     (agents, profiles)
 }
 
-/// Groups objects by tenant; profiles that name no tenant among them are judged by [`orphans`].
+/// Groups objects by tenant; of profiles and mappings that name no tenant among them the conditions are given.
 #[must_use]
 pub fn group(
     tenants: Vec<Tenant>,
     profiles: Vec<AgentProfile>,
+    mappings: Vec<Mapping>,
     secrets: impl Fn(&str) -> SecretData,
 ) -> (Vec<TenantObjects>, Vec<ObjectConditions>) {
     let mut groups = BTreeMap::new();
     for tenant in tenants {
         if let Ok(key) = tenant_key(&tenant) {
             let secrets = secrets(key.namespace());
-            groups.insert(key, TenantObjects { tenant, profiles: Vec::new(), secrets });
-        }
-    }
-    let mut without = Vec::new();
-    for profile in profiles {
-        let namespace = profile.namespace().unwrap_or_default();
-        let key = TenantKey::new(&namespace, &profile.spec.tenant).ok();
-        match key.and_then(|key| groups.get_mut(&key)) {
-            Some(group) => group.profiles.push(profile),
-            None => without.push(profile),
+            let (profiles, mappings) = (Vec::new(), Vec::new());
+            groups.insert(key, TenantObjects { tenant, profiles, mappings, secrets });
         }
     }
     let known: BTreeSet<TenantKey> = groups.keys().cloned().collect();
-    let orphans = orphans(&without, &known);
+    let mut orphans = Vec::new();
+    for profile in profiles {
+        let key = belongs_to(&profile, &profile.spec.tenant);
+        match key.and_then(|key| groups.get_mut(&key)) {
+            Some(group) => group.profiles.push(profile),
+            None => orphans.push(profile::orphan(&profile, &known)),
+        }
+    }
+    for mapping in mappings {
+        let key = belongs_to(&mapping, &mapping.spec.tenant);
+        match key.and_then(|key| groups.get_mut(&key)) {
+            Some(group) => group.mappings.push(mapping),
+            None => orphans.push(mapping::orphan(&mapping, &known)),
+        }
+    }
+    orphans.sort_by(|a, b| (a.kind, &a.namespace, &a.name).cmp(&(b.kind, &b.namespace, &b.name)));
     (groups.into_values().collect(), orphans)
+}
+
+/// The key of the Tenant that an object names, in its own namespace.
+fn belongs_to(object: &impl kube::Resource, tenant: &str) -> Option<TenantKey> {
+    TenantKey::new(&object.namespace().unwrap_or_default(), tenant).ok()
+}
+
+/// What is found of an object whose Tenant is not there.
+fn tenant_missing(
+    object: &impl kube::Resource,
+    tenant: &str,
+    part: &str,
+    known: &BTreeSet<TenantKey>,
+) -> Findings {
+    let namespace = object.namespace().unwrap_or_default();
+    let near = known.iter().filter(|key| key.namespace() == namespace).map(TenantKey::name);
+    let what = format!("there is no Tenant `{tenant}` in namespace `{namespace}`");
+    let remedy = suggest::remedy(tenant, near, "create it, or name one that is there");
+    let mut findings = Findings::default();
+    findings.refuse(Reason::TenantNotFound, "spec.tenant", &what, &remedy);
+    findings.consequence(Consequence::LeftOut, part);
+    findings.unresolved(Reason::TenantNotFound, "spec.tenant", &what, &remedy);
+    findings
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use nexus_crds::agentprofile as crd;
 use nexus_crds::tenant::SecretKeyRef;
 
 use crate::conditions::{Consequence, Findings, ObjectConditions, ObjectKind, Reason};
-use crate::{SecretData, bounds, suggest, tenant};
+use crate::{SecretData, bounds, suggest, tenant, tenant_missing};
 
 /// Key of an agent's client id in its Secret. It is there for the agent to read: the gateway knows an agent by
 /// its id alone, which follows from the tenant and the name, so that no other client id ever signs in.
@@ -69,7 +69,8 @@ struct Parts {
 
 fn validate(input: &Input<'_>, findings: &mut Findings) -> Option<Parts> {
     let spec = &input.profile.spec;
-    let violations = bounds::profile(spec);
+    let mut violations = bounds::profile(spec);
+    violations.retain(|violation| !is_judged_below(&violation.path));
     for violation in &violations {
         findings.refuse(Reason::OutOfBounds, &violation.path, &violation.what, &violation.remedy);
     }
@@ -82,6 +83,11 @@ fn validate(input: &Input<'_>, findings: &mut Findings) -> Option<Parts> {
         .collect();
     let subscriptions = subscriptions.into_iter().collect::<Option<_>>();
     violations.is_empty().then_some(Parts { aliases: aliases?, subscriptions: subscriptions? })
+}
+
+/// Whether what stands at a path is refused in better words than those of a bound.
+fn is_judged_below(path: &str) -> bool {
+    path.starts_with("spec.aliases[") || (path.starts_with("spec.subscriptions[") && path.contains(".kinds["))
 }
 
 /// The aliases without `@`, each once, without the agent's own name.
@@ -223,26 +229,8 @@ fn build(input: &Input<'_>, parts: Parts, credential: Option<SecretDigest>) -> A
     }
 }
 
-/// Conditions of profiles whose tenant is not there: nothing serves them until it is.
-#[must_use]
-pub fn orphans(profiles: &[AgentProfile], tenants: &BTreeSet<TenantKey>) -> Vec<ObjectConditions> {
-    let mut orphans: Vec<_> = profiles.iter().filter_map(|profile| orphan(profile, tenants)).collect();
-    orphans.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-    orphans
-}
-
-fn orphan(profile: &AgentProfile, tenants: &BTreeSet<TenantKey>) -> Option<ObjectConditions> {
-    let namespace = profile.namespace().unwrap_or_default();
-    let name = &profile.spec.tenant;
-    if TenantKey::new(&namespace, name).is_ok_and(|key| tenants.contains(&key)) {
-        return None;
-    }
-    let near = tenants.iter().filter(|key| key.namespace() == namespace).map(TenantKey::name);
-    let what = format!("there is no Tenant `{name}` in namespace `{namespace}`");
-    let remedy = suggest::remedy(name, near, "create it, or name one that is there");
-    let mut findings = Findings::default();
-    findings.refuse(Reason::TenantNotFound, "spec.tenant", &what, &remedy);
-    findings.consequence(Consequence::LeftOut, "the agent");
-    findings.unresolved(Reason::TenantNotFound, "spec.tenant", &what, &remedy);
-    Some(findings.conditions(ObjectKind::AgentProfile, profile))
+/// Conditions of a profile whose tenant is not there: nothing serves it until it is.
+pub(crate) fn orphan(profile: &AgentProfile, known: &BTreeSet<TenantKey>) -> ObjectConditions {
+    let findings = tenant_missing(profile, &profile.spec.tenant, "the agent", known);
+    findings.conditions(ObjectKind::AgentProfile, profile)
 }

@@ -42,7 +42,7 @@ fn valid() -> TenantObjects {
         },
     }))
     .unwrap();
-    TenantObjects { tenant, profiles: vec![profile("coder")], secrets: secret_data() }
+    TenantObjects { tenant, profiles: vec![profile("coder")], mappings: Vec::new(), secrets: secret_data() }
 }
 
 /// Breaks the valid objects; what a condition then says: `Type=Status/Reason` and the message.

@@ -11,16 +11,17 @@ use nexus_compile::{CLIENT_ID, Compiled, ObjectConditions, Previous, SecretData,
 use nexus_core::id::TenantKey;
 use nexus_core::secret::Secret;
 use nexus_core::snapshot::Version;
-use nexus_crds::{AgentProfile, Tenant};
+use nexus_crds::{AgentProfile, Mapping, Tenant};
 use serde_json::{Value, json};
 
 /// How many cases there are: one that is lost must not go unnoticed.
-const CASES: usize = 7;
+const CASES: usize = 8;
 
 #[derive(Default)]
 struct Input {
     tenants: Vec<Tenant>,
     profiles: Vec<AgentProfile>,
+    mappings: Vec<Mapping>,
     secrets: BTreeMap<String, SecretData>,
 }
 
@@ -49,6 +50,7 @@ fn read(folder: &Path) -> Input {
             match document["kind"].as_str().unwrap() {
                 "Tenant" => input.tenants.push(serde_json::from_value(document).unwrap()),
                 "AgentProfile" => input.profiles.push(serde_json::from_value(document).unwrap()),
+                "Mapping" => input.mappings.push(serde_json::from_value(document).unwrap()),
                 "Secret" => {
                     let text = |value: &Value| value.as_str().unwrap().to_owned();
                     let data = document["stringData"].as_object().unwrap();
@@ -67,9 +69,9 @@ fn read(folder: &Path) -> Input {
 }
 
 fn run(input: Input, before: &Output) -> Output {
-    let Input { tenants, profiles, secrets } = input;
+    let Input { tenants, profiles, mappings, secrets } = input;
     let data = |namespace: &str| secrets.get(namespace).cloned().unwrap_or_default();
-    let (groups, orphans) = group(tenants, profiles, data);
+    let (groups, orphans) = group(tenants, profiles, mappings, data);
     let compiled = groups.iter().map(|objects| {
         let key = nexus_compile::tenant_key(&objects.tenant).unwrap();
         let previous = before.compiled.get(&key);

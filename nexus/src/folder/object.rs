@@ -8,7 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use nexus_compile::{bounds, nearest};
 use nexus_core::secret::Secret;
-use nexus_crds::{AgentProfile, AgentProfileSpec, NexusPolicy, NexusPolicySpec, Tenant, TenantSpec};
+use nexus_crds::{
+    AgentProfile, AgentProfileSpec, Mapping, MappingSpec, NexusPolicy, NexusPolicySpec, Tenant, TenantSpec,
+};
 use serde::de::DeserializeOwned;
 
 use super::problem::{Fault, ProblemKind};
@@ -19,8 +21,9 @@ use super::typed;
 const DEFAULT_NAMESPACE: &str = "default";
 
 /// Kinds that are served, as `kind:` spells them.
-const KINDS: [(&str, Kind); 4] = [
+const KINDS: [(&str, Kind); 5] = [
     ("Tenant", Kind::Tenant),
+    ("Mapping", Kind::Mapping),
     ("AgentProfile", Kind::AgentProfile),
     ("NexusPolicy", Kind::NexusPolicy),
     ("Secret", Kind::Secret),
@@ -30,6 +33,7 @@ const KINDS: [(&str, Kind); 4] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Tenant,
+    Mapping,
     AgentProfile,
     NexusPolicy,
     Secret,
@@ -39,6 +43,7 @@ impl Kind {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Tenant => "Tenant",
+            Self::Mapping => "Mapping",
             Self::AgentProfile => "AgentProfile",
             Self::NexusPolicy => "NexusPolicy",
             Self::Secret => "Secret",
@@ -59,6 +64,7 @@ pub(super) struct ObjectId {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Object {
     Tenant(Box<Tenant>),
+    Mapping(Box<Mapping>),
     AgentProfile(Box<AgentProfile>),
     NexusPolicy(Box<NexusPolicy>),
     Secret(BTreeMap<String, Secret>),
@@ -103,6 +109,11 @@ pub(super) fn read(tree: &Node) -> Outcome {
             let mut tenant = Tenant::new(&id.name, spec);
             tenant.metadata = meta;
             Object::Tenant(Box::new(tenant))
+        }),
+        Kind::Mapping => spec_of::<MappingSpec>(tree, &mut faults).map(|spec| {
+            let mut mapping = Mapping::new(&id.name, spec);
+            mapping.metadata = meta;
+            Object::Mapping(Box::new(mapping))
         }),
         Kind::AgentProfile => spec_of::<AgentProfileSpec>(tree, &mut faults).map(|spec| {
             let mut profile = AgentProfile::new(&id.name, spec);

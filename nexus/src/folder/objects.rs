@@ -7,7 +7,7 @@ use nexus_compile::{ObjectConditions, SecretData, TenantObjects};
 use nexus_core::id::TenantKey;
 use nexus_core::secret::Secret;
 use nexus_crds::nexuspolicy::{Mirror, Workloads};
-use nexus_crds::{AgentProfile, NexusPolicy, NexusPolicySpec, Tenant};
+use nexus_crds::{AgentProfile, Mapping, NexusPolicy, NexusPolicySpec, Tenant};
 
 /// A policy and the file that defines it.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +51,8 @@ pub struct Objects {
     pub tenants: Vec<Tenant>,
     /// AgentProfiles.
     pub profiles: Vec<AgentProfile>,
+    /// Mappings.
+    pub mappings: Vec<Mapping>,
     /// NexusPolicies.
     pub policies: Vec<FilePolicy>,
     /// Secrets by namespace.
@@ -58,12 +60,13 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// The objects of each tenant, with the Secrets of its own namespace only, and the conditions of profiles
-    /// whose tenant is not there.
+    /// The objects of each tenant, with the Secrets of its own namespace only, and the conditions of those whose
+    /// tenant is not there.
     #[must_use]
     pub fn by_tenant(&self) -> (Vec<TenantObjects>, Vec<ObjectConditions>) {
         let secrets = |namespace: &str| self.secrets.get(namespace).cloned().unwrap_or_default();
-        nexus_compile::group(self.tenants.clone(), self.profiles.clone(), secrets)
+        let (tenants, profiles) = (self.tenants.clone(), self.profiles.clone());
+        nexus_compile::group(tenants, profiles, self.mappings.clone(), secrets)
     }
 
     /// The current signing secret of a tenant's source.

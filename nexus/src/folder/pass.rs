@@ -248,6 +248,7 @@ pub(super) fn objects(held: &BTreeMap<ObjectId, Held>) -> Objects {
         match &*held.object {
             Object::Tenant(tenant) => objects.tenants.push((**tenant).clone()),
             Object::AgentProfile(profile) => objects.profiles.push((**profile).clone()),
+            Object::Mapping(mapping) => objects.mappings.push((**mapping).clone()),
             Object::NexusPolicy(policy) => {
                 let mut given = FilePolicy { file: held.file.clone(), policy: (**policy).clone() };
                 for order in &held.orders {

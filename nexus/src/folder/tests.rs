@@ -46,8 +46,15 @@ metadata: {name: stop-all}
 spec: {workloads: scaleToZero, mirror: pause}
 ";
 
+const MAPPING: &str = "\
+apiVersion: nexus.dev/v1alpha1
+kind: Mapping
+metadata: {name: shop, namespace: acme}
+spec: {tenant: acme, clickupListId: '901', slackChannelId: C024BE91L, direction: both}
+";
+
 fn all() -> String {
-    [TENANT, AGENT, SECRET, POLICY].join("---\n")
+    [TENANT, AGENT, SECRET, POLICY, MAPPING].join("---\n")
 }
 
 fn listing(files: &[(&str, &str)]) -> Listing {
@@ -83,8 +90,8 @@ fn good_documents_become_objects() {
     assert_eq!(reading.problems, []);
     assert_eq!(reading.notices, []);
     assert!(reading.changed);
-    let Objects { tenants, profiles, policies, secrets } = &*reading.objects;
-    assert_eq!((tenants.len(), profiles.len(), policies.len()), (1, 1, 1));
+    let Objects { tenants, profiles, mappings, policies, secrets } = &*reading.objects;
+    assert_eq!((tenants.len(), profiles.len(), mappings.len(), policies.len()), (1, 1, 1, 1));
     assert_eq!(profiles[0].spec.max_in_flight, Some(4));
     assert_eq!(policies[0].file, Path::new("all.yaml"));
     assert_eq!(secrets["acme"]["webhooks"]["slack"].expose(), b"hunter2");
@@ -92,6 +99,16 @@ fn good_documents_become_objects() {
     assert_eq!(reading.objects.signing_secret(&acme, "github").unwrap().expose(), b"hunter2");
     let (tenants, orphans) = reading.objects.by_tenant();
     assert_eq!((tenants.len(), tenants[0].profiles.len(), orphans.len()), (1, 1, 0));
+    assert_eq!(tenants[0].mappings.len(), 1);
+}
+
+#[test]
+fn slips_in_a_mapping_are_named() {
+    let says = |from: &str, to: &str| problem(MAPPING, from, to);
+    let list = says("'901'", "901");
+    assert!(list.contains("spec.clickupListId") && list.contains("put it in quotes"), "{list}");
+    assert!(says("direction: both", "direction: toslack").contains("did you mean `toSlack`?"));
+    assert!(says("direction: both", "crosses: [edit]").contains("did you mean `edits`?"));
 }
 
 #[test]
