@@ -99,7 +99,9 @@ impl RedisBus {
         let subscriber = &core.connection.subscriber;
         let (heard, heard_anew, met_anew) =
             (subscriber.message_rx(), subscriber.reconnect_rx(), client.reconnect_rx());
-        subscriber.subscribe(core.channel.as_str()).await.map_err(cannot("listen to wake-ups"))?;
+        if core.settings.listens {
+            subscriber.subscribe(core.channel.as_str()).await.map_err(cannot("listen to wake-ups"))?;
+        }
         keeper::read_server(&core).await?;
         let counters = Arc::new(Counters::default());
         let listen = keeper::listen(Arc::clone(&core), Arc::clone(&counters), heard, heard_anew);

@@ -65,7 +65,8 @@ pub struct IngestSettings {
 /// Runs ingest until Ctrl-C or SIGTERM, then drains. It takes webhooks as soon as the spool is open, whether or not the
 /// bus is there.
 pub async fn ingest(settings: IngestSettings) -> anyhow::Result<()> {
-    let IngestSettings { alone: settings, data, spool_bytes, spool_class } = settings;
+    let IngestSettings { alone: mut settings, data, spool_bytes, spool_class } = settings;
+    settings.bus.listens = false;
     let process = Process::begin(settings.log_json)?;
     let folder = control::served(&settings.folder)?;
     let data = DataDir::open(&data)?;

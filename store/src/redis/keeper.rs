@@ -124,6 +124,9 @@ pub(super) async fn listen(
 }
 
 async fn subscribe_anew(core: &Core, counters: &Counters) {
+    if !core.settings.listens {
+        return;
+    }
     if let Err(error) = core.connection.subscriber.subscribe(core.channel.as_str()).await {
         // The next look sees that nothing is told and makes the connection anew.
         tracing::warn!(error = &error as &dyn std::error::Error, "cannot listen to wake-ups yet");

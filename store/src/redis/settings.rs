@@ -60,6 +60,8 @@ pub struct RedisSettings {
     pub command_timeout: Duration,
     /// How long a new connection may take.
     pub connect_timeout: Duration,
+    /// Whether the bus listens to wake-ups. Who only appends does not: every step of the bus costs each listener a message.
+    pub listens: bool,
 }
 
 /// A part of a URL as an error shows it: not at all where it may be part of a password.
@@ -175,6 +177,7 @@ impl RedisSettings {
             tls,
             ca: query.ca,
             command_timeout: COMMAND_TIMEOUT,
+            listens: true,
             connect_timeout: CONNECT_TIMEOUT,
         })
     }
