@@ -312,14 +312,18 @@ async fn break_key(scene: &mut Scene, what: &str, key: &str) -> anyhow::Result<(
     scene.last(BROKEN).await?;
     let usual = (of_other(scene) - usual) as f64 / BROKEN.as_secs_f64();
     scene.flow().await?;
-    let swap = "redis.call('RENAME', KEYS[1], KEYS[2]) return redis.call('SET', KEYS[1], 'broken')";
+    // An inbox that has just been emptied has no key.
+    let swap = "if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('RENAME', KEYS[1], KEYS[2]) end
+        return redis.call('SET', KEYS[1], 'broken')";
+    let back = "redis.call('DEL', KEYS[1])
+        if redis.call('EXISTS', KEYS[2]) == 1 then redis.call('RENAME', KEYS[2], KEYS[1]) end";
     scene.fleet.redis.say(&["EVAL", swap, "2", key, aside]).await?;
     scene.times += 1;
     scene.last(ADAPTED).await?;
     let meanwhile = of_other(scene);
     scene.last(BROKEN).await?;
     let meanwhile = (of_other(scene) - meanwhile) as f64 / BROKEN.as_secs_f64();
-    scene.fleet.redis.say(&["RENAME", aside, key]).await?;
+    scene.fleet.redis.say(&["EVAL", back, "2", key, aside]).await?;
     scene.note(format!(
         "{what} of the wrong type for {BROKEN:?}: {meanwhile:.0} deliveries of the other tenant a second, {usual:.0} before"
     ));
