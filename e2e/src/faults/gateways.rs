@@ -24,11 +24,11 @@ const RECONNECTS_PER_SECOND: usize = 200;
 
 /// Agents do not read for so long, so often: longer than a gateway waits for them.
 const STALLED: Duration = Duration::from_secs(15);
-const STALLS: u32 = 4;
+const STALLS: u32 = 6;
 
 /// Texts of which an agent's credit is more than its socket's buffers take, and how many of them come at most in a second.
 const LONG_TEXT: usize = 150_000;
-const LONG_TEXTS: u32 = 60;
+const LONG_TEXTS: u32 = 30;
 
 /// The most that neighbours of stalled agents may wait, of what they waited before.
 const STALLED_MOST: f64 = 1.1;
