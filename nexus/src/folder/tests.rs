@@ -245,7 +245,7 @@ fn broken_yaml_says_where() {
 #[test]
 fn what_is_not_for_us_is_noticed_and_ignored() {
     let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n---\nsettings: {of: another program}\n---\n\
-                apiVersion: nexus.dev/v1alpha1\nkind: Mapping\nmetadata: {name: x}\n";
+                apiVersion: nexus.dev/v1alpha1\nkind: Widget\nmetadata: {name: x}\n";
     let reading = read(&[("x.yaml", text)]);
     assert_eq!(reading.problems, []);
     let notices: Vec<_> = reading.notices.iter().map(ToString::to_string).collect();
@@ -254,7 +254,7 @@ fn what_is_not_for_us_is_noticed_and_ignored() {
         [
             "x.yaml:1: kind ConfigMap is not served here and is ignored",
             "x.yaml:5: no Kubernetes object (it has neither `apiVersion` nor `kind`); ignored",
-            "x.yaml:7: kind Mapping is not served here and is ignored",
+            "x.yaml:7: kind Widget is not served here and is ignored",
         ]
     );
 }
