@@ -136,7 +136,7 @@ mod tests {
         for gateway in dead {
             for (session, _) in bus.sessions_of(gateway, 9).await.unwrap() {
                 let key = format!("nexus:{{broken/broken}}:r:{}", session.uuid().simple());
-                server.place().say(&[&format!("SET {key} x")]).await.unwrap();
+                server.place().say(&[&format!("RPUSH {key} x")]).await.unwrap();
             }
         }
         assert_eq!(settle_all(bus, &dead).await.unwrap_err().label(), "storage");
