@@ -25,7 +25,7 @@ const DELIVERED_TIMES: u32 = 4;
 
 /// A gateway that died is given up after so long, and so many sessions a second are served anew at the least.
 const GIVEN_UP: Duration = Duration::from_secs(10);
-const SERVED_PER_SECOND: usize = 250;
+const SERVED_PER_SECOND: usize = 500;
 
 /// Redis is away for so many seconds.
 pub(super) async fn outage(scene: &mut Scene, seconds: u64, rate: u32) -> anyhow::Result<()> {
