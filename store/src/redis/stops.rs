@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fred::clients::Client;
 use fred::interfaces::ClientLike as _;
-use fred::prelude::Value;
+use fred::prelude::{Error, ErrorKind, Value};
 use nexus_core::clock::Clock;
 use nexus_core::stop::{MAX_TOLD_BYTES, MAX_TOLD_STOPS};
 use tokio::time::timeout;
@@ -158,9 +158,14 @@ impl StopBoard {
         args.push(number(MAX_TOLD_STOPS as u64));
         args.extend(more);
         let deadline = self.deadline;
-        let client = self.client()?;
+        let (client, task) = self.connection()?;
         let answer = async {
-            client.wait_for_connect().await?;
+            tokio::select! {
+                biased;
+                connected = client.wait_for_connect() => connected?,
+                // One that cannot be made may have said so before this listened.
+                ended = &mut task.0 => ended.unwrap_or(Ok(())).and(Err(ended_too_soon()))?,
+            }
             scripts::STOPS.run(client, STOPS, args).await
         };
         match timeout(deadline, answer).await {
@@ -169,15 +174,18 @@ impl StopBoard {
         }
     }
 
-    fn client(&mut self) -> Result<&Client, BusError> {
+    fn connection(&mut self) -> Result<&mut (Client, Task), BusError> {
         // One that has lost its server finds it again by itself, and asks a sentinel where it is.
         self.connected.take_if(|(_, task)| task.0.is_finished());
         if self.connected.is_none() {
             self.connected = Some(connection::begin(&self.settings)?);
         }
-        let (client, _) = self.connected.as_ref().expect("it was just made");
-        Ok(client)
+        Ok(self.connected.as_mut().expect("it was just made"))
     }
+}
+
+fn ended_too_soon() -> Error {
+    Error::new(ErrorKind::IO, "the connection to Redis ended")
 }
 
 fn entry(uid: &Value, value: &Value) -> Entry {

@@ -236,6 +236,19 @@ async fn a_server_that_is_away_or_hangs_is_an_error_in_time_and_is_found_again()
     assert_eq!(read_again(&mut hasty).await, there);
 }
 
+/// Nobody listens there, which is known long before the deadline, however soon it is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_refused_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at("2026-11-24T07:00:00Z".parse().unwrap());
+    let url = format!("redis+unix://{}", dir.path().join("none.sock").display());
+    let mut board = board(&url, &clock, 2 * PATIENCE);
+    for _ in 0..500 {
+        let refused = tokio::time::timeout(PATIENCE, board.read(None)).await.expect("it waits");
+        assert_eq!(refused.unwrap_err().label(), "storage");
+    }
+}
+
 /// What should be a server takes connections and says nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_does_not_come_about_takes_no_longer_than_a_call() {
