@@ -6,22 +6,24 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nexus_core::clock::Clock;
+use nexus_gateway::TokenKeys;
 use nexus_ingest::Intake;
 use nexus_runtime::Drain;
 use nexus_runtime::admin::{Admin, guard_browsers};
 use nexus_runtime::lane::StopLane;
-use nexus_runtime::readiness::Readiness;
+use nexus_runtime::readiness::{Readiness, ReadyGuard};
 use nexus_runtime::server::{ServerLimits, serve};
 use nexus_runtime::tasks::Tasks;
 use nexus_store::bus::Bus;
 use nexus_store::redis::{RedisBus, RedisSettings};
+use nexus_store::spool::Spool;
 
 use super::control::{self, Control, Scope};
 use super::cut::Cut;
 use super::data::DataDir;
 use super::gateway::{GatewayParts, GatewayRole};
 use super::gauges::{self, Looked};
-use super::hearsay::Hearsay;
+use super::hearsay::{Hearsay, Hints};
 use super::ingest::IngestRole;
 use super::process::Process;
 use super::spool::SpoolClass;
@@ -78,8 +80,7 @@ pub async fn ingest(settings: IngestSettings) -> anyhow::Result<()> {
     let mut tasks = Tasks::new("nexus ingest", process.drain.clone());
     let starting = Starting::begin(&settings, &process, &control, &mut tasks).await?;
     tasks.start("folder", reload::run(Arc::clone(&control), folder, without, process.drain.clone()));
-    let (bus, clock, readiness, drain) =
-        (starting.bus.clone(), process.clock.clone(), process.readiness.clone(), process.drain.clone());
+    let bus = starting.bus.clone();
     let spool = spool::open(data.spool(), spool_bytes, spool_class).await?;
     let listener = ports::bind(LISTEN, settings.listen).await?;
     drop(awaited);
@@ -88,34 +89,19 @@ pub async fn ingest(settings: IngestSettings) -> anyhow::Result<()> {
     let served = Drain::new();
     tasks.start("ingest", {
         let (control, intake) = (Arc::clone(&control), Intake::Spool(spool.clone()));
-        let role = Arc::new(IngestRole { intake, control, clock, flag: LISTEN });
-        let (readiness, drain, served) = (readiness.clone(), drain.clone(), served.clone().drop_guard());
+        let role = Arc::new(IngestRole { intake, control, clock: process.clock.clone(), flag: LISTEN });
+        let (readiness, drain) = (process.readiness.clone(), process.drain.clone());
+        let served = served.clone().drop_guard();
         async move {
             let _served = served;
             role.run(listener, readiness, drain).await
         }
     });
     tasks.start("spool", {
-        let (spool, served) = (spool.clone(), served.clone());
+        let (spool, served, readiness) = (spool.clone(), served.clone(), process.readiness.clone());
         async move { spool::care(&spool, readiness, served).await }
     });
-    tasks.start("bus", {
-        let spool = spool.clone();
-        async move {
-            let Some(redis) = starting.open().await else { return Ok(()) };
-            let bus = Bus::Redis(Arc::clone(&redis));
-            let moved = async {
-                spool::drain(&spool, redis, served).await;
-                anyhow::Ok(())
-            };
-            tokio::try_join!(
-                moved,
-                upkeep::sweep(bus.clone(), control, drain.clone()),
-                upkeep::watch(bus, drain)
-            )?;
-            anyhow::Ok(())
-        }
-    });
+    tasks.start("bus", move_events(starting, spool.clone(), control, served));
     let ended = process
         .run(tasks, async {
             spool.close().await;
@@ -125,6 +111,23 @@ pub async fn ingest(settings: IngestSettings) -> anyhow::Result<()> {
     // Others may use the folder only now.
     drop(data);
     ended
+}
+
+/// Moves what is in the spool into the bus, once that is open, until no more webhooks are taken and nothing waits.
+async fn move_events(
+    starting: Starting,
+    spool: Spool,
+    control: Arc<Control>,
+    served: Drain,
+) -> anyhow::Result<()> {
+    let Some(redis) = starting.open().await else { return Ok(()) };
+    let (bus, drain) = (Bus::Redis(Arc::clone(&redis)), starting.drain);
+    let moved = async {
+        spool::drain(&spool, redis, served).await;
+        anyhow::Ok(())
+    };
+    tokio::try_join!(moved, upkeep::sweep(bus.clone(), control, drain.clone()), upkeep::watch(bus, drain))?;
+    Ok(())
 }
 
 /// Settings of `nexus gateway`.
@@ -172,7 +175,30 @@ pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
     let hints = hearsay.hints();
     tasks.start("stops", hearsay.run(process.drain.clone()));
     let bus = starting.bus.clone();
-    tasks.start("gateway", async move {
+    let agents = Agents { starting, awaited, hints, control, switch, keys, token_lifetime, max_sessions };
+    tasks.start("gateway", agents.serve());
+    let ended = process.run(tasks, close(bus)).await;
+    // Others may use the folder only now.
+    drop(data);
+    ended
+}
+
+/// What serves agents, once the bus is there.
+struct Agents {
+    starting: Starting,
+    /// Held while the bus is awaited.
+    awaited: ReadyGuard,
+    hints: Hints,
+    control: Arc<Control>,
+    switch: Arc<Switch>,
+    keys: TokenKeys,
+    token_lifetime: Duration,
+    max_sessions: usize,
+}
+
+impl Agents {
+    async fn serve(self) -> anyhow::Result<()> {
+        let Self { starting, awaited, hints, control, switch, keys, token_lifetime, max_sessions } = self;
         let Some(redis) = starting.open().await else { return Ok(()) };
         // Whoever waits for one thing after the other must not look ready in between.
         let hearing = starting.readiness.guard("what other gateways tell of stops");
@@ -181,10 +207,9 @@ pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
             () = starting.drain.cancelled() => return Ok(()),
             () = hints.first() => {}
         }
-        let told = redis.watch_stops();
-        let bus = Bus::Redis(redis);
+        let (told, bus) = (redis.watch_stops(), Bus::Redis(redis));
         let Starting { settings, clock, readiness, drain, .. } = starting;
-        let parts = GatewayParts {
+        let role = Arc::new(GatewayRole::new(GatewayParts {
             bus: bus.clone(),
             gate: switch.gate(),
             control: Arc::clone(&control),
@@ -193,8 +218,7 @@ pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
             max_sessions,
             clock: clock.clone(),
             flag: LISTEN,
-        };
-        let role = Arc::new(GatewayRole::new(parts));
+        }));
         let bound = role.bind(settings.listen).await?;
         drop(hearing);
         tracing::info!(address = %role.address(), "agents are taken");
@@ -212,12 +236,8 @@ pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
             hints.pass_on(told, drain.clone()),
             upkeep::watch(bus, drain),
         )?;
-        anyhow::Ok(())
-    });
-    let ended = process.run(tasks, close(bus)).await;
-    // Others may use the folder only now.
-    drop(data);
-    ended
+        Ok(())
+    }
 }
 
 /// What a role waits for before it runs.
