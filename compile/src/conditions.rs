@@ -108,6 +108,8 @@ reasons! {
     SecretKeyNotFound,
     /// A Secret's key is there and holds nothing.
     SecretEmpty,
+    /// A Secret cannot be read, so that nobody knows whether it is there.
+    SecretUnreadable,
     /// A client secret is too short to be safe as a hash.
     ClientSecretTooShort,
     /// The client id of an agent's Secret is not the agent's id.

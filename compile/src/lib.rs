@@ -22,6 +22,7 @@ mod suggest;
 mod tenant;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use kube::ResourceExt;
 use nexus_core::id::TenantKey;
@@ -43,13 +44,40 @@ pub type SecretData = BTreeMap<String, BTreeMap<String, Secret>>;
 #[derive(Debug, Clone)]
 pub struct TenantObjects {
     /// The tenant.
-    pub tenant: Tenant,
+    pub tenant: Arc<Tenant>,
     /// The profiles of its namespace that name it; their order does not matter.
-    pub profiles: Vec<AgentProfile>,
+    pub profiles: Vec<Arc<AgentProfile>>,
     /// The mappings of its namespace that name it; their order does not matter.
-    pub mappings: Vec<Mapping>,
+    pub mappings: Vec<Arc<Mapping>>,
     /// Secrets of its namespace, at least those that it refers to.
     pub secrets: SecretData,
+    /// Secrets that may be there but cannot be read, and why: what was known of them stays in force.
+    pub unreadable: BTreeMap<String, String>,
+}
+
+impl TenantObjects {
+    /// A tenant alone.
+    #[must_use]
+    pub fn of(tenant: Arc<Tenant>) -> Self {
+        Self {
+            tenant,
+            profiles: Vec::new(),
+            mappings: Vec::new(),
+            secrets: SecretData::new(),
+            unreadable: BTreeMap::new(),
+        }
+    }
+
+    /// The names of the Secrets that are referred to, whether they are there or not.
+    #[must_use]
+    pub fn secret_names(&self) -> BTreeSet<String> {
+        let sources = self.tenant.spec.sources.iter();
+        let signing = sources
+            .flat_map(|source| std::iter::once(&source.secret_ref).chain(&source.previous_secret_ref))
+            .map(|reference| reference.name.clone());
+        let agents = self.profiles.iter().map(|profile| credential_secret(&profile.name_any()));
+        signing.chain(agents).collect()
+    }
 }
 
 /// What the tenant was compiled to before: the source of last good values. Empty at the first time.
@@ -113,7 +141,7 @@ pub fn compile(objects: &TenantObjects, previous: Previous<'_>) -> Result<Compil
         tenant: &key,
         sources: &sources,
         violations: &violations,
-        secrets: &objects.secrets,
+        secrets: tenant::Secrets::of(objects),
         previous: previous.signing,
     };
     let signing = tenant::signing(&references, spec, &mut findings);
@@ -127,7 +155,7 @@ pub fn compile(objects: &TenantObjects, previous: Previous<'_>) -> Result<Compil
     let aliases: Vec<_> = aliases.into_iter().map(|placed| placed.alias).collect();
     alias::share(&key, &aliases, &mut agents);
 
-    let mut conditions = vec![findings.conditions(ObjectKind::Tenant, &objects.tenant)];
+    let mut conditions = vec![findings.conditions(ObjectKind::Tenant, &*objects.tenant)];
     conditions.extend(
         profiles
             .into_values()
@@ -155,9 +183,9 @@ fn agents<'a>(
         let name = profile.name_any();
         let mut findings = Findings::default();
         let last_good = previous.and_then(|previous| previous.agents.get(&name));
-        let input = profile::Input { tenant, profile, sources, secrets: &objects.secrets };
+        let input = profile::Input { tenant, profile, sources, secrets: tenant::Secrets::of(objects) };
         agents.extend(profile::agent(&input, last_good, &mut findings).map(|agent| (name.clone(), agent)));
-        profiles.insert(name, (profile, findings));
+        profiles.insert(name, (&**profile, findings));
     }
     (agents, profiles)
 }
@@ -174,32 +202,43 @@ pub fn group(
     for tenant in tenants {
         if let Ok(key) = tenant_key(&tenant) {
             let secrets = secrets(key.namespace());
-            let (profiles, mappings) = (Vec::new(), Vec::new());
-            groups.insert(key, TenantObjects { tenant, profiles, mappings, secrets });
+            groups.insert(key, TenantObjects { secrets, ..TenantObjects::of(Arc::new(tenant)) });
         }
     }
     let known: BTreeSet<TenantKey> = groups.keys().cloned().collect();
-    let mut orphans = Vec::new();
+    let mut conditions = Vec::new();
     for profile in profiles {
         let key = belongs_to(&profile, &profile.spec.tenant);
         match key.and_then(|key| groups.get_mut(&key)) {
-            Some(group) => group.profiles.push(profile),
-            None => orphans.push(profile::orphan(&profile, &known)),
+            Some(group) => group.profiles.push(Arc::new(profile)),
+            None => conditions.extend(orphans([&profile], [], &known)),
         }
     }
     for mapping in mappings {
         let key = belongs_to(&mapping, &mapping.spec.tenant);
         match key.and_then(|key| groups.get_mut(&key)) {
-            Some(group) => group.mappings.push(mapping),
-            None => orphans.push(mapping::orphan(&mapping, &known)),
+            Some(group) => group.mappings.push(Arc::new(mapping)),
+            None => conditions.extend(orphans([], [&mapping], &known)),
         }
     }
-    orphans.sort_by(|a, b| (a.kind, &a.namespace, &a.name).cmp(&(b.kind, &b.namespace, &b.name)));
-    (groups.into_values().collect(), orphans)
+    conditions.sort_by(|a, b| (a.kind, &a.namespace, &a.name).cmp(&(b.kind, &b.namespace, &b.name)));
+    (groups.into_values().collect(), conditions)
 }
 
-/// The key of the Tenant that an object names, in its own namespace.
-fn belongs_to(object: &impl kube::Resource, tenant: &str) -> Option<TenantKey> {
+/// The conditions of objects whose Tenant is not among those that are known.
+pub fn orphans<'a>(
+    profiles: impl IntoIterator<Item = &'a AgentProfile>,
+    mappings: impl IntoIterator<Item = &'a Mapping>,
+    known: &BTreeSet<TenantKey>,
+) -> Vec<ObjectConditions> {
+    let profiles = profiles.into_iter().map(|profile| profile::orphan(profile, known));
+    let mappings = mappings.into_iter().map(|mapping| mapping::orphan(mapping, known));
+    profiles.chain(mappings).collect()
+}
+
+/// The key of the Tenant that an object names, in its own namespace; none if that can be no name.
+#[must_use]
+pub fn belongs_to(object: &impl kube::Resource, tenant: &str) -> Option<TenantKey> {
     TenantKey::new(&object.namespace().unwrap_or_default(), tenant).ok()
 }
 

@@ -6,6 +6,7 @@
 //! others, in whatever direction. A message would come back, or arrive twice. The older wins.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use kube::ResourceExt;
 use nexus_core::event::Provider;
@@ -20,7 +21,7 @@ use crate::{bounds, tenant_missing};
 /// The conditions of a tenant's mappings, by name.
 pub(crate) fn conditions(
     tenant: &TenantKey,
-    mappings: &[Mapping],
+    mappings: &[Arc<Mapping>],
     sources: &BTreeMap<String, Source>,
 ) -> Vec<ObjectConditions> {
     let mut links = Links::default();
@@ -47,8 +48,8 @@ pub(crate) fn orphan(mapping: &Mapping, known: &BTreeSet<TenantKey>) -> ObjectCo
 }
 
 /// The oldest first; those without a time come last, by name.
-fn by_age(mappings: &[Mapping]) -> Vec<&Mapping> {
-    let mut all: Vec<_> = mappings.iter().collect();
+fn by_age(mappings: &[Arc<Mapping>]) -> Vec<&Mapping> {
+    let mut all: Vec<&Mapping> = mappings.iter().map(|mapping| &**mapping).collect();
     all.sort_by_key(|mapping| {
         let created = mapping.creation_timestamp().map(|time| time.0);
         (created.is_none(), created, mapping.name_any())

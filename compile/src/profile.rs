@@ -12,7 +12,7 @@ use nexus_crds::agentprofile as crd;
 use nexus_crds::tenant::SecretKeyRef;
 
 use crate::conditions::{Consequence, Findings, ObjectConditions, ObjectKind, Reason};
-use crate::{SecretData, bounds, suggest, tenant, tenant_missing};
+use crate::{bounds, suggest, tenant, tenant_missing};
 
 /// Key of an agent's client id in its Secret. It is there for the agent to read: the gateway knows an agent by
 /// its id alone, which follows from the tenant and the name, so that no other client id ever signs in.
@@ -41,13 +41,13 @@ pub(crate) struct Input<'a> {
     pub(crate) tenant: &'a TenantKey,
     pub(crate) profile: &'a AgentProfile,
     pub(crate) sources: &'a BTreeMap<String, Source>,
-    pub(crate) secrets: &'a SecretData,
+    pub(crate) secrets: tenant::Secrets<'a>,
 }
 
 /// The agent of a profile: as it says if it is valid, else as it was. Names that others claim too are settled
 /// when all agents are known.
 pub(crate) fn agent(input: &Input<'_>, previous: Option<&Agent>, findings: &mut Findings) -> Option<Agent> {
-    let credential = credential(input, findings);
+    let credential = credential(input, previous, findings);
     let parts = validate(input, findings);
     check_sources(input, findings);
     match parts {
@@ -168,10 +168,13 @@ fn check_sources(input: &Input<'_>, findings: &mut Findings) {
 }
 
 /// The digest of the agent's client secret. A Secret that is not there is no finding: it is written for it.
-fn credential(input: &Input<'_>, findings: &mut Findings) -> Option<SecretDigest> {
+fn credential(input: &Input<'_>, last_good: Option<&Agent>, findings: &mut Findings) -> Option<SecretDigest> {
     let name = credential_secret(&input.profile.name_any());
-    let data = input.secrets.get(&name)?;
     let path = "metadata.name";
+    if input.secrets.tell_unreadable(&name, path, findings) {
+        return last_good.and_then(|agent| agent.credential);
+    }
+    let data = input.secrets.get(&name)?;
     check_client_id(input, data.get(CLIENT_ID), path, findings);
     let reference = SecretKeyRef { name, key: CLIENT_SECRET.to_owned() };
     let secret = tenant::resolve(input.tenant, input.secrets, &reference, path, findings)?;

@@ -12,7 +12,7 @@ use nexus_crds::tenant::{self as crd, SecretKeyRef};
 
 use crate::bounds::{self, Violation};
 use crate::conditions::{ConditionType, Consequence, Findings, Reason};
-use crate::{SecretData, suggest};
+use crate::{SecretData, TenantObjects, suggest};
 
 /// Measures the spec against its schema; what is out of bounds is told of here, once.
 pub(crate) fn validate(spec: &TenantSpec, findings: &mut Findings) -> Vec<Violation> {
@@ -65,12 +65,45 @@ fn provider(provider: crd::Provider) -> Provider {
     }
 }
 
+/// Where secrets are looked up.
+#[derive(Clone, Copy)]
+pub(crate) struct Secrets<'a> {
+    there: &'a SecretData,
+    /// Those that cannot be read, and why.
+    unreadable: &'a BTreeMap<String, String>,
+}
+
+impl<'a> Secrets<'a> {
+    pub(crate) fn of(objects: &'a TenantObjects) -> Self {
+        Self { there: &objects.secrets, unreadable: &objects.unreadable }
+    }
+
+    /// The data of a Secret that is there.
+    pub(crate) fn get(self, name: &str) -> Option<&'a BTreeMap<String, Secret>> {
+        self.there.get(name)
+    }
+
+    /// Whether nobody can tell what is in a Secret.
+    pub(crate) fn is_unreadable(self, name: &str) -> bool {
+        self.unreadable.contains_key(name)
+    }
+
+    /// Tells of a Secret that cannot be read. True if it is one.
+    pub(crate) fn tell_unreadable(self, name: &str, path: &str, findings: &mut Findings) -> bool {
+        let Some(why) = self.unreadable.get(name) else { return false };
+        let what = format!("Secret `{name}` cannot be read ({why})");
+        let remedy = "let the operator read it, by a Role that names it (`nexus rbac` prints it)";
+        findings.unresolved(Reason::SecretUnreadable, path, &what, remedy);
+        true
+    }
+}
+
 /// What signing secrets are looked up with.
 pub(crate) struct Signing<'a> {
     pub(crate) tenant: &'a TenantKey,
     pub(crate) sources: &'a BTreeMap<String, Source>,
     pub(crate) violations: &'a [Violation],
-    pub(crate) secrets: &'a SecretData,
+    pub(crate) secrets: Secrets<'a>,
     pub(crate) previous: Option<&'a SigningSecrets>,
 }
 
@@ -84,18 +117,22 @@ pub(crate) fn signing(input: &Signing<'_>, spec: &TenantSpec, findings: &mut Fin
         if !seen.insert(&source.name) || !input.sources.contains_key(&source.name) {
             continue;
         }
+        let last_good = || input.previous.and_then(|previous| previous.get(&source.name)).cloned();
         if bounds::touches_entry(input.violations, "spec.sources", at) {
-            let last_good = input.previous.and_then(|previous| previous.get(&source.name));
-            signing.insert(source.name.clone(), last_good.cloned().unwrap_or_default());
+            signing.insert(source.name.clone(), last_good().unwrap_or_default());
             continue;
         }
         let current = (Some(&source.secret_ref), "secretRef");
         let former = (source.previous_secret_ref.as_ref(), "previousSecretRef");
+        let mut unreadable = false;
         let list = [current, former].into_iter().filter_map(|(reference, field)| {
-            let path = format!("spec.sources[{at}].{field}");
-            resolve(input.tenant, input.secrets, reference?, &path, findings).cloned()
+            let (reference, path) = (reference?, format!("spec.sources[{at}].{field}"));
+            unreadable |= input.secrets.is_unreadable(&reference.name);
+            resolve(input.tenant, input.secrets, reference, &path, findings).cloned()
         });
-        signing.insert(source.name.clone(), list.collect());
+        let list: Vec<_> = list.collect();
+        let kept = if unreadable { last_good() } else { None };
+        signing.insert(source.name.clone(), kept.unwrap_or(list));
     }
     signing
 }
@@ -103,17 +140,20 @@ pub(crate) fn signing(input: &Signing<'_>, spec: &TenantSpec, findings: &mut Fin
 /// The secret that a reference names, never an empty one. Messages name the Secret and the key, never content.
 pub(crate) fn resolve<'a>(
     tenant: &TenantKey,
-    secrets: &'a SecretData,
+    secrets: Secrets<'a>,
     reference: &SecretKeyRef,
     path: &str,
     findings: &mut Findings,
 ) -> Option<&'a Secret> {
     let SecretKeyRef { name, key } = reference;
     let namespace = tenant.namespace();
+    if secrets.tell_unreadable(name, path, findings) {
+        return None;
+    }
     let Some(data) = secrets.get(name) else {
         let what = format!("there is no Secret `{name}` in namespace `{namespace}`");
         let otherwise = format!("create it with the key `{key}`");
-        let remedy = suggest::remedy(name, secrets.keys().map(String::as_str), &otherwise);
+        let remedy = suggest::remedy(name, secrets.there.keys().map(String::as_str), &otherwise);
         findings.unresolved(Reason::SecretNotFound, path, &what, &remedy);
         return None;
     };

@@ -23,7 +23,7 @@ fn secret_data() -> SecretData {
     ])
 }
 
-fn profile(name: &str) -> AgentProfile {
+fn profile(name: &str) -> Arc<AgentProfile> {
     serde_json::from_value(json!({
         "apiVersion": "nexus.dev/v1alpha1", "kind": "AgentProfile",
         "metadata": {"name": name, "namespace": "acme", "labels": {"squad": "ai"}},
@@ -32,8 +32,16 @@ fn profile(name: &str) -> AgentProfile {
     .unwrap()
 }
 
+fn tenant(objects: &mut TenantObjects) -> &mut Tenant {
+    Arc::make_mut(&mut objects.tenant)
+}
+
+fn spec(objects: &mut TenantObjects) -> &mut AgentProfileSpec {
+    &mut Arc::make_mut(&mut objects.profiles[0]).spec
+}
+
 fn valid() -> TenantObjects {
-    let tenant = serde_json::from_value(json!({
+    let tenant: Tenant = serde_json::from_value(json!({
         "apiVersion": "nexus.dev/v1alpha1", "kind": "Tenant",
         "metadata": {"name": "acme", "namespace": "acme", "generation": 5},
         "spec": {
@@ -42,7 +50,8 @@ fn valid() -> TenantObjects {
         },
     }))
     .unwrap();
-    TenantObjects { tenant, profiles: vec![profile("coder")], mappings: Vec::new(), secrets: secret_data() }
+    let objects = TenantObjects::of(Arc::new(tenant));
+    TenantObjects { profiles: vec![profile("coder")], secrets: secret_data(), ..objects }
 }
 
 /// Breaks the valid objects; what a condition then says: `Type=Status/Reason` and the message.
@@ -69,7 +78,7 @@ fn tenant_refs(change: impl FnOnce(&mut TenantObjects)) -> String {
 }
 
 fn profile_accepted(change: impl FnOnce(&mut AgentProfileSpec)) -> String {
-    broken(ObjectKind::AgentProfile, ConditionType::Accepted, |o| change(&mut o.profiles[0].spec)).0
+    broken(ObjectKind::AgentProfile, ConditionType::Accepted, |o| change(spec(o))).0
 }
 
 fn profile_refs(change: impl FnOnce(&mut TenantObjects)) -> String {
@@ -92,34 +101,37 @@ fn valid_objects_are_accepted_and_all_their_references_resolve() {
 #[test]
 fn tenants_are_refused_for_what_they_say() {
     assert_eq!(
-        tenant_accepted(|o| o.tenant.spec.sources.push(o.tenant.spec.sources[0].clone())),
+        tenant_accepted(|o| {
+            let one = o.tenant.spec.sources[0].clone();
+            tenant(o).spec.sources.push(one)
+        }),
         "False/DuplicateSource"
     );
-    assert_eq!(tenant_accepted(|o| o.tenant.spec.sources[0].name = "Git Hub".into()), "False/OutOfBounds");
+    assert_eq!(tenant_accepted(|o| tenant(o).spec.sources[0].name = "Git Hub".into()), "False/OutOfBounds");
     assert_eq!(
-        tenant_accepted(|o| o.tenant.spec.sources = vec![o.tenant.spec.sources[0].clone(); 65]),
+        tenant_accepted(|o| tenant(o).spec.sources = vec![o.tenant.spec.sources[0].clone(); 65]),
         "False/OutOfBounds"
     );
-    assert_eq!(tenant_accepted(|o| o.tenant.spec.aliases[0].name = "AI".into()), "False/OutOfBounds");
-    assert_eq!(tenant_accepted(|o| o.tenant.spec.aliases[0].name = "@a b".into()), "False/OutOfBounds");
+    assert_eq!(tenant_accepted(|o| tenant(o).spec.aliases[0].name = "AI".into()), "False/OutOfBounds");
+    assert_eq!(tenant_accepted(|o| tenant(o).spec.aliases[0].name = "@a b".into()), "False/OutOfBounds");
     assert_eq!(
-        tenant_accepted(|o| o.tenant.spec.aliases.push(alias("@ai_squad", "ai"))),
+        tenant_accepted(|o| tenant(o).spec.aliases.push(alias("@ai_squad", "ai"))),
         "False/DuplicateAlias"
     );
     assert_eq!(
-        tenant_accepted(|o| o.tenant.spec.aliases[0] = alias("@x", "not a value")),
+        tenant_accepted(|o| tenant(o).spec.aliases[0] = alias("@x", "not a value")),
         "False/InvalidSelector"
     );
-    assert_eq!(tenant_accepted(|o| o.tenant.spec.aliases[0] = alias("@xy", "none")), "True/NoMembers");
-    assert_eq!(tenant_accepted(|o| o.tenant.spec.aliases.push(alias("@Coder", "ai"))), "True/NameClash");
+    assert_eq!(tenant_accepted(|o| tenant(o).spec.aliases[0] = alias("@xy", "none")), "True/NoMembers");
+    assert_eq!(tenant_accepted(|o| tenant(o).spec.aliases.push(alias("@Coder", "ai"))), "True/NameClash");
     for (limits, bad) in
         [(json!({"heartbeatSeconds": 3601}), true), (json!({"heartbeatSeconds": 3600}), false)]
     {
-        let says = tenant_accepted(|o| o.tenant.spec.limits = serde_json::from_value(limits).unwrap());
+        let says = tenant_accepted(|o| tenant(o).spec.limits = serde_json::from_value(limits).unwrap());
         assert_eq!(says == "False/OutOfBounds", bad, "{says}");
     }
     let says =
-        tenant_accepted(|o| o.tenant.spec.quota = serde_json::from_value(json!({"bytes": 1})).unwrap());
+        tenant_accepted(|o| tenant(o).spec.quota = serde_json::from_value(json!({"bytes": 1})).unwrap());
     assert_eq!(says, "False/OutOfBounds");
 }
 
@@ -164,7 +176,7 @@ fn profiles_are_refused_for_what_they_say() {
     assert_eq!(profile_accepted(|spec| spec.aliases = vec!["@".into()]), "False/InvalidAlias");
     assert_eq!(profile_accepted(|spec| spec.aliases = vec!["AI_squad".into()]), "True/NameClash");
     let (_, message) = broken(ObjectKind::AgentProfile, ConditionType::Accepted, |o| {
-        kind(&mut o.profiles[0].spec);
+        kind(spec(o));
     });
     assert_eq!(
         message,
@@ -176,7 +188,7 @@ fn profiles_are_refused_for_what_they_say() {
 #[test]
 fn what_a_profile_refers_to_must_be_there() {
     assert_eq!(
-        profile_refs(|o| o.profiles[0].spec.subscriptions[0].sources = vec!["gitub".into()]),
+        profile_refs(|o| spec(o).subscriptions[0].sources = vec!["gitub".into()]),
         "False/SourceNotFound"
     );
     let secret = |o: &mut TenantObjects, text: &str| {
@@ -235,7 +247,7 @@ fn a_client_id_that_is_not_the_agents_is_told_of_and_the_secret_stays() {
 #[test]
 fn members_of_an_alias_for_any_share_an_inbox() {
     let mut objects = valid();
-    objects.tenant.spec.aliases[0].delivery = nexus_crds::tenant::Delivery::Any;
+    tenant(&mut objects).spec.aliases[0].delivery = nexus_crds::tenant::Delivery::Any;
     let compiled = compile(&objects, Previous::default()).unwrap();
     let inbox = nexus_core::id::InboxId::of_alias(&compiled.gateway.tenant, "ai_squad");
     assert_eq!(compiled.gateway.agents["coder"].shared_inboxes, [inbox]);
@@ -245,14 +257,14 @@ fn members_of_an_alias_for_any_share_an_inbox() {
 #[test]
 fn a_tenant_without_a_name_compiles_to_nothing() {
     let mut objects = valid();
-    objects.tenant.metadata.namespace = None;
+    tenant(&mut objects).metadata.namespace = None;
     assert_eq!(compile(&objects, Previous::default()), Err(UnnamedTenant));
 }
 
 #[test]
 fn long_messages_have_an_end() {
     let (_, message) = broken(ObjectKind::AgentProfile, ConditionType::Accepted, |o| {
-        o.profiles[0].spec.subscriptions[0].kinds = vec!["Banana".into(); 64];
+        spec(o).subscriptions[0].kinds = vec!["Banana".into(); 64];
     });
     assert!(message.contains("And 54 more"));
     assert!(message.len() < 32_768, "{}", message.len());
@@ -268,7 +280,7 @@ proptest! {
             let mut objects = valid();
             objects.profiles = names.iter().map(|name| profile(name)).collect();
             if clash {
-                objects.profiles.iter_mut().for_each(|one| one.spec.aliases = vec!["same".into()]);
+                objects.profiles.iter_mut().for_each(|one| Arc::make_mut(one).spec.aliases = vec!["same".into()]);
             }
             compile(&objects, Previous::default()).unwrap()
         };
@@ -283,11 +295,27 @@ proptest! {
     #[test]
     fn compiling_twice_with_itself_as_previous_changes_nothing(in_flight in 0_u32..1100, secs in 0_u32..4000) {
         let mut objects = valid();
-        objects.profiles[0].spec.max_in_flight = Some(in_flight);
-        objects.tenant.spec.limits = serde_json::from_value(json!({"heartbeatSeconds": secs})).unwrap();
+        spec(&mut objects).max_in_flight = Some(in_flight);
+        tenant(&mut objects).spec.limits = serde_json::from_value(json!({"heartbeatSeconds": secs})).unwrap();
         let once = compile(&objects, Previous::default()).unwrap();
         let twice = compile(&objects, once.as_previous()).unwrap();
         prop_assert_eq!(once.gateway, twice.gateway);
         prop_assert_eq!(once.ingest, twice.ingest);
     }
+}
+
+#[test]
+fn a_secret_that_cannot_be_read_keeps_what_was_known_of_it() {
+    let mut objects = valid();
+    let before = compile(&objects, Previous::default()).unwrap();
+    objects.unreadable =
+        std::mem::take(&mut objects.secrets).into_keys().map(|name| (name, "forbidden".to_owned())).collect();
+    let after = compile(&objects, before.as_previous()).unwrap();
+    assert_eq!((&after.signing, &after.gateway), (&before.signing, &before.gateway));
+    for object in &after.conditions {
+        let condition = object.get(ConditionType::ResolvedRefs).unwrap();
+        assert_eq!((condition.status, condition.reason), (Status::False, Reason::SecretUnreadable));
+        assert!(condition.message.contains("cannot be read (forbidden)"), "{}", condition.message);
+    }
+    assert_eq!(objects.secret_names(), ["coder-nexus-agent", "webhooks"].map(str::to_owned).into());
 }
