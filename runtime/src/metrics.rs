@@ -362,6 +362,21 @@ pub const METRICS: &[Metric] = &[
         &[],
         "Complaints about objects of the folder, as `nexus status` shows them.",
     ),
+    // The config stream.
+    metric(Gauge, "nexus_config_streams", &[], "Streams of this pod to replicas of the operator."),
+    metric(
+        Counter,
+        "nexus_config_stream_failures_total",
+        &["error"],
+        "Streams to the operator that ended or did not begin, and failed lookups of its addresses.",
+    ),
+    metric(Counter, "nexus_config_updates_total", &[], "Updates of the operator that were put in force."),
+    metric(
+        Counter,
+        "nexus_config_streams_refused_total",
+        &["reason"],
+        "Streams of pods that the operator refused: rate, full, token, review (whose a token is cannot be found out), foreign (it is another role's or pod's), hello or closed.",
+    ),
     // The process.
     metric(
         Counter,
