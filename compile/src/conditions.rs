@@ -84,6 +84,8 @@ reasons! {
     ResolvedRefs,
     /// A number, a length or a pattern is out of the schema's bounds.
     OutOfBounds,
+    /// The object is not of the shape that its kind has; an API server takes none such.
+    Unreadable,
     /// Two sources have one name.
     DuplicateSource,
     /// Two aliases have one name.
@@ -150,11 +152,31 @@ pub struct ObjectConditions {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// `Accepted` and `ResolvedRefs`, in this order.
+    /// `Accepted` and `ResolvedRefs`, in this order; the former alone of an object that cannot be read.
     pub conditions: Vec<Condition>,
 }
 
 impl ObjectConditions {
+    /// Those of an object that cannot be read. `has_last_good`: whether an older value of it is in force.
+    #[must_use]
+    pub fn unreadable(
+        kind: ObjectKind,
+        (namespace, name): (&str, &str),
+        generation: Option<i64>,
+        error: &str,
+        has_last_good: bool,
+    ) -> Self {
+        let stays = if has_last_good { " Its last good value stays in force." } else { "" };
+        let condition = Condition {
+            kind: ConditionType::Accepted,
+            status: Status::False,
+            reason: Reason::Unreadable,
+            message: format!("It cannot be read: {error}; write it as `kubectl explain` tells.{stays}"),
+            observed_generation: generation,
+        };
+        Self { kind, namespace: namespace.to_owned(), name: name.to_owned(), conditions: vec![condition] }
+    }
+
     /// The condition of a type.
     #[must_use]
     pub fn get(&self, kind: ConditionType) -> Option<&Condition> {

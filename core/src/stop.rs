@@ -53,6 +53,12 @@ impl EngagementName {
     pub fn new(uid: &str, generation: u64) -> Self {
         Self { uid_prefix: uid.chars().take(8).collect(), generation }
     }
+
+    /// Whether it names an engagement of the same object as `other`, and not an earlier one.
+    #[must_use]
+    pub fn reaches(&self, other: &Self) -> bool {
+        self.uid_prefix == other.uid_prefix && self.generation >= other.generation
+    }
 }
 
 impl fmt::Display for EngagementName {
@@ -245,7 +251,9 @@ impl Engagement {
         }
     }
 
-    fn covers(&self, subject: &Subject<'_>) -> bool {
+    /// Whether it means this agent.
+    #[must_use]
+    pub fn covers(&self, subject: &Subject<'_>) -> bool {
         self.agents.contains(&subject.agent) || self.scopes.iter().any(|scope| scope.covers(subject))
     }
 

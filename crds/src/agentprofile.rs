@@ -150,6 +150,10 @@ pub struct AgentProfileStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub held_replicas: Option<u32>,
+    /// The engagement by which its workload was scaled to zero. Gone once its replicas are restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::engagement")]
+    pub held_by: Option<String>,
 }
 
 /// Names by which an agent can be mentioned.

@@ -21,6 +21,7 @@ pub mod gauges;
 pub mod hearsay;
 pub mod ingest;
 pub mod keys;
+pub mod operator;
 pub mod ports;
 pub mod process;
 pub mod reload;

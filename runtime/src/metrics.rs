@@ -377,6 +377,28 @@ pub const METRICS: &[Metric] = &[
         &["reason"],
         "Streams of pods that the operator refused: rate, full, token, review (whose a token is cannot be found out), foreign (it is another role's or pod's), hello or closed.",
     ),
+    // The operator.
+    metric(Gauge, "nexus_operator_leading", &[], "1 while this replica writes status and scales."),
+    metric(Gauge, "nexus_operator_tenants", &[], "Tenants that are compiled and published."),
+    metric(Gauge, "nexus_operator_pods", &[], "Pods that are connected."),
+    metric(
+        Gauge,
+        "nexus_operator_unsettled",
+        &[],
+        "Tenants of which some status is still to be written; it stays above 0 while writes fail.",
+    ),
+    metric(
+        Counter,
+        "nexus_operator_writes_total",
+        &["target", "outcome"],
+        "Writes to the API server by what is written; an idle system writes nothing.",
+    ),
+    metric(
+        Counter,
+        "nexus_operator_watch_failures_total",
+        &["kind"],
+        "Failures of watches at the API server; each is tried again.",
+    ),
     // The process.
     metric(
         Counter,

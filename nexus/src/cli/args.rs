@@ -3,6 +3,7 @@
 mod again;
 mod alone;
 mod diff_routes;
+mod operator;
 mod select;
 mod values;
 
@@ -17,6 +18,7 @@ use nexus_core::kind::Kind;
 pub use self::again::{DlqVerb, ReplayArgs, WhichArgs, WhoseArgs};
 pub use self::alone::{GatewayArgs, IngestArgs};
 pub use self::diff_routes::DiffRoutesArgs;
+pub use self::operator::OperatorArgs;
 pub use self::select::SelectArgs;
 #[cfg(test)]
 pub use self::values::parse_moment;
@@ -40,7 +42,7 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
-    /// Address of the admin server: served by `dev`, `ingest` and `gateway`, asked by the other verbs
+    /// Address of the admin server: served by `dev`, `ingest`, `gateway` and `operator`, asked by the other verbs
     #[arg(long, global = true, env = "NEXUS_ADMIN", default_value = ADMIN, value_name = "HOST:PORT")]
     pub admin: String,
     /// `table` for people, `json` for machines
@@ -67,6 +69,12 @@ pub enum Verb {
                             --data /var/lib/nexus --listen 0.0.0.0:8081 --admin 0.0.0.0:9090"
     )]
     Gateway(GatewayArgs),
+    /// Configure ingest and gateway pods by the custom resources of a cluster, and write their status
+    #[command(
+        after_help = "Examples:\n  nexus operator --listen 0.0.0.0:8443 --admin 0.0.0.0:9090 --namespace nexus-system\n  \
+                            KUBECONFIG=~/.kube/config nexus operator --name localhost"
+    )]
+    Operator(OperatorArgs),
     /// Show tenants, agents, queues and whether a stop holds
     #[command(after_help = "Example:\n  nexus status -o json")]
     Status,

@@ -56,7 +56,7 @@ impl Publisher {
         let mut wanted: BTreeMap<_, _> =
             resources.map(|resource| (resource.name().clone(), resource)).collect();
         self.0.published.send_if_modified(|published| {
-            let mut changed = false;
+            let mut changed = published.withheld.remove(tenant);
             for kind in ResourceType::ALL {
                 let name = ResourceName { kind, tenant: tenant.clone() };
                 let next = wanted.remove(&name);
@@ -72,6 +72,11 @@ impl Publisher {
             }
             changed
         });
+    }
+
+    /// Nobody can tell what this tenant is now: what pods hold of it stays, until it is published again.
+    pub fn withhold(&self, tenant: &TenantKey) {
+        self.0.published.send_if_modified(|published| published.withheld.insert(tenant.clone()));
     }
 
     /// From now on streams are answered: every object was read once.

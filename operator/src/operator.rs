@@ -1,0 +1,275 @@
+//! The operator as it runs: watches, one task that decides, writes, and the server for pods.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::core::DeserializeGuard;
+use kube::{Api, Client};
+use nexus_core::clock::Clock;
+use nexus_core::secret;
+use nexus_crds::{AgentProfile, Mapping, NexusPolicy, Tenant};
+use nexus_runtime::Drain;
+use nexus_runtime::readiness::{Readiness, ReadyGuard};
+use nexus_runtime::tasks::Tasks;
+use nexus_wire::config::Publisher;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::certificate::Served;
+use crate::decide::Decider;
+use crate::engine::{Change, SecretValues};
+use crate::identity::Reviewer;
+use crate::lease::{Holder, Leading};
+use crate::objects::Key;
+use crate::own::Own;
+use crate::scale::{Workload, annotated};
+use crate::server::{self, ServeError};
+use crate::slices;
+use crate::watch::{self as watches, Named};
+use crate::write::{Writer, Written};
+
+/// How often it is decided what to write.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Changes that wait to be taken in.
+const CHANGES: usize = 1024;
+
+/// How often the metrics are refreshed.
+const MEASURE: Duration = Duration::from_secs(5);
+
+/// Settings of the operator.
+#[derive(Debug, Clone)]
+pub struct OperatorSettings {
+    /// Where pods connect.
+    pub listen: SocketAddr,
+    /// The operator's own namespace.
+    pub namespace: String,
+    /// What this replica is called; no other may be, not even the next process of the same pod.
+    pub identity: String,
+    /// The names of its certificate.
+    pub names: Vec<String>,
+}
+
+/// The operator with its address.
+pub struct Operator {
+    settings: OperatorSettings,
+    client: Client,
+    clock: Clock,
+    listener: TcpListener,
+    publisher: Publisher,
+}
+
+impl Operator {
+    /// Takes the address.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub async fn bind(client: Client, clock: Clock, settings: OperatorSettings) -> Result<Self, ServeError> {
+        let listener = server::bind(settings.listen).await?;
+        Ok(Self { settings, client, clock, listener, publisher: Publisher::new() })
+    }
+
+    /// What is published.
+    #[must_use]
+    pub fn publisher(&self) -> Publisher {
+        self.publisher.clone()
+    }
+
+    /// Starts all that the operator does.
+    pub fn start(self, tasks: &mut Tasks, readiness: &Readiness) {
+        let Self { settings, client, clock, listener, publisher } = self;
+        let (served, drain) = (Served::default(), tasks.drain());
+        let holder = Holder::new(client.clone(), &settings.namespace, &settings.identity, clock.clone());
+        let leading = holder.leading();
+        let own = Own::new(
+            client.clone(),
+            &settings.namespace,
+            settings.names.clone(),
+            served.clone(),
+            leading.clone(),
+            clock.clone(),
+        );
+        let (changes, coming) = mpsc::channel(CHANGES);
+        let (secrets, deployments) = (watch::Sender::default(), watch::Sender::default());
+        start_watches(tasks, &client, &settings.namespace, &changes, (&secrets, &deployments));
+        tasks.start("own", own.run(readiness.guard("the operator's certificate"), drain.clone()));
+        let reviewer = Reviewer::new(client.clone(), &settings.namespace);
+        tasks.start("pods", server::serve(listener, served, publisher.clone(), reviewer, drain.clone()));
+        let desk = Desk {
+            decider: Decider::default(),
+            publisher,
+            writer: Writer::new(client, leading.clone(), &settings.identity),
+            clock,
+            secrets,
+            deployments,
+            awaited: Some(readiness.guard("all objects to be read")),
+        };
+        tasks.start("decide", desk.run(coming, leading, drain.clone()));
+        tasks.start("lease", holder.run(drain));
+    }
+}
+
+fn start_watches(
+    tasks: &mut Tasks,
+    client: &Client,
+    namespace: &str,
+    changes: &mpsc::Sender<Change>,
+    (secrets, deployments): (&watch::Sender<BTreeSet<Key>>, &watch::Sender<BTreeSet<Key>>),
+) {
+    let drain = tasks.drain();
+    let tenants: Api<DeserializeGuard<Tenant>> = Api::all(client.clone());
+    let profiles: Api<DeserializeGuard<AgentProfile>> = Api::all(client.clone());
+    let mappings: Api<DeserializeGuard<Mapping>> = Api::all(client.clone());
+    let policies: Api<DeserializeGuard<NexusPolicy>> = Api::all(client.clone());
+    let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), namespace);
+    tasks.start(
+        "tenants",
+        watches::all("tenants", tenants, None, Change::Tenant, changes.clone(), drain.clone()),
+    );
+    tasks.start(
+        "agentprofiles",
+        watches::all("agentprofiles", profiles, None, Change::Profile, changes.clone(), drain.clone()),
+    );
+    tasks.start(
+        "mappings",
+        watches::all("mappings", mappings, None, Change::Mapping, changes.clone(), drain.clone()),
+    );
+    tasks.start(
+        "nexuspolicies",
+        watches::all("nexuspolicies", policies, None, Change::Policy, changes.clone(), drain.clone()),
+    );
+    tasks.start(
+        "endpointslices",
+        watches::all(
+            "endpointslices",
+            slices,
+            Some(slices::LABELS),
+            Change::Slice,
+            changes.clone(),
+            drain.clone(),
+        ),
+    );
+    let named = Named::new("secrets", client.clone(), values, Change::Secret, changes.clone());
+    tasks.start("secrets", named.run(secrets.subscribe(), drain.clone()));
+    let named = Named::new("deployments", client.clone(), workload, Change::Workload, changes.clone());
+    tasks.start("deployments", named.run(deployments.subscribe(), drain));
+}
+
+/// The data of a Secret.
+fn values(secret: Secret) -> SecretValues {
+    let data = secret.data.unwrap_or_default();
+    data.into_iter().map(|(key, bytes)| (key, secret::Secret::new(bytes.0))).collect()
+}
+
+/// A Deployment, as far as scaling goes. One that says nothing has one replica.
+fn workload(deployment: Deployment) -> Workload {
+    let replicas = deployment.spec.replicas.unwrap_or(1);
+    Workload {
+        replicas: u32::try_from(replicas).unwrap_or(0),
+        held: annotated(deployment.metadata.annotations.as_ref()),
+    }
+}
+
+/// The one who decides.
+struct Desk {
+    decider: Decider,
+    publisher: Publisher,
+    writer: Writer,
+    clock: Clock,
+    /// What is to be watched by name.
+    secrets: watch::Sender<BTreeSet<Key>>,
+    deployments: watch::Sender<BTreeSet<Key>>,
+    /// Held until all was read and published.
+    awaited: Option<ReadyGuard>,
+}
+
+/// The watches ended.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing is watched any more")]
+struct Unwatched;
+
+impl Desk {
+    async fn run(
+        mut self,
+        mut coming: mpsc::Receiver<Change>,
+        mut leading: Leading,
+        drain: Drain,
+    ) -> Result<(), Unwatched> {
+        let mut pods = self.publisher.pods();
+        let mut writes: JoinSet<Written> = JoinSet::new();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut led, mut measured) = (false, None::<Instant>);
+        loop {
+            tokio::select! {
+                () = drain.cancelled() => return Ok(()),
+                change = coming.recv() => {
+                    self.take(change.ok_or(Unwatched)?, &mut coming);
+                    continue;
+                }
+                Ok(()) = pods.changed() => {
+                    let pods = Arc::clone(&pods.borrow_and_update());
+                    self.decider.pods(pods);
+                    continue;
+                }
+                Some(ended) = writes.join_next() => {
+                    // A write that panicked is never done: its object would wait for ever.
+                    let written = ended.map_err(|_| Unwatched)?;
+                    self.decider.written(written, Instant::now());
+                    continue;
+                }
+                () = leading.begun(), if !led => {
+                    led = true;
+                    self.decider.lead(Instant::now());
+                }
+                _ = tick.tick() => {}
+            }
+            if led && leading.now() {
+                for write in self.decider.decide(&self.publisher, Instant::now(), self.clock.now()) {
+                    let writer = self.writer.clone();
+                    writes.spawn(async move { writer.write(write).await });
+                }
+            }
+            if measured.is_none_or(|at| at.elapsed() >= MEASURE) {
+                measured = Some(Instant::now());
+                self.measure();
+            }
+        }
+    }
+
+    /// Takes in a change and all that wait behind it, and publishes once.
+    fn take(&mut self, change: Change, coming: &mut mpsc::Receiver<Change>) {
+        let now = Instant::now();
+        self.decider.take(change, now);
+        for _ in 0..CHANGES {
+            let Ok(change) = coming.try_recv() else { break };
+            self.decider.take(change, now);
+        }
+        if self.decider.settle(&self.publisher, now) && self.awaited.take().is_some() {
+            tracing::info!("all objects are read and published");
+        }
+        if let Some(wanted) = self.decider.take_wanted() {
+            self.secrets.send_replace(wanted);
+        }
+        let workloads = self.decider.workloads();
+        self.deployments.send_if_modified(|watched| {
+            let changed = *watched != workloads;
+            *watched = workloads;
+            changed
+        });
+    }
+
+    fn measure(&self) {
+        let figures = self.decider.figures();
+        metrics::gauge!("nexus_operator_tenants").set(figures.tenants);
+        metrics::gauge!("nexus_operator_pods").set(figures.pods);
+        metrics::gauge!("nexus_operator_unsettled").set(figures.unsettled);
+    }
+}

@@ -1,0 +1,62 @@
+//! The status of an AgentProfile.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use nexus_compile::ObjectConditions;
+use nexus_core::id::AgentId;
+use nexus_crds::AgentProfileStatus;
+use nexus_wire::config::Pods;
+
+use super::{Aspect, Programmed, conditions};
+
+/// Whether an agent has a session at any pod.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Whether it has one; none where no pod has ever told of it.
+    pub(crate) online: Option<bool>,
+    /// When its last session began or ended.
+    pub(crate) since: Option<Timestamp>,
+}
+
+/// What pods tell of an agent.
+pub(crate) fn seen(agent: AgentId, pods: &Pods) -> Seen {
+    let told = pods.values().filter_map(|pod| pod.presence.get(&agent));
+    told.fold(Seen::default(), |seen, presence| Seen {
+        online: Some(seen.online.unwrap_or(false) || presence.online),
+        since: seen.since.max(Some(presence.since)),
+    })
+}
+
+/// The status of an AgentProfile; what a stop recorded stays.
+pub(crate) fn agent(
+    object: &ObjectConditions,
+    programmed: &Programmed,
+    seen: Seen,
+    present: Option<&AgentProfileStatus>,
+    now: Timestamp,
+) -> AgentProfileStatus {
+    let none = AgentProfileStatus::default();
+    let present = present.unwrap_or(&none);
+    let mut conditions = conditions(object, programmed, &present.conditions, now);
+    let before = present.conditions.iter().find(|condition| condition.type_ == "Online");
+    let online = seen.online.unwrap_or(false);
+    let turned = before.is_none_or(|before| before.status != super::word(online));
+    // Facts are written on transitions only.
+    let last_seen = match seen.since {
+        Some(since) if turned && seen.online.is_some() => Some(Time(since)),
+        _ => present.last_seen.clone(),
+    };
+    let (reason, message) = match online {
+        true => ("Connected", "It has a session."),
+        false => ("NotConnected", "It has no session; what is meant for it waits."),
+    };
+    let aspect = Aspect {
+        kind: "Online",
+        holds: online,
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        generation: None,
+    };
+    conditions.push(aspect.condition(&present.conditions, now));
+    AgentProfileStatus { conditions, last_seen, ..present.clone() }
+}

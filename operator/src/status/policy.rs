@@ -1,0 +1,149 @@
+//! The status of a NexusPolicy: whether its stop holds, and what it did.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use nexus_core::stop::EngagementName;
+use nexus_crds::{NexusPolicy, NexusPolicyStatus};
+use nexus_wire::config::{HeldStop, Pods, Role};
+
+use super::{Aspect, ready};
+
+/// What pods tell of one policy.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Reported {
+    /// How many pods obey it as it stands.
+    pub(crate) obeying: usize,
+    /// How many pods there are.
+    pub(crate) pods: usize,
+    /// Pods that do not, some of them.
+    pub(crate) missing: Vec<String>,
+    /// The stop that they hold, by the latest of its names.
+    pub(crate) held: Option<EngagementName>,
+    /// Connections that they closed.
+    pub(crate) severed: u64,
+    /// When the last of them wrote its last byte to an agent.
+    pub(crate) last_byte: Option<Timestamp>,
+}
+
+impl Reported {
+    /// What the pods of `existing` tell of the policy with this uid at this generation.
+    pub(crate) fn of(uid: &str, generation: u64, existing: &BTreeSet<String>, pods: &Pods) -> Self {
+        let mut reported = Self { pods: existing.len(), ..Self::default() };
+        for name in existing {
+            let stops = pods.get(name).filter(|pod| pod.role == Role::Gateway);
+            let stops = stops.and_then(|pod| pod.stops.as_ref());
+            let seen = stops.into_iter().flat_map(|stops| &stops.seen);
+            if seen.clone().any(|seen| seen.uid == uid && seen.generation >= generation) {
+                reported.obeying += 1;
+            } else if reported.missing.len() < 3 {
+                reported.missing.push(name.clone());
+            }
+            let held = stops.into_iter().flat_map(|stops| &stops.held);
+            held.filter(|held| held.uid == uid).for_each(|held| reported.add(held));
+        }
+        reported
+    }
+
+    fn add(&mut self, held: &HeldStop) {
+        self.held = self.held.take().max(held.engagement.parse().ok());
+        self.severed = self.severed.saturating_add(held.sockets_severed);
+        self.last_byte = self.last_byte.max(held.last_byte);
+    }
+
+    fn programmed(&self, generation: Option<i64>) -> Aspect {
+        let (holds, reason, message) = match (self.pods, self.obeying) {
+            (0, _) => {
+                (false, "NoPods", "There is no pod of gateway: see to the workload nexus-gateway.".to_owned())
+            }
+            (pods, obeying) if pods == obeying => (true, "Programmed", format!("All pods obey it ({pods}).")),
+            (pods, obeying) => {
+                let missing = self.missing.join(", ");
+                (false, "Pending", format!("{obeying} of {pods} pods obey it; awaited: {missing}."))
+            }
+        };
+        Aspect { kind: "Programmed", holds, reason: reason.to_owned(), message, generation }
+    }
+}
+
+/// The status of a policy. While `fresh`, pods are about to answer, and what stands there of them stays.
+pub(crate) fn policy(
+    object: &NexusPolicy,
+    reported: &Reported,
+    fresh: bool,
+    now: Timestamp,
+) -> NexusPolicyStatus {
+    let none = NexusPolicyStatus::default();
+    let present = object.status.as_ref().unwrap_or(&none);
+    let engagement = engagement(object, reported, present);
+    let begins = engagement.is_some() && present.engagement.is_none();
+    let engaged_at = match (&engagement, begins) {
+        (None, _) => None,
+        (Some(_), true) => Some(Time(now)),
+        (Some(_), false) => present.engaged_at.clone(),
+    };
+    let kept = |value: u64, before: Option<u64>| {
+        engagement.as_ref().map(|_| value.max(before.filter(|_| !begins).unwrap_or(0)))
+    };
+    let since = engaged_at.as_ref().map(|at| at.0);
+    let last_byte = reported.last_byte.zip(since).map(|(last, since)| last.duration_since(since).as_millis());
+    let last_byte = last_byte.map(|millis| u64::try_from(millis).unwrap_or(0));
+    NexusPolicyStatus {
+        conditions: conditions(object, reported, &present.conditions, fresh, now),
+        acknowledged: match fresh && reported.obeying < reported.pods {
+            true => present.acknowledged.clone(),
+            false => Some(format!("{}/{}", reported.obeying, reported.pods)),
+        },
+        sockets_severed: kept(reported.severed, present.sockets_severed),
+        last_byte_milliseconds: last_byte
+            .and_then(|millis| kept(millis, present.last_byte_milliseconds))
+            .or(present.last_byte_milliseconds.filter(|_| engagement.is_some() && !begins)),
+        engagement: engagement.map(|name| name.to_string()),
+        engaged_at,
+    }
+}
+
+/// The engagement that holds: by the order itself, by what pods hold, or by what stood there and was not released by its name.
+fn engagement(
+    object: &NexusPolicy,
+    reported: &Reported,
+    present: &NexusPolicyStatus,
+) -> Option<EngagementName> {
+    let generation = object.metadata.generation.and_then(|generation| u64::try_from(generation).ok());
+    let uid = object.metadata.uid.as_deref()?;
+    if object.spec.stop == Some(true) {
+        return Some(EngagementName::new(uid, generation?)).max(reported.held.clone());
+    }
+    if reported.held.is_some() {
+        return reported.held.clone();
+    }
+    let stood: EngagementName = present.engagement.as_deref()?.parse().ok()?;
+    let named = object.spec.release.as_deref().and_then(|release| release.parse::<EngagementName>().ok());
+    (!named.is_some_and(|named| named.reaches(&stood))).then_some(stood)
+}
+
+fn conditions(
+    object: &NexusPolicy,
+    reported: &Reported,
+    present: &[Condition],
+    fresh: bool,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let generation = object.metadata.generation;
+    let accepted = Aspect {
+        kind: "Accepted",
+        holds: true,
+        reason: "Accepted".to_owned(),
+        message: "All of it is valid.".to_owned(),
+        generation,
+    };
+    if fresh && reported.obeying < reported.pods {
+        let stays = |kind: &str| present.iter().find(|condition| condition.type_ == kind).cloned();
+        let accepted = accepted.condition(present, now);
+        return std::iter::once(accepted).chain(stays("Programmed")).chain(stays("Ready")).collect();
+    }
+    let programmed = reported.programmed(generation);
+    let ready = ready(&[accepted.clone(), programmed.clone()], generation);
+    [accepted, programmed, ready].map(|aspect| aspect.condition(present, now)).into()
+}

@@ -1,0 +1,216 @@
+//! Watches: of all objects of a kind, and of single objects by their names.
+//!
+//! A watch is begun anew at least every [`LIFE`], so that a connection that died without a word is noticed soon after. Whoever is
+//! watched by name needs no right to list others: an API server grants that by `resourceNames`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, pin_mut};
+use k8s_openapi::NamespaceResourceScope;
+use kube::runtime::watcher::{self, Config, Event, watcher};
+use kube::{Api, Client, Resource};
+use nexus_runtime::Drain;
+use nexus_runtime::tasks::chain;
+use serde::de::DeserializeOwned;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::engine::Observed;
+use crate::objects::Key;
+
+/// How long a watch of a kind may live, in seconds.
+const LIFE: u32 = 25;
+
+/// The same of a single object; there may be thousands.
+const LIFE_BY_NAME: u32 = 60;
+
+/// The first pause after a failure, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// Nobody takes what is watched any more: the process ends.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody takes what the watch of {0} tells")]
+pub(crate) struct Unheard(&'static str);
+
+/// Watches all objects of a kind until drained.
+///
+/// # Errors
+/// When nobody takes what it tells.
+pub(crate) async fn all<K, C>(
+    what: &'static str,
+    api: Api<K>,
+    labels: Option<&str>,
+    change: impl Fn(Event<K>) -> C,
+    changes: mpsc::Sender<C>,
+    drain: Drain,
+) -> Result<(), Unheard>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let config = Config::default().timeout(LIFE);
+    let config = match labels {
+        Some(labels) => config.labels(labels),
+        None => config,
+    };
+    let events = watcher(api, config);
+    pin_mut!(events);
+    let mut pause = PAUSE.0;
+    loop {
+        let event = tokio::select! {
+            () = drain.cancelled() => return Ok(()),
+            event = events.next() => event.ok_or(Unheard(what))?,
+        };
+        match event {
+            Ok(event) => {
+                pause = PAUSE.0;
+                changes.send(change(event)).await.map_err(|_| Unheard(what))?;
+            }
+            Err(error) => {
+                failed(what, &error);
+                wait(&mut pause, &drain).await;
+            }
+        }
+    }
+}
+
+fn failed(what: &'static str, error: &watcher::Error) {
+    metrics::counter!("nexus_operator_watch_failures_total", "kind" => what).increment(1);
+    tracing::warn!(error = chain(error), "cannot watch {what}; trying again");
+}
+
+async fn wait(pause: &mut Duration, drain: &Drain) {
+    tokio::select! {
+        () = drain.cancelled() => {}
+        () = tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..=1.0))) => {}
+    }
+    *pause = (*pause * 2).min(PAUSE.1);
+}
+
+/// Watches objects by their names, as many as are wanted.
+pub(crate) struct Named<K, T, C> {
+    what: &'static str,
+    client: Client,
+    /// What is told of an object.
+    read: fn(K) -> T,
+    change: fn(Key, Observed<T>) -> C,
+    changes: mpsc::Sender<C>,
+}
+
+impl<K, T, C> Named<K, T, C>
+where
+    K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
+    K::DynamicType: Default,
+    T: Send + 'static,
+    C: Send + 'static,
+{
+    /// One that watches nothing yet.
+    pub(crate) fn new(
+        what: &'static str,
+        client: Client,
+        read: fn(K) -> T,
+        change: fn(Key, Observed<T>) -> C,
+        changes: mpsc::Sender<C>,
+    ) -> Self {
+        Self { what, client, read, change, changes }
+    }
+
+    /// Watches what is wanted until drained.
+    ///
+    /// # Errors
+    /// When one of the watches ends.
+    pub(crate) async fn run(
+        self,
+        mut wanted: watch::Receiver<BTreeSet<Key>>,
+        drain: Drain,
+    ) -> Result<(), Unheard> {
+        let mut watches = JoinSet::new();
+        let mut watched: BTreeMap<Key, AbortHandle> = BTreeMap::new();
+        loop {
+            let now = wanted.borrow_and_update().clone();
+            watched.retain(|key, watch| {
+                let stays = now.contains(key);
+                if !stays {
+                    watch.abort();
+                }
+                stays
+            });
+            for key in now {
+                watched.entry(key.clone()).or_insert_with(|| watches.spawn(self.one(key)));
+            }
+            tokio::select! {
+                () = drain.cancelled() => return Ok(()),
+                changed = wanted.changed() => changed.map_err(|_| Unheard(self.what))?,
+                Some(ended) = watches.join_next() => match ended {
+                    Err(error) if error.is_cancelled() => {}
+                    _ => return Err(Unheard(self.what)),
+                }
+            }
+        }
+    }
+
+    /// Watches one object for as long as its future is driven.
+    fn one(&self, key: Key) -> impl Future<Output = ()> + Send + 'static {
+        let (what, read, change, changes) = (self.what, self.read, self.change, self.changes.clone());
+        let api: Api<K> = Api::namespaced(self.client.clone(), &key.0);
+        async move {
+            let config = Config::default().timeout(LIFE_BY_NAME).fields(&format!("metadata.name={}", key.1));
+            let events = watcher(api, config);
+            pin_mut!(events);
+            let (mut pause, mut listed) = (PAUSE.0, None);
+            while let Some(event) = events.next().await {
+                let told = match event {
+                    Ok(Event::Init) => {
+                        listed = None;
+                        continue;
+                    }
+                    Ok(Event::InitApply(object)) => {
+                        listed = Some(object);
+                        continue;
+                    }
+                    Ok(Event::InitDone) => {
+                        listed.take().map_or(Observed::Missing, |object| Observed::There(read(object)))
+                    }
+                    Ok(Event::Apply(object)) => Observed::There(read(object)),
+                    Ok(Event::Delete(_)) => Observed::Missing,
+                    Err(error) => {
+                        metrics::counter!("nexus_operator_watch_failures_total", "kind" => what).increment(1);
+                        tracing::debug!(
+                            error = chain(&error),
+                            namespace = key.0,
+                            name = key.1,
+                            "cannot watch {what}"
+                        );
+                        if changes.send(change(key.clone(), Observed::Unreadable(why(&error)))).await.is_err()
+                        {
+                            return;
+                        }
+                        wait(&mut pause, &Drain::new()).await;
+                        continue;
+                    }
+                };
+                pause = PAUSE.0;
+                if changes.send(change(key.clone(), told)).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Why something cannot be read, in a few words for a condition: the same words each time.
+fn why(error: &watcher::Error) -> String {
+    let source = match error {
+        watcher::Error::InitialListFailed(source)
+        | watcher::Error::WatchStartFailed(source)
+        | watcher::Error::WatchFailed(source) => source,
+        watcher::Error::WatchError(status) => return status.reason.to_string(),
+        watcher::Error::NoResourceVersion => return "no answer that makes sense".to_owned(),
+    };
+    match source {
+        kube::Error::Api(status) if status.code == 403 => "forbidden".to_owned(),
+        kube::Error::Api(status) => status.reason.to_string(),
+        _ => "the API server does not answer".to_owned(),
+    }
+}
