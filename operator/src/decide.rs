@@ -223,11 +223,29 @@ impl Decider {
             Answer::Done | Answer::NotLeading => {}
             Answer::Failed => {
                 let pause = self.resting.get(&target).map_or(PAUSE.0, |&(_, pause)| pause);
+                self.again(&target);
                 self.resting.insert(target, (now + pause, (pause * 2).min(PAUSE.1)));
                 return;
             }
         }
         self.resting.remove(&target);
+    }
+
+    /// Has it decided again whether something is written.
+    fn again(&mut self, target: &Target) {
+        self.told.remove(target);
+        let (Target::Tenant(key)
+        | Target::Profile(key)
+        | Target::Mapping(key)
+        | Target::Deployment(key)
+        | Target::Credentials(key)) = target
+        else {
+            self.policies_unsettled = true;
+            return;
+        };
+        let of = self.engine.known().into_iter().filter(|tenant| tenant.namespace() == key.0);
+        self.unsettled.extend(of);
+        self.strays_unsettled = true;
     }
 
     /// Figures for metrics.

@@ -154,6 +154,11 @@ impl Engine {
         std::mem::take(&mut self.names_changed).then(|| self.wanted())
     }
 
+    #[cfg(test)]
+    pub(crate) fn secret_names(&self) -> BTreeSet<Key> {
+        self.wanted()
+    }
+
     fn wanted(&self) -> BTreeSet<Key> {
         self.wanted.values().flatten().cloned().collect()
     }
@@ -176,6 +181,15 @@ impl Engine {
     /// What is found of a tenant's objects, and of those that name it without its being there.
     pub(crate) fn judged(&self, tenant: &TenantKey) -> &[ObjectConditions] {
         self.judged.get(tenant).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether the present value of an object cannot be read.
+    pub(crate) fn is_broken(&self, kind: ObjectKind, key: &Key) -> bool {
+        match kind {
+            ObjectKind::Tenant => self.tenants.get(key).is_some_and(|one| one.broken.is_some()),
+            ObjectKind::AgentProfile => self.profiles.get(key).is_some_and(|one| one.broken.is_some()),
+            ObjectKind::Mapping => self.mappings.get(key).is_some_and(|one| one.broken.is_some()),
+        }
     }
 
     /// What is found of objects that cannot be read and never could: nobody knows whose they are.

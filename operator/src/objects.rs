@@ -189,6 +189,8 @@ impl<K: OfTenant> Objects<K> {
             (None, None) => true,
             _ => false,
         };
+        // What is found of it differs then.
+        let unchanged = unchanged && before.is_none_or(|before| before.broken == now.broken);
         if !unchanged {
             self.leave(old.as_deref(), &key, changed);
             if let Some(tenant) = now.good.as_ref().and_then(|good| good.tenant()) {

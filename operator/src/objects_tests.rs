@@ -79,7 +79,8 @@ fn an_object_that_was_made_anew_under_its_name_is_another() {
 fn what_cannot_be_read_keeps_its_last_good_value() {
     let mut all = listed([profile("a", "x", 1)]);
     let changed = all.take(Event::Apply(unreadable("a", 2)));
-    assert_eq!((tenants(&changed), &changed.objects), (vec![], &[key("a")].into()));
+    assert_eq!((tenants(&changed), &changed.objects), (vec!["x"], &[key("a")].into()));
+    assert_eq!(tenants(&all.take(Event::Apply(unreadable("a", 2)))), Vec::<&str>::new());
     let standing = all.get(&key("a")).unwrap();
     assert_eq!(standing.good.as_ref().unwrap().spec.tenant, "x");
     assert_eq!(standing.broken.as_ref().unwrap().generation, Some(2));

@@ -199,6 +199,8 @@ impl Writer {
             Ok(Ok(answer)) => answer,
             // Nothing is left to write to.
             Ok(Err(kube::Error::Api(status))) if status.code == 404 => Answer::Done,
+            // It is written; what came back is an object that is told to be unreadable.
+            Ok(Err(kube::Error::SerdeError(_))) => Answer::Done,
             Ok(Err(error)) => {
                 tracing::warn!(error = chain(&error), ?target, "cannot write {what}; trying again");
                 Answer::Failed

@@ -81,10 +81,13 @@ impl Decider {
         writes: &mut Vec<Write>,
     ) -> bool {
         let key = (object.namespace.clone(), object.name.clone());
+        if self.engine.is_broken(object.kind, &key) {
+            return self.unreadable(object, moment, writes);
+        }
         match object.kind {
             ObjectKind::Tenant => {
                 let standing = self.engine.tenants.get(&key).and_then(|standing| standing.good.clone());
-                let Some(standing) = standing else { return self.unreadable(object, moment, writes) };
+                let Some(standing) = standing else { return false };
                 let present = standing.status.as_ref();
                 let status = status::tenant(object, programmed, present, moment.time);
                 if present == Some(&status) {
@@ -175,7 +178,8 @@ impl Decider {
         strays.iter().filter(|object| self.unreadable(object, moment, writes)).count() > 0
     }
 
-    /// Says of an object that it cannot be read, once for each of its generations: what stands in its status is not known.
+    /// Says of an object that it cannot be read, once for each of its generations: what stands in its status is not known,
+    /// but for what its last good value had.
     /// True if that is still to be done.
     fn unreadable(&mut self, object: &ObjectConditions, moment: &Moment, writes: &mut Vec<Write>) -> bool {
         let why = "It cannot be read.".to_owned();
@@ -189,7 +193,10 @@ impl Decider {
                 Write::Mapping(key, status::mapping(object, &programmed, None, moment.time), Vec::new())
             }
             ObjectKind::AgentProfile => {
-                let status = status::agent(object, &programmed, status::Seen::default(), None, moment.time);
+                let good = self.engine.profiles.get(&key).and_then(|standing| standing.good.clone());
+                let present = good.as_ref().and_then(|good| good.status.as_ref());
+                let seen = status::Seen::default();
+                let status = status::agent(object, &programmed, seen, present, moment.time);
                 Write::Profile(key, status, Vec::new())
             }
         };

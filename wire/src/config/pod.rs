@@ -28,7 +28,8 @@ pub struct Pod {
 
 impl Pod {
     /// A pod that has told nothing yet.
-    pub(super) fn new(role: Role) -> Self {
+    #[must_use]
+    pub fn new(role: Role) -> Self {
         let (held, refused, presence) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Self { role, held, refused, stops: None, presence }
     }
