@@ -51,6 +51,28 @@ impl Cluster {
         Ok(Self { kubeconfig, kubectl, control_plane: Some(control_plane), definitions })
     }
 
+    /// A control plane of its own, for tests that would see what others do.
+    ///
+    /// # Errors
+    /// When it cannot be started; says what is missing and what installs it.
+    pub fn own() -> anyhow::Result<Self> {
+        let kubectl = programs()?.join("kubectl");
+        let (control_plane, kubeconfig) = start()?;
+        Ok(Self { kubeconfig, kubectl, control_plane: Some(control_plane), definitions: OnceLock::new() })
+    }
+
+    /// The file by which it is reached, as the admin.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// The kubectl that goes with it.
+    #[must_use]
+    pub fn kubectl_path(&self) -> &Path {
+        &self.kubectl
+    }
+
     /// A client, as the admin. A test makes its own: connections end with the runtime that made them.
     ///
     /// # Errors

@@ -6,9 +6,11 @@
 //! - [`durability`]: kills, losses of power, a full disk; nothing accepted may be lost.
 //! - [`faults`]: the same of roles as processes around a Redis, and of that Redis.
 //! - [`cluster`]: a Kubernetes API server for tests of what runs on one.
+//! - [`apidoor`]: a door before it, at which whoever calls can be killed.
 //! - [`powerloss`]: the recorder and the model behind the losses of power.
 
 pub mod agents;
+pub mod apidoor;
 pub mod cluster;
 pub mod crowd;
 pub mod doors;
