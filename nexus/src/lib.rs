@@ -18,5 +18,6 @@ pub mod cli;
 mod dev;
 pub mod folder;
 mod openapi;
+mod policy;
 mod role;
 mod sample;

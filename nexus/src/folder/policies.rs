@@ -12,13 +12,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nexus_core::id::TenantKey;
-use nexus_core::stop::{EngagementName, Mirror, Policy, Targets, Workloads};
-use nexus_crds::NexusPolicySpec;
-use nexus_crds::nexuspolicy as crd;
+use nexus_core::stop::{EngagementName, Policy};
 
 use super::object::is_object_name;
 use super::objects::FilePolicy;
+use crate::policy;
 use state::{Overlay, Record, State};
 
 /// Why a policy cannot be kept or changed.
@@ -186,39 +184,7 @@ impl PolicyStore {
 }
 
 fn to_policy(name: &str, record: &Record) -> Policy {
-    policy(name, &record.uid.to_string(), record.generation, &record.effective)
-}
-
-/// A NexusPolicy as the latch sees it. What of its targets cannot be read means everybody: of two readings of
-/// a stop, the one that stops more.
-#[must_use]
-pub fn policy(name: &str, uid: &str, generation: u64, spec: &NexusPolicySpec) -> Policy {
-    Policy {
-        name: name.to_owned(),
-        uid: uid.to_owned(),
-        generation,
-        stop: spec.stop == Some(true),
-        release: spec.release.clone(),
-        reason: spec.reason.clone(),
-        targets: spec.targets.as_ref().map(targets).unwrap_or_default(),
-        workloads: match spec.workloads {
-            crd::Workloads::ScaleToZero => Workloads::ScaleToZero,
-            crd::Workloads::Keep => Workloads::Keep,
-        },
-        mirror: match spec.mirror {
-            crd::Mirror::Pause => Mirror::Pause,
-            crd::Mirror::Run => Mirror::Run,
-        },
-    }
-}
-
-fn targets(targets: &crd::Targets) -> Targets {
-    let tenants = targets.tenants.iter().map(|tenant| TenantKey::new(&tenant.namespace, &tenant.name));
-    let agents = targets.agents.as_ref().map(nexus_compile::selector);
-    Targets {
-        tenants: tenants.collect::<Result<_, _>>().unwrap_or_default(),
-        agents: agents.and_then(Result::ok).unwrap_or_default(),
-    }
+    policy::of(name, &record.uid.to_string(), record.generation, &record.effective)
 }
 
 #[cfg(test)]
