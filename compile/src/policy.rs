@@ -38,3 +38,23 @@ fn targets(targets: &crd::Targets) -> Targets {
         agents: agents.and_then(Result::ok).unwrap_or_default(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn targets_that_cannot_be_read_mean_everybody() {
+        for targets in [
+            json!({"tenants": [{"namespace": "a/b", "name": "c"}, {"namespace": "a", "name": "b"}]}),
+            json!({"agents": {"matchExpressions": [{"key": "squad", "operator": "Within"}]}}),
+        ] {
+            let spec = serde_json::from_value(json!({"stop": true, "targets": targets})).unwrap();
+            assert!(policy("p", "u", 1, &spec).targets.everybody());
+        }
+        let spec = json!({"targets": {"agents": {"matchLabels": {"squad": "ai"}}}});
+        assert!(!policy("p", "u", 1, &serde_json::from_value(spec).unwrap()).targets.everybody());
+    }
+}

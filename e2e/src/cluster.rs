@@ -4,7 +4,8 @@
 //! pipe of which this process has the other end. Any number of processes can do so beside each other. Each test takes a
 //! [`Namespace`] of its own, whose objects are shown when the test fails.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -13,6 +14,10 @@ use anyhow::{Context as _, bail, ensure};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use rand::RngExt as _;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use crate::site::{LOOK, PATIENCE};
 
 /// Who applies things for tests.
 const FIELD_MANAGER: &str = "nexus-e2e";
@@ -83,6 +88,46 @@ impl Cluster {
         Ok(Client::try_from(config)?)
     }
 
+    /// Where the API server listens.
+    ///
+    /// # Errors
+    /// When the kubeconfig does not say so, or its host has no address.
+    pub fn address(&self) -> anyhow::Result<SocketAddr> {
+        let url = self.url()?;
+        let (host, port) = host_and_port(&url)?;
+        let mut addresses =
+            (host, port).to_socket_addrs().with_context(|| format!("{url} has no address"))?;
+        addresses.next().with_context(|| format!("{url} has no address"))
+    }
+
+    fn url(&self) -> anyhow::Result<String> {
+        let columns = "jsonpath={.clusters[0].cluster.server}";
+        self.kubectl(&["config", "view", "--minify", "-o", columns])
+    }
+
+    /// Writes a kubeconfig by which the bearer of a token reaches the API server through a port of this machine.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn lead(&self, port: u16, token: &str, kubeconfig: &Path) -> anyhow::Result<()> {
+        let columns = "jsonpath={.clusters[0].cluster.certificate-authority-data}";
+        let authority = self.kubectl(&["config", "view", "--minify", "--raw", "--flatten", "-o", columns])?;
+        let url = self.url()?;
+        let written = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "led",
+            "contexts": [{"name": "led", "context": {"cluster": "led", "user": "led"}}],
+            "users": [{"name": "led", "user": {"token": token}}],
+            "clusters": [{"name": "led", "cluster": {
+                "server": format!("https://127.0.0.1:{port}"),
+                "certificate-authority-data": authority,
+                "tls-server-name": host_and_port(&url)?.0,
+            }}],
+        });
+        Ok(std::fs::write(kubeconfig, written.to_string())?)
+    }
+
     /// Runs kubectl and gives what it prints.
     ///
     /// # Errors
@@ -134,6 +179,39 @@ impl Cluster {
         let mut wait = vec!["wait", "--for=condition=Established", "--timeout=30s"];
         wait.extend(applied.lines());
         self.kubectl(&wait)?;
+        Ok(())
+    }
+
+    /// Keeps a copy of the store of all objects. The API server is away meanwhile.
+    ///
+    /// # Errors
+    /// When the cluster is somebody else's, or does not come back.
+    pub async fn back_up(&self) -> anyhow::Result<()> {
+        self.order("backup").await
+    }
+
+    /// Puts the copy back, as after a disaster: what was written since is gone.
+    ///
+    /// # Errors
+    /// As [`Cluster::back_up`].
+    pub async fn restore(&self) -> anyhow::Result<()> {
+        self.order("restore").await
+    }
+
+    async fn order(&self, what: &str) -> anyhow::Result<()> {
+        let held = self.control_plane.as_ref().and_then(|held| held.stdin.as_ref());
+        let mut held =
+            held.context("only a control plane of the tests' own can do that: unset KUBECONFIG")?;
+        let done = self.kubeconfig.with_file_name(format!("done.{what}"));
+        if done.exists() {
+            std::fs::remove_file(&done)?;
+        }
+        writeln!(held, "{what}")?;
+        let deadline = Instant::now() + PATIENCE;
+        while !done.exists() {
+            ensure!(Instant::now() < deadline, "the control plane does not come back after `{what}`");
+            sleep(LOOK).await;
+        }
         Ok(())
     }
 
@@ -189,6 +267,16 @@ impl Drop for Namespace {
             self.show();
         }
         let _ = self.cluster.kubectl(&["delete", "namespace", &self.name, "--wait=false"]);
+    }
+}
+
+/// The parts of an API server's address.
+fn host_and_port(url: &str) -> anyhow::Result<(&str, u16)> {
+    let authority = url.strip_prefix("https://").with_context(|| format!("{url} is no API server"))?;
+    let authority = authority.split('/').next().unwrap_or(authority);
+    match authority.rsplit_once(':') {
+        Some((host, port)) => Ok((host, port.parse().with_context(|| format!("the port of {url}"))?)),
+        None => Ok((authority, 443)),
     }
 }
 

@@ -116,7 +116,12 @@ impl Fleet {
         for unit in self.gateways.iter_mut().chain([&mut self.ingest]) {
             unit.ready(http).await?;
         }
-        let config = self.gateways[0].config(http).await?;
+        self.know_agents().await
+    }
+
+    /// Notes the agents' ids, as the first gateway tells them.
+    pub async fn know_agents(&self) -> anyhow::Result<()> {
+        let config = self.gateways[0].config(&self.doors.http).await?;
         for (tenant, agent) in known_agents() {
             let id = &config[format!("{tenant}/{tenant}")]["gateway"]["agents"][&agent]["id"];
             let id = id.as_str().with_context(|| format!("the gateway knows no {agent}: {config}"))?;
@@ -232,6 +237,12 @@ impl Unit {
     async fn config(&self, http: &reqwest::Client) -> anyhow::Result<Value> {
         let url = format!("http://127.0.0.1:{}/config", self.admin);
         Ok(http.get(url).send().await?.error_for_status()?.json().await?)
+    }
+
+    /// What it still waits for before it is ready, as it tells.
+    pub async fn awaited(&self, http: &reqwest::Client) -> anyhow::Result<String> {
+        let url = format!("http://127.0.0.1:{}/readyz", self.admin);
+        Ok(http.get(url).send().await?.text().await?)
     }
 
     /// The sum of a metric over its labels; none if it does not tell it.

@@ -26,7 +26,7 @@ use crate::role::control::{Control, Scope};
 use crate::role::cut::Cut;
 use crate::role::data::{self, DataDir};
 use crate::role::process::Process;
-use crate::role::switch::Switch;
+use crate::role::switch::{FolderSwitch, StopSwitch, Switch};
 use crate::role::{control, credentials};
 
 /// Settings of `nexus dev`.
@@ -59,7 +59,8 @@ pub async fn run(settings: DevSettings) -> anyhow::Result<()> {
     let folder = control::served(&settings.folder)?;
     let data = DataDir::open(&settings.data)?;
     let starting = process.readiness.guard("start-up");
-    let switch = Arc::new(Switch::open(&data.policies(), StopLane::open(&data.latch())?)?);
+    let switch = Arc::new(Switch::new(StopLane::open(&data.latch())?));
+    let switch = Arc::new(FolderSwitch::open(&data.policies(), switch)?);
     let bus = Bus::open_embedded(&data.bus(), process.clock.clone())
         .with_context(|| format!("cannot open the bus in {}", data.bus().display()))?;
     let scope = Scope {
@@ -67,7 +68,7 @@ pub async fn run(settings: DevSettings) -> anyhow::Result<()> {
         without: Some(data.path().to_owned()),
         cut: Cut::All,
         agents: Some(data.agents()),
-        switch: Some(Arc::clone(&switch)),
+        switch: StopSwitch::Folder(Arc::clone(&switch)),
     };
     let control = Arc::new(Control::new(&folder, scope));
     control.reload();

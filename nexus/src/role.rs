@@ -5,7 +5,8 @@
 //! The flow, in five lines:
 //! 1. [`process::Process`] begins: telemetry, readiness, signals;
 //! 2. [`control::Control`] reads the folder, compiles it, keeps its cut and publishes; [`reload`] does so again;
-//! 3. [`switch::Switch`] hears of stops before anything is compiled, and [`hearsay::Hearsay`] of those of other gateways;
+//! 3. [`switch::Switch`] hears of stops before anything is compiled, of the folder or by [`policies`] of an API server, and
+//!    [`hearsay::Hearsay`] of those of other gateways;
 //! 4. [`gateway::GatewayRole`] and [`ingest::IngestRole`] bind and run under [`supervise`];
 //! 5. a signal drains: the roles end, then the bus is closed, then the last traces leave.
 
@@ -22,6 +23,7 @@ pub mod hearsay;
 pub mod ingest;
 pub mod keys;
 pub mod operator;
+pub mod policies;
 pub mod ports;
 pub mod process;
 pub mod reload;

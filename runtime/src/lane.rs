@@ -154,13 +154,9 @@ impl StopLane {
         StopGate(self.latch.subscribe())
     }
 
-    /// Takes in a full list of the policies as they stand. Blocks on the disk, but only after every stop of the
-    /// list is in force.
-    ///
-    /// # Errors
-    /// When the latch file cannot be written: a stop is in force nevertheless, a release is not, and the next
-    /// call tries again.
-    pub fn observe(&self, policies: &[Policy]) -> Result<Merged, LaneError> {
+    /// Puts the stops of a full list of the policies in force, and waits for no disk; [`StopLane::observe`] with the
+    /// same list comes next.
+    pub fn tighten(&self, policies: &[Policy]) -> Merged {
         lock(&self.state).look = Some((Instant::now(), policies.into()));
         let tightened = self.update(|latch, agents, _| {
             let merged = latch.tighten(policies, agents.iter().map(KnownAgent::subject));
@@ -169,6 +165,17 @@ impl StopLane {
         for engagement in &tightened.engaged {
             tracing::warn!(%engagement, "stop engaged");
         }
+        tightened
+    }
+
+    /// Takes in a full list of the policies as they stand. Blocks on the disk, but only after every stop of the
+    /// list is in force.
+    ///
+    /// # Errors
+    /// When the latch file cannot be written: a stop is in force nevertheless, a release is not, and the next
+    /// call tries again.
+    pub fn observe(&self, policies: &[Policy]) -> Result<Merged, LaneError> {
+        let tightened = self.tighten(policies);
         let mut merged = self.settle(Some(policies))?;
         for engagement in &merged.released {
             tracing::warn!(%engagement, "stop released");

@@ -314,6 +314,24 @@ pub const METRICS: &[Metric] = &[
         "When the stop policies were read last, Unix time.",
     ),
     metric(
+        Counter,
+        "nexus_stop_look_failures_total",
+        &["error"],
+        "Failed looks at the NexusPolicies of the API server; what is known of them stays, and is as old as the time above.",
+    ),
+    metric(
+        Counter,
+        "nexus_stop_watch_ends_total",
+        &["reason"],
+        "Watches of the NexusPolicies that ended before their time: by an error, late (a look found what it had not told) or went_back (the API server's store was restored).",
+    ),
+    metric(
+        Gauge,
+        "nexus_stop_unreadable_policies",
+        &[],
+        "NexusPolicies of the API server that this version cannot read in full; one that says stop means everybody.",
+    ),
+    metric(
         Gauge,
         "nexus_stop_heard_timestamp_seconds",
         &[],

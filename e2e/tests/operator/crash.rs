@@ -186,7 +186,13 @@ fn killed_before_and_after_each_write_it_comes_to_the_same_end() {
             let at = next.fetch_add(1, Ordering::Relaxed);
             // Some more than a clean run has: a way with a kill may be longer.
             let (call, moment) = (at / 2 + 1, if at % 2 == 0 { Moment::Before } else { Moment::After });
-            if call > calls { return; } if std::env::var("ONLY").is_ok_and(|only| only != call.to_string()) { continue; } if false {
+            if call > calls {
+                return;
+            }
+            if std::env::var("ONLY").is_ok_and(|only| only != call.to_string()) {
+                continue;
+            }
+            if false {
                 return;
             }
             let name = format!("kill-{call}-{}", if at % 2 == 0 { "before" } else { "after" });

@@ -17,7 +17,7 @@ use nexus_core::id::{EventId, TenantKey};
 use super::roles::Roles;
 use super::story;
 use crate::api::{ApiError, EventStory, ReleaseRequest, Status, StopAnswer, StopRequest};
-use crate::role::switch::{Switch, SwitchError};
+use crate::role::switch::{FolderSwitch, SwitchError};
 
 /// An error with its status.
 struct Failure(StatusCode, String);
@@ -144,7 +144,7 @@ async fn release(
 /// Turns the switch on a thread that may wait for the disk: those that serve sessions are needed to end them.
 async fn switch(
     roles: &Arc<Roles>,
-    turn: impl FnOnce(&Switch) -> Result<(), SwitchError> + Send + 'static,
+    turn: impl FnOnce(&FolderSwitch) -> Result<(), SwitchError> + Send + 'static,
 ) -> Result<Json<StopAnswer>, Failure> {
     let switch = Arc::clone(&roles.switch);
     tokio::task::spawn_blocking(move || turn(&switch)).await.map_err(Failure::internal)??;

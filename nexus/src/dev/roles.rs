@@ -25,7 +25,7 @@ use crate::role::gateway::{GatewayParts, GatewayRole};
 use crate::role::gauges::{self, Looked};
 use crate::role::ingest::IngestRole;
 use crate::role::process::Process;
-use crate::role::switch::Switch;
+use crate::role::switch::FolderSwitch;
 use crate::role::{keys, ports, reload, shown, upkeep};
 
 /// Where the process listens.
@@ -48,7 +48,7 @@ pub struct Roles {
     /// The control plane.
     pub control: Arc<Control>,
     /// The stop switch.
-    pub switch: Arc<Switch>,
+    pub switch: Arc<FolderSwitch>,
     gateway: Arc<GatewayRole>,
     clock: Clock,
     readiness: Readiness,
@@ -66,7 +66,7 @@ pub struct RolesDeps<'a> {
     /// The control plane.
     pub control: Arc<Control>,
     /// The stop switch.
-    pub switch: Arc<Switch>,
+    pub switch: Arc<FolderSwitch>,
     /// The process.
     pub process: &'a Process,
 }
@@ -77,7 +77,7 @@ impl Roles {
         let RolesDeps { settings, bus, control, switch, process } = deps;
         let gateway = GatewayRole::new(GatewayParts {
             bus: bus.clone(),
-            gate: switch.gate(),
+            gate: switch.switch().gate(),
             control: Arc::clone(&control),
             keys: keys::kept(&data.token_key())?,
             token_lifetime: settings.token_lifetime,
@@ -109,7 +109,7 @@ impl Roles {
 
     /// What all must ask who act for an agent.
     pub fn gate(&self) -> StopGate {
-        self.switch.gate()
+        self.switch.switch().gate()
     }
 
     /// Who is connected, once the gateway is bound.

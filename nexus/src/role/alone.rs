@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use nexus_core::clock::Clock;
 use nexus_gateway::TokenKeys;
 use nexus_ingest::Intake;
@@ -25,9 +26,10 @@ use super::gateway::{GatewayParts, GatewayRole};
 use super::gauges::{self, Looked};
 use super::hearsay::{Hearsay, Hints};
 use super::ingest::IngestRole;
+use super::policies::{PolicySource, PolicyWatch};
 use super::process::Process;
 use super::spool::SpoolClass;
-use super::switch::Switch;
+use super::switch::{FolderSwitch, StopSwitch, Switch};
 use super::{keys, ports, reload, shown, spool, upkeep};
 
 /// The flag that chooses where a role listens.
@@ -143,11 +145,14 @@ pub struct GatewaySettings {
     pub token_lifetime: Duration,
     /// The most sessions.
     pub max_sessions: usize,
+    /// Where the NexusPolicies are.
+    pub policies: PolicySource,
 }
 
 /// Runs a gateway until Ctrl-C or SIGTERM, then drains.
 pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
-    let GatewaySettings { alone: settings, data, token_keys, token_lifetime, max_sessions } = settings;
+    let GatewaySettings { alone: settings, data, token_keys, token_lifetime, max_sessions, policies } =
+        settings;
     let process = Process::begin(settings.log_json)?;
     let folder = control::served(&settings.folder)?;
     let data = DataDir::open(&data)?;
@@ -155,13 +160,10 @@ pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
         Some(folder) => keys::given(folder)?,
         None => keys::kept(&data.token_key())?,
     };
-    let switch = Arc::new(Switch::open(&data.policies(), StopLane::open(&data.latch())?)?);
-    let scope = Scope {
-        without: Some(data.path().to_owned()),
-        cut: Cut::Gateway,
-        agents: None,
-        switch: Some(Arc::clone(&switch)),
-    };
+    let switch = Arc::new(Switch::new(StopLane::open(&data.latch())?));
+    let (turned, watch) = turned(&switch, policies, &data, &process.readiness).await?;
+    let scope =
+        Scope { without: Some(data.path().to_owned()), cut: Cut::Gateway, agents: None, switch: turned };
     let control = Arc::new(Control::new(&folder, scope));
     control.reload();
     let mut tasks = Tasks::new("nexus gateway", process.drain.clone());
@@ -170,6 +172,9 @@ pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
     let starting = Starting::begin(&settings, &process, &control, &mut tasks).await?;
     let ours = Some(data.path().to_owned());
     tasks.start("folder", reload::run(Arc::clone(&control), folder, ours, process.drain.clone()));
+    if let Some(watch) = watch {
+        tasks.start("policies", watch.run(process.drain.clone()));
+    }
     // It waits for nothing, so that a stop is told and heard before the bus is there.
     let hearsay = Hearsay::new(&settings.bus, Arc::clone(&switch), process.clock.clone());
     let hints = hearsay.hints();
@@ -181,6 +186,26 @@ pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
     // Others may use the folder only now.
     drop(data);
     ended
+}
+
+/// The switch with what turns it; a watch, where that is not the folder.
+async fn turned(
+    switch: &Arc<Switch>,
+    by: PolicySource,
+    data: &DataDir,
+    readiness: &Readiness,
+) -> anyhow::Result<(StopSwitch, Option<PolicyWatch>)> {
+    let switch = Arc::clone(switch);
+    Ok(match by {
+        PolicySource::Folder => {
+            (StopSwitch::Folder(Arc::new(FolderSwitch::open(&data.policies(), switch)?)), None)
+        }
+        PolicySource::Kubernetes => {
+            let watch = PolicyWatch::new(Arc::clone(&switch), readiness).await;
+            let watch = watch.context("no NexusPolicy can be read (--policies kubernetes)")?;
+            (StopSwitch::Elsewhere(switch), Some(watch))
+        }
+    })
 }
 
 /// What serves agents, once the bus is there.

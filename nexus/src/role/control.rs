@@ -1,6 +1,6 @@
 //! The control plane of a process: the folder's objects, compiled and published, less what its roles have no use for.
 //!
-//! A stop by file is in force once the folder is read, before it is compiled: see [`Switch`].
+//! A stop by file is in force once the folder is read, before it is compiled: see [`StopSwitch`].
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,8 +19,8 @@ use tokio::sync::watch;
 
 use super::credentials;
 use super::cut::Cut;
-use super::switch::Switch;
-use crate::folder::{Folder, Objects, Reading};
+use super::switch::StopSwitch;
+use crate::folder::{FilePolicy, Folder, Objects, Reading};
 
 /// What is in force.
 #[derive(Debug, Default)]
@@ -47,8 +47,8 @@ pub struct Scope {
     pub cut: Cut,
     /// Where credentials are made that no Secret gives; where there is no such place, an agent needs a Secret.
     pub agents: Option<PathBuf>,
-    /// The stop switch, in a process that has agents.
-    pub switch: Option<Arc<Switch>>,
+    /// The stop switch.
+    pub switch: StopSwitch,
 }
 
 /// Reads, compiles and publishes.
@@ -105,7 +105,7 @@ impl Control {
         // Held to the end: two reloads must not publish in the wrong order.
         let mut folder = lock(&self.folder);
         let reading = folder.read();
-        if let Some(switch) = &self.scope.switch {
+        if let StopSwitch::Folder(switch) = &self.scope.switch {
             switch.observe(&reading.objects.policies);
         }
         touched("nexus_config_read_timestamp_seconds");
@@ -116,6 +116,7 @@ impl Control {
 
     fn apply(&self, reading: &Reading) {
         let mut problems: Vec<_> = reading.problems.iter().map(ToString::to_string).collect();
+        problems.extend(self.unobeyed(&reading.objects));
         for notice in &reading.notices {
             tracing::info!("{notice}");
         }
@@ -137,6 +138,22 @@ impl Control {
         measure(&view);
         self.publish(&view);
         self.view.store(view);
+    }
+
+    /// Files with policies that nobody obeys: whoever wrote one might rely on it.
+    fn unobeyed(&self, objects: &Objects) -> Vec<String> {
+        if !matches!(self.scope.switch, StopSwitch::Elsewhere(_)) {
+            return Vec::new();
+        }
+        let unobeyed = objects.policies.iter().map(|FilePolicy { file, policy }| {
+            let name = policy.metadata.name.as_deref().unwrap_or_default();
+            format!(
+                "{}: NexusPolicy {name} is not obeyed, as policies come from the API server (--policies kubernetes); \
+                 apply it there, and take it out here",
+                file.display()
+            )
+        });
+        unobeyed.collect()
     }
 
     /// Objects by tenant, with credentials made for agents that the folder gives none.
@@ -184,7 +201,7 @@ impl Control {
         };
         let tenants = view.tenants.iter().map(|(key, compiled)| (key.clone(), sources(compiled)));
         self.ingest.send_replace(Arc::new(IngestConfig { tenants: tenants.collect() }));
-        if let Some(switch) = &self.scope.switch {
+        if let Some(switch) = self.scope.switch.switch() {
             let known = view.tenants.iter().flat_map(|(tenant, compiled)| {
                 compiled.gateway.agents.values().map(|agent| KnownAgent {
                     tenant: tenant.clone(),

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::folder::FilePolicy;
+use crate::role::switch::FolderSwitch;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -54,10 +55,11 @@ impl Redis {
     async fn gateway(&self) -> Gateway {
         let data = tempfile::tempdir().unwrap();
         let lane = StopLane::open(&data.path().join("latch.json")).unwrap();
-        let switch = Arc::new(Switch::open(&data.path().join("policies.json"), lane).unwrap());
+        let switch = Arc::new(Switch::new(lane));
+        let folder = FolderSwitch::open(&data.path().join("policies.json"), Arc::clone(&switch)).unwrap();
         let mut hearsay = Hearsay::new(&self.settings(), Arc::clone(&switch), clock::system());
         hearsay.board = self.board();
-        let mut gateway = Gateway { hearsay, switch, _data: data };
+        let mut gateway = Gateway { hearsay, switch, folder, _data: data };
         gateway.sees(json!({}));
         // The server may still be about to start.
         let heard = gateway.hearsay.hints().heard.subscribe();
@@ -74,13 +76,14 @@ impl Redis {
 struct Gateway {
     hearsay: Hearsay,
     switch: Arc<Switch>,
+    folder: FolderSwitch,
     _data: TempDir,
 }
 
 impl Gateway {
     fn sees(&mut self, spec: serde_json::Value) {
         let policy = NexusPolicy::new("stop-all", serde_json::from_value(spec).unwrap());
-        self.switch.observe(&[FilePolicy { file: "policy.yaml".into(), policy }]);
+        self.folder.observe(&[FilePolicy { file: "policy.yaml".into(), policy }]);
     }
 
     async fn round(&mut self) {

@@ -11,8 +11,9 @@ use nexus_runtime::telemetry::{self, LogFormat};
 use nexus_runtime::trace::{self, Exporting};
 use nexus_runtime::{Drain, clock};
 
-/// What is logged by default: our own steps, and of the storage engine only what is wrong.
-const LOG_FILTER: &str = "info,fjall=warn,lsm_tree=warn";
+/// What is logged by default: our own steps, and of the storage engine only what is wrong. What the client of an API server
+/// says of each failed request is told by who asked, once.
+const LOG_FILTER: &str = "info,fjall=warn,lsm_tree=warn,kube_client=off";
 
 /// How long a drain may take before what is left is aborted: longer than any role takes by itself.
 pub const DRAIN: Duration = Duration::from_secs(15);

@@ -1,51 +1,62 @@
-//! The stop switch of a process: the folder's NexusPolicies, the patches of an admin, and the lane that they engage.
+//! The stop switch of a process: the lane, and what was seen last of the policies that turn it.
 //!
-//! Stop policies have locks of their own. A stop by command takes only one that is held for moments, never over
-//! a read, a compile or a write: it is in force before anything waits for a disk. A stop by file is in force
-//! once the folder is read, before it is compiled.
+//! Who learns of policies shows it full lists of them: a folder ([`FolderSwitch`]), or the watch of an API server
+//! ([`super::policies`]). Which of them there is a process is told once, as a [`StopSwitch`].
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
+mod folder;
 
-use anyhow::Context as _;
-use nexus_core::stop::{EngagementName, Heard, Told};
-use nexus_runtime::lane::{KnownAgent, StopGate, StopLane};
+use std::sync::Arc;
 
-use super::control::{lock, touched};
+use nexus_core::stop::{Heard, Merged, Policy, Told};
+use nexus_runtime::lane::{KnownAgent, LaneError, StopGate, StopLane};
+use tokio::sync::watch;
 
-use crate::folder::{FilePolicy, PolicyError, PolicyStore};
+pub use self::folder::{FolderSwitch, SwitchError};
 
-/// Why the stop switch did not turn as asked.
-#[derive(Debug, thiserror::Error)]
-pub enum SwitchError {
-    /// The policy's name is none.
-    #[error("cannot turn the switch")]
-    Name(#[source] PolicyError),
-    /// The release does not fit what is engaged.
-    #[error("{0}")]
-    Refused(String),
-    /// It cannot be written.
-    #[error("the stop is in force, but it cannot be kept over a restart")]
-    StopNotKept(#[source] anyhow::Error),
-    /// It cannot be written.
-    #[error("the stop holds: its release cannot be kept; it may take effect by itself once it can")]
-    ReleaseNotKept(#[source] anyhow::Error),
+/// The switch of a process, and where the policies come from.
+#[derive(Default)]
+pub enum StopSwitch {
+    /// It has no agents, and so nothing to stop.
+    #[default]
+    None,
+    /// The folder's files.
+    Folder(Arc<FolderSwitch>),
+    /// Elsewhere: the folder's files say nothing.
+    Elsewhere(Arc<Switch>),
 }
 
-/// Turns the lane by what the folder and an admin say.
+impl StopSwitch {
+    /// What is turned, in a process that has agents.
+    pub fn switch(&self) -> Option<&Arc<Switch>> {
+        match self {
+            Self::None => None,
+            Self::Folder(folder) => Some(folder.switch()),
+            Self::Elsewhere(switch) => Some(switch),
+        }
+    }
+}
+
+/// A policy as it was seen last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenPolicy {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// Its generation.
+    pub generation: u64,
+}
+
+/// Turns the lane.
 pub struct Switch {
-    /// Held for moments only.
-    policies: Mutex<PolicyStore>,
-    /// Held over whatever releases, and over every write of policies. Stops do not wait for it.
-    order: Mutex<()>,
-    lane: Arc<StopLane>,
+    lane: StopLane,
+    seen: watch::Sender<Arc<[SeenPolicy]>>,
 }
 
 impl Switch {
-    /// Reads what was kept of policies in this file.
-    pub fn open(policies: &Path, lane: StopLane) -> anyhow::Result<Self> {
-        let policies = PolicyStore::open(policies).context("cannot read what is kept of policies")?;
-        Ok(Self { policies: Mutex::new(policies), order: Mutex::new(()), lane: Arc::new(lane) })
+    /// The switch of a lane; no policy was seen yet.
+    pub fn new(lane: StopLane) -> Self {
+        Self { lane, seen: watch::Sender::new(Arc::default()) }
     }
 
     /// What all must ask who act for an agent.
@@ -53,87 +64,38 @@ impl Switch {
         self.lane.gate()
     }
 
+    /// The policies that were seen last and are obeyed as they stand, by name.
+    #[cfg_attr(not(test), expect(dead_code, reason = "what pods report to the operator"))]
+    pub fn seen(&self) -> watch::Receiver<Arc<[SeenPolicy]>> {
+        self.seen.subscribe()
+    }
+
     /// Tells which agents there are.
     pub fn know(&self, agents: Vec<KnownAgent>) {
         if let Err(error) = self.lane.know(agents) {
-            tracing::error!(
-                error = format!("{:#}", anyhow::Error::from(error)),
-                "cannot keep the stop latch"
-            );
+            cannot_keep(error);
         }
     }
 
-    /// Orders a stop on behalf of an admin. Blocks on the disk, but only once the stop is in force.
-    pub fn engage(&self, policy: &str, reason: Option<String>) -> Result<(), SwitchError> {
-        let current = lock(&self.policies).engage(policy, reason).map_err(SwitchError::Name)?;
-        let observed = self.lane.observe(&current).map_err(anyhow::Error::from);
-        let kept = self.keep(&lock(&self.order)).map_err(anyhow::Error::from);
-        observed.and(kept).map_err(SwitchError::StopNotKept)
+    /// Puts the stops of a full list in force, and waits for no disk; [`Switch::look`] with the same list comes next.
+    pub fn tighten(&self, policies: &[Policy]) {
+        self.lane.tighten(policies);
     }
 
-    /// Releases an engagement on behalf of an admin. Blocks on the disk.
-    pub fn release(&self, policy: &str, engagement: &str) -> Result<(), SwitchError> {
-        let _order = lock(&self.order);
-        let current = loop {
-            let name = self.releasable(policy, engagement)?;
-            let before = lock(&self.policies).clone();
-            let mut after = before.clone();
-            let current = after.release(policy, &name).map_err(|error| match error {
-                PolicyError::Name { .. } => SwitchError::Name(error),
-                PolicyError::OrderedByFile { .. } => SwitchError::Refused(error.to_string()),
-                _ => SwitchError::ReleaseNotKept(error.into()),
-            })?;
-            let mut store = lock(&self.policies);
-            // A stop that was ordered meanwhile must not be overwritten: look again whether the name still holds.
-            if *store == before {
-                *store = after;
-                break current;
-            }
-        };
-        let merged =
-            self.lane.observe(&current).map_err(|error| SwitchError::ReleaseNotKept(error.into()))?;
-        if merged.released.iter().all(|name| name.to_string() != engagement) {
-            let why = format!(
-                "`{engagement}` is not released, as the policy was changed meanwhile; see `nexus status`"
-            );
-            return Err(SwitchError::Refused(why));
-        }
-        Ok(())
-    }
-
-    /// The engagement of this name, if it is one of the policy's.
-    fn releasable(&self, policy: &str, engagement: &str) -> Result<EngagementName, SwitchError> {
-        let latch = self.lane.gate().latch();
-        let held: Vec<_> = latch.engagements().map(|held| (held.name(), &held.policy)).collect();
-        let refused = |why| Err(SwitchError::Refused(why));
-        match held.iter().find(|(name, _)| name.to_string() == engagement) {
-            Some((name, owner)) if *owner == policy => Ok(name.clone()),
-            Some((_, owner)) => {
-                refused(format!("`{engagement}` is of policy {owner}: give --policy {owner}"))
-            }
-            None if held.is_empty() => refused("no stop is engaged".to_owned()),
-            None => {
-                let names: Vec<_> = held.iter().map(|(name, _)| name.to_string()).collect();
-                refused(format!("`{engagement}` is not engaged; engaged: {}", names.join(", ")))
-            }
-        }
-    }
-
-    /// Takes in the policies of a reading.
-    pub fn observe(&self, policies: &[FilePolicy]) {
-        let order = lock(&self.order);
-        let current = lock(&self.policies).observe(policies);
-        let observed = self.lane.observe(&current).err().map(anyhow::Error::from);
-        let kept = self.keep(&order).err().map(anyhow::Error::from);
-        if observed.is_none() {
-            touched("nexus_stop_read_timestamp_seconds");
-        }
-        for error in observed.into_iter().chain(kept) {
-            tracing::error!(
-                error = format!("{error:#}"),
-                "cannot keep the state of the stop switch; trying again"
-            );
-        }
+    /// Takes in a full list of the policies as they stand. Blocks on the disk, but only once its stops are in force.
+    ///
+    /// # Errors
+    /// When the latch file cannot be written: a stop is in force nevertheless, a release is not, and the next look
+    /// tries again.
+    pub fn look(&self, policies: &[Policy]) -> Result<Merged, LaneError> {
+        let merged = self.lane.observe(policies)?;
+        let seen: Arc<[SeenPolicy]> = policies.iter().map(SeenPolicy::of).collect();
+        self.seen.send_if_modified(|before| {
+            let changed = *before != seen;
+            *before = seen;
+            changed
+        });
+        Ok(merged)
     }
 
     /// Takes in what others tell of stops, and waits for nobody; [`Switch::keep_heard`] comes next.
@@ -145,20 +107,45 @@ impl Switch {
     pub fn keep_heard(&self) {
         if let Err(error) = self.lane.keep() {
             // The next look at the policies tries again.
-            let error = format!("{:#}", anyhow::Error::from(error));
-            tracing::error!(error, "cannot keep the stop latch");
+            cannot_keep(error);
         }
     }
+}
 
-    /// Writes the policies as they stand, without holding up those who order a stop.
-    fn keep(&self, _order: &MutexGuard<'_, ()>) -> Result<(), PolicyError> {
-        let mut copy = lock(&self.policies).clone();
-        let before = copy.clone();
-        copy.save()?;
-        let mut store = lock(&self.policies);
-        if *store == before {
-            *store = copy;
-        }
-        Ok(())
+impl SeenPolicy {
+    fn of(policy: &Policy) -> Self {
+        Self { name: policy.name.clone(), uid: policy.uid.clone(), generation: policy.generation }
+    }
+}
+
+fn cannot_keep(error: LaneError) {
+    let error = format!("{:#}", anyhow::Error::from(error));
+    tracing::error!(error, "cannot keep the stop latch");
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_policy_is_seen_once_what_it_says_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kept/latch.json");
+        let switch = Switch::new(StopLane::open(&path).unwrap());
+        std::fs::write(folder.path().join("kept"), "no folder").unwrap();
+        let seen = switch.seen();
+        let spec = serde_json::from_value(json!({"stop": true})).unwrap();
+        let policies = [nexus_compile::policy("stop-all", "1f2e3d4c-0000", 3, &spec)];
+        // The latch file cannot be written: the stop is in force, and nobody is told that the policy is obeyed.
+        switch.look(&policies).unwrap_err();
+        assert_eq!(switch.gate().latch().engagements().count(), 1);
+        assert!(seen.borrow().is_empty());
+        std::fs::remove_file(folder.path().join("kept")).unwrap();
+        switch.look(&policies).unwrap();
+        let stop_all =
+            SeenPolicy { name: "stop-all".to_owned(), uid: "1f2e3d4c-0000".to_owned(), generation: 3 };
+        assert_eq!(seen.borrow()[..], [stop_all]);
     }
 }

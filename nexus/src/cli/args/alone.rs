@@ -11,6 +11,7 @@ use nexus_gateway::MAX_SESSIONS;
 use nexus_store::redis::RedisSettings;
 
 use crate::role::alone::{AloneSettings, GatewaySettings, IngestSettings};
+use crate::role::policies::PolicySource;
 use crate::role::spool::SpoolClass;
 
 /// What every role takes.
@@ -84,6 +85,9 @@ pub struct GatewayArgs {
         value_name = "NUMBER"
     )]
     max_sessions: usize,
+    /// Where NexusPolicies are read: in DIR, or at the API server that KUBECONFIG or the pod's ServiceAccount names
+    #[arg(long, env = "NEXUS_POLICIES", default_value = "folder", value_enum, value_name = "WHERE")]
+    policies: PolicySource,
 }
 
 /// A text that is never shown.
@@ -111,9 +115,9 @@ impl IngestArgs {
 impl GatewayArgs {
     /// The settings of `nexus gateway`.
     pub fn into_settings(self, admin: &str) -> anyhow::Result<GatewaySettings> {
-        let Self { alone, listen, data, token_keys, token_lifetime, max_sessions } = self;
+        let Self { alone, listen, data, token_keys, token_lifetime, max_sessions, policies } = self;
         let alone = alone.into_settings(listen, admin)?;
-        Ok(GatewaySettings { alone, data, token_keys, token_lifetime, max_sessions })
+        Ok(GatewaySettings { alone, data, token_keys, token_lifetime, max_sessions, policies })
     }
 }
 
@@ -147,6 +151,20 @@ mod tests {
         for wrong in ["0", "1000001", "many"] {
             assert!(sessions(&["--max-sessions", wrong]).unwrap_err().contains("--max-sessions"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn policies_are_the_folders_unless_an_api_server_is_asked_for() {
+        let policies = |args: &[&str]| {
+            let cli =
+                Cli::try_parse_from([&["nexus", "gateway", "dir", "--bus", "redis://h"], args].concat());
+            let cli = cli.map_err(|error| error.to_string())?;
+            let Verb::Gateway(gateway) = cli.verb else { panic!("it is gateway") };
+            Ok::<_, String>(gateway.into_settings(&cli.admin).unwrap().policies)
+        };
+        assert_eq!(policies(&[]), Ok(PolicySource::Folder));
+        assert_eq!(policies(&["--policies", "kubernetes"]), Ok(PolicySource::Kubernetes));
+        assert!(policies(&["--policies", "etcd"]).unwrap_err().contains("--policies"));
     }
 
     #[test]
