@@ -53,6 +53,12 @@ impl EngagementName {
     pub fn new(uid: &str, generation: u64) -> Self {
         Self { uid_prefix: uid.chars().take(8).collect(), generation }
     }
+
+    /// The generation that it names.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
 }
 
 impl fmt::Display for EngagementName {

@@ -154,6 +154,12 @@ impl StopLane {
         StopGate(self.latch.subscribe())
     }
 
+    /// The policies as they were seen last; none before the first look.
+    #[must_use]
+    pub fn seen(&self) -> Arc<[Policy]> {
+        lock(&self.state).look.as_ref().map_or_else(|| Arc::from([]), |(_, policies)| Arc::clone(policies))
+    }
+
     /// Takes in a full list of the policies as they stand. Blocks on the disk, but only after every stop of the
     /// list is in force.
     ///

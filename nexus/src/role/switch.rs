@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyhow::Context as _;
-use nexus_core::stop::{EngagementName, Heard, Told};
+use nexus_core::stop::{EngagementName, Heard, Policy, Told};
 use nexus_runtime::lane::{KnownAgent, StopGate, StopLane};
 
 use super::control::{lock, touched};
@@ -51,6 +51,11 @@ impl Switch {
     /// What all must ask who act for an agent.
     pub fn gate(&self) -> StopGate {
         self.lane.gate()
+    }
+
+    /// The policies as they were seen last.
+    pub fn seen(&self) -> Arc<[Policy]> {
+        self.lane.seen()
     }
 
     /// Tells which agents there are.
