@@ -59,6 +59,12 @@ impl EngagementName {
     pub fn reaches(&self, other: &Self) -> bool {
         self.uid_prefix == other.uid_prefix && self.generation >= other.generation
     }
+
+    /// The generation that it names.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
 }
 
 impl fmt::Display for EngagementName {

@@ -3,13 +3,14 @@
 //! A session enters itself before its socket is upgraded and leaves when its entry is dropped, however it
 //! ends; so the bounds on sessions are kept here too.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use nexus_core::id::{AgentId, SessionId, TenantKey};
+use nexus_core::stop::EngagementName;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -22,6 +23,19 @@ struct Table {
     agents: Mutex<HashMap<AgentId, Entry>>,
     sessions: AtomicUsize,
     changes: watch::Sender<u64>,
+    severed: Mutex<BTreeMap<EngagementName, Severed>>,
+}
+
+/// The most stops whose figures are kept.
+const MAX_SEVERED: usize = 1_000;
+
+/// What a stop did to connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Severed {
+    /// How many it closed.
+    pub sockets: u64,
+    /// When the last of them was closed: after that no byte was written.
+    pub last_byte: Timestamp,
 }
 
 #[derive(Debug)]
@@ -125,6 +139,34 @@ impl Presence {
         self.agents().get(&agent).map(|entry| entry.view(agent))
     }
 
+    /// All agents that are present, or were, and whether each is online.
+    #[must_use]
+    pub fn online(&self) -> BTreeMap<AgentId, bool> {
+        let agents = self.agents();
+        agents.iter().map(|(agent, entry)| (*agent, entry.is_online())).collect()
+    }
+
+    /// What stops did to connections here, by the name that each had then. Those that `keep` has no use for are forgotten.
+    #[must_use]
+    pub fn severed(&self, keep: impl Fn(&EngagementName) -> bool) -> BTreeMap<EngagementName, Severed> {
+        let mut severed = self.0.severed.lock().unwrap_or_else(PoisonError::into_inner);
+        severed.retain(|engagement, _| keep(engagement));
+        severed.clone()
+    }
+
+    /// Tells that a stop has closed a connection.
+    pub(crate) fn sever(&self, engagement: &EngagementName, now: Timestamp) {
+        let mut all = self.0.severed.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= MAX_SEVERED && !all.contains_key(engagement) {
+            all.pop_first();
+        }
+        let severed = all.entry(engagement.clone()).or_insert(Severed { sockets: 0, last_byte: now });
+        severed.sockets += 1;
+        severed.last_byte = severed.last_byte.max(now);
+        drop(all);
+        self.changed();
+    }
+
     /// How many sessions there are, those included that did not say Hello yet.
     #[must_use]
     pub fn sessions(&self) -> usize {
@@ -191,6 +233,10 @@ impl Presence {
 }
 
 impl Entry {
+    fn is_online(&self) -> bool {
+        self.sessions.iter().any(|one| one.welcomed.load(Ordering::Relaxed))
+    }
+
     fn view(&self, agent: AgentId) -> AgentPresence {
         let open = self.sessions.iter().filter(|one| one.welcomed.load(Ordering::Relaxed));
         let sessions: Vec<_> = open.map(|figures| figures.view()).collect();
@@ -314,6 +360,25 @@ mod tests {
         assert!(!view.online && view.last_seen.is_some());
         presence.retain(|_| false);
         assert_eq!(presence.agent(agent), None);
+    }
+
+    #[test]
+    fn what_stops_severed_is_told_until_nobody_wants_it() {
+        let presence = Presence::default();
+        let (one, other): (EngagementName, EngagementName) =
+            ("1f2e3d4c-3".parse().unwrap(), "00000000-1".parse().unwrap());
+        let at = |second| Timestamp::from_second(second).unwrap();
+        for (engagement, second) in [(&one, 5), (&one, 4), (&other, 9)] {
+            presence.sever(engagement, at(second));
+        }
+        let severed = presence.severed(|_| true);
+        assert_eq!(severed[&one], Severed { sockets: 2, last_byte: at(5) });
+        assert_eq!(presence.severed(|name| *name == other).len(), 1);
+        assert_eq!(presence.severed(|_| true).len(), 1, "it is forgotten");
+        for generation in 0..=MAX_SEVERED {
+            presence.sever(&format!("1f2e3d4c-{generation}").parse().unwrap(), at(1));
+        }
+        assert_eq!(presence.severed(|_| true).len(), MAX_SEVERED);
     }
 
     #[test]

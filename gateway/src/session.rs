@@ -207,6 +207,9 @@ impl<'a> Session<'a> {
         if stopped {
             // Thousands end at once, and nobody may take what they held: the goodbyes come first.
             part.await;
+            if let End::Stopped { engagement: Some(engagement), .. } = end {
+                shared.presence.sever(engagement, shared.clock.now());
+            }
             give_back.await;
         } else {
             tokio::join!(part, give_back);

@@ -28,7 +28,7 @@ use clap::{CommandFactory as _, Parser as _};
 use self::args::{Cli, Verb};
 use self::client::Client;
 use crate::dev;
-use crate::role::{alone, operator};
+use crate::role::{alone, operate};
 
 pub use self::output::print;
 
@@ -55,7 +55,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Dev(dev) => dev::run(dev.into_settings(&cli.admin)?).await,
         Verb::Ingest(ingest) => alone::ingest(ingest.into_settings(&cli.admin)?).await,
         Verb::Gateway(gateway) => alone::gateway(gateway.into_settings(&cli.admin)?).await,
-        Verb::Operator(args) => operator::operator(args.into_settings(&cli.admin)?).await,
+        Verb::Operator(args) => operate::operate(args.into_settings(&cli.admin)?).await,
         Verb::Status => status::run(&client, cli.output).await,
         Verb::Agents => status::agents(&client, cli.output).await,
         Verb::Get(get) => get::run(&client, &get).await,

@@ -388,6 +388,18 @@ pub const METRICS: &[Metric] = &[
         &["error"],
         "Streams to the operator that ended or did not begin, and failed lookups of its addresses.",
     ),
+    metric(
+        Gauge,
+        "nexus_config_refused_resources",
+        &[],
+        "Resources of the operator that this pod cannot take; of each the former value is in force.",
+    ),
+    metric(
+        Counter,
+        "nexus_config_last_good_failures_total",
+        &["step"],
+        "Files of the last good configuration that could not be used (read) or written (write).",
+    ),
     metric(Counter, "nexus_config_updates_total", &[], "Updates of the operator that were put in force."),
     metric(
         Counter,

@@ -60,7 +60,9 @@ pub enum Verb {
     #[command(
         after_help = "Examples:\n  nexus ingest /etc/nexus --bus redis://redis:6379 --listen 0.0.0.0:8080 --admin 0.0.0.0:9090 \\\n    \
                             --data /var/lib/nexus --spool-class volume\n  \
-                            NEXUS_BUS=rediss://:word@redis:6379 nexus ingest examples/quickstart"
+                            NEXUS_BUS=rediss://:word@redis:6379 nexus ingest examples/quickstart\n  \
+                            nexus ingest --operator https://nexus-operator.nexus-system.svc:8443 --operator-ca ca.crt --operator-token token \\\n    \
+                            --pod ingest-0 --secrets /run/nexus --bus redis://redis:6379"
     )]
     Ingest(IngestArgs),
     /// Serve agents and route events, as one of many processes around a Redis

@@ -78,7 +78,7 @@ impl Roles {
         let gateway = GatewayRole::new(GatewayParts {
             bus: bus.clone(),
             gate: switch.switch().gate(),
-            control: Arc::clone(&control),
+            config: control.configured().gateway(),
             keys: keys::kept(&data.token_key())?,
             token_lifetime: settings.token_lifetime,
             max_sessions: MAX_SESSIONS,
@@ -144,7 +144,7 @@ impl Roles {
         tasks.start("gateway", Arc::clone(&self.gateway).run(gateway, readiness.clone(), drain.clone()));
         let role = IngestRole {
             intake: Intake::Bus(self.bus.clone()),
-            control: Arc::clone(&self.control),
+            config: self.control.configured().ingest(),
             clock: self.clock.clone(),
             flag: "--ingest",
         };
@@ -154,24 +154,25 @@ impl Roles {
         tasks.start("folder", reload::run(Arc::clone(&self.control), folder, data, drain.clone()));
         let looked = Looked {
             bus: self.bus.clone(),
-            control: Arc::clone(&self.control),
+            config: self.control.configured().gateway(),
             gateway: Arc::clone(&self.gateway),
             gate: self.gate(),
             clock: self.clock.clone(),
             readiness: self.readiness.clone(),
         };
         tasks.start("gauges", gauges::run(looked, drain.clone()));
-        tasks.start("sweep", upkeep::sweep(self.bus.clone(), Arc::clone(&self.control), drain.clone()));
+        let config = self.control.configured().ingest();
+        tasks.start("sweep", upkeep::sweep(self.bus.clone(), config, drain.clone()));
         tasks.start("bus", upkeep::watch(self.bus.clone(), drain.clone()));
         Ok(())
     }
 
     fn admin_router(self: &Arc<Self>) -> Router {
-        let control = Arc::clone(&self.control);
+        let configured = Arc::clone(self.control.configured());
         let admin = Admin {
             readiness: self.readiness.clone(),
             metrics: self.metrics.clone(),
-            config: Arc::new(move || shown::config(&control)),
+            config: Arc::new(move || shown::config(&configured)),
         };
         guard_browsers(admin.router().merge(admin::router(Arc::clone(self))))
     }

@@ -1,5 +1,7 @@
 //! Roles as processes: `nexus ingest` and `nexus gateway`, which meet others at a bus that is a process of its own.
 
+mod ingest;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -8,7 +10,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use nexus_core::clock::Clock;
 use nexus_gateway::TokenKeys;
-use nexus_ingest::Intake;
 use nexus_runtime::Drain;
 use nexus_runtime::admin::{Admin, guard_browsers};
 use nexus_runtime::lane::StopLane;
@@ -17,20 +18,22 @@ use nexus_runtime::server::{ServerLimits, serve};
 use nexus_runtime::tasks::Tasks;
 use nexus_store::bus::Bus;
 use nexus_store::redis::{RedisBus, RedisSettings};
-use nexus_store::spool::Spool;
+use nexus_wire::config::{Role, Standing};
+use tokio::sync::watch;
 
-use super::control::{self, Control, Scope};
-use super::cut::Cut;
+use super::configured::Configured;
 use super::data::DataDir;
 use super::gateway::{GatewayParts, GatewayRole};
 use super::gauges::{self, Looked};
 use super::hearsay::{Hearsay, Hints};
-use super::ingest::IngestRole;
 use super::policies::{PolicySource, PolicyWatch};
 use super::process::Process;
-use super::spool::SpoolClass;
+use super::source::{Configurable, Source};
+use super::standing::Teller;
 use super::switch::{FolderSwitch, StopSwitch, Switch};
-use super::{keys, ports, reload, shown, spool, upkeep};
+use super::{keys, ports, shown, upkeep};
+
+pub use self::ingest::{IngestSettings, run as ingest};
 
 /// The flag that chooses where a role listens.
 const LISTEN: &str = "--listen";
@@ -41,8 +44,8 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 /// Settings of any role that is a process of its own.
 #[derive(Debug, Clone)]
 pub struct AloneSettings {
-    /// Folder of CR and Secret files.
-    pub folder: PathBuf,
+    /// Where the configuration comes from.
+    pub source: Source,
     /// Where the bus is.
     pub bus: RedisSettings,
     /// Where the role listens.
@@ -51,85 +54,6 @@ pub struct AloneSettings {
     pub admin: SocketAddr,
     /// Whether log lines are JSON.
     pub log_json: bool,
-}
-
-/// Settings of `nexus ingest`.
-#[derive(Debug, Clone)]
-pub struct IngestSettings {
-    /// What it has in common with other roles.
-    pub alone: AloneSettings,
-    /// Where the spool is kept.
-    pub data: PathBuf,
-    /// The most bytes that the spool takes.
-    pub spool_bytes: u64,
-    /// What the spool's folder outlives.
-    pub spool_class: SpoolClass,
-}
-
-/// Runs ingest until Ctrl-C or SIGTERM, then drains. It takes webhooks as soon as the spool is open, whether or not the
-/// bus is there.
-pub async fn ingest(settings: IngestSettings) -> anyhow::Result<()> {
-    let IngestSettings { alone: mut settings, data, spool_bytes, spool_class } = settings;
-    settings.bus.listens = false;
-    let process = Process::begin(settings.log_json)?;
-    let folder = control::served(&settings.folder)?;
-    let data = DataDir::open(&data)?;
-    let without = Some(data.path().to_owned());
-    let scope = Scope { without: without.clone(), cut: Cut::Ingest, ..Scope::default() };
-    let control = Arc::new(Control::new(&folder, scope));
-    control.reload();
-    let awaited = process.readiness.guard("the spool to be read");
-    let mut tasks = Tasks::new("nexus ingest", process.drain.clone());
-    let starting = Starting::begin(&settings, &process, &control, &mut tasks).await?;
-    tasks.start("folder", reload::run(Arc::clone(&control), folder, without, process.drain.clone()));
-    let bus = starting.bus.clone();
-    let spool = spool::open(data.spool(), spool_bytes, spool_class).await?;
-    let listener = ports::bind(LISTEN, settings.listen).await?;
-    drop(awaited);
-    tracing::info!(address = %settings.listen, "webhooks are taken");
-    // Cancelled when no more webhooks are taken: what waits then is the last.
-    let served = Drain::new();
-    tasks.start("ingest", {
-        let (control, intake) = (Arc::clone(&control), Intake::Spool(spool.clone()));
-        let role = Arc::new(IngestRole { intake, control, clock: process.clock.clone(), flag: LISTEN });
-        let (readiness, drain) = (process.readiness.clone(), process.drain.clone());
-        let served = served.clone().drop_guard();
-        async move {
-            let _served = served;
-            role.run(listener, readiness, drain).await
-        }
-    });
-    tasks.start("spool", {
-        let (spool, served, readiness) = (spool.clone(), served.clone(), process.readiness.clone());
-        async move { spool::care(&spool, readiness, served).await }
-    });
-    tasks.start("bus", move_events(starting, spool.clone(), control, served));
-    let ended = process
-        .run(tasks, async {
-            spool.close().await;
-            close(bus).await;
-        })
-        .await;
-    // Others may use the folder only now.
-    drop(data);
-    ended
-}
-
-/// Moves what is in the spool into the bus, once that is open, until no more webhooks are taken and nothing waits.
-async fn move_events(
-    starting: Starting,
-    spool: Spool,
-    control: Arc<Control>,
-    served: Drain,
-) -> anyhow::Result<()> {
-    let Some(redis) = starting.open().await else { return Ok(()) };
-    let (bus, drain) = (Bus::Redis(Arc::clone(&redis)), starting.drain);
-    let moved = async {
-        spool::drain(&spool, redis, served).await;
-        anyhow::Ok(())
-    };
-    tokio::try_join!(moved, upkeep::sweep(bus.clone(), control, drain.clone()), upkeep::watch(bus, drain))?;
-    Ok(())
 }
 
 /// Settings of `nexus gateway`.
@@ -145,7 +69,7 @@ pub struct GatewaySettings {
     pub token_lifetime: Duration,
     /// The most sessions.
     pub max_sessions: usize,
-    /// Where the NexusPolicies are.
+    /// Where NexusPolicies are read.
     pub policies: PolicySource,
 }
 
@@ -154,7 +78,6 @@ pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
     let GatewaySettings { alone: settings, data, token_keys, token_lifetime, max_sessions, policies } =
         settings;
     let process = Process::begin(settings.log_json)?;
-    let folder = control::served(&settings.folder)?;
     let data = DataDir::open(&data)?;
     let keys = match &token_keys {
         Some(folder) => keys::given(folder)?,
@@ -162,16 +85,22 @@ pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
     };
     let switch = Arc::new(Switch::new(StopLane::open(&data.latch())?));
     let (turned, watch) = turned(&switch, policies, &data, &process.readiness).await?;
-    let scope =
-        Scope { without: Some(data.path().to_owned()), cut: Cut::Gateway, agents: None, switch: turned };
-    let control = Arc::new(Control::new(&folder, scope));
-    control.reload();
+    let (standing, told) = watch::channel(Standing::default());
+    let configuring = settings.source.begin(Configurable {
+        role: Role::Gateway,
+        data: data.path(),
+        secrets: None,
+        switch: turned,
+        standing: told,
+        readiness: &process.readiness,
+    })?;
+    let configured = Arc::clone(configuring.configured());
     let mut tasks = Tasks::new("nexus gateway", process.drain.clone());
     // Before anybody can ask whether it is ready.
     let awaited = process.readiness.guard(format!("the bus at {}", settings.bus));
-    let starting = Starting::begin(&settings, &process, &control, &mut tasks).await?;
-    let ours = Some(data.path().to_owned());
-    tasks.start("folder", reload::run(Arc::clone(&control), folder, ours, process.drain.clone()));
+    let starting = Starting::begin(&settings, &process, &configured, &mut tasks).await?;
+    let tells = matches!(settings.source, Source::Operator(_));
+    configuring.start(&mut tasks, process.drain.clone());
     if let Some(watch) = watch {
         tasks.start("policies", watch.run(process.drain.clone()));
     }
@@ -179,8 +108,15 @@ pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
     let hearsay = Hearsay::new(&settings.bus, Arc::clone(&switch), process.clock.clone());
     let hints = hearsay.hints();
     tasks.start("stops", hearsay.run(process.drain.clone()));
-    let bus = starting.bus.clone();
-    let agents = Agents { starting, awaited, hints, control, switch, keys, token_lifetime, max_sessions };
+    let (bus, role) = (starting.bus.clone(), Arc::default());
+    if tells {
+        let (switch, gateway) = (Arc::clone(&switch), Arc::clone(&role));
+        let teller =
+            Teller { standing, switch, gateway, config: configured.gateway(), clock: process.clock.clone() };
+        tasks.start("standing", teller.run(process.drain.clone()));
+    }
+    let agents =
+        Agents { starting, awaited, hints, configured, role, switch, keys, token_lifetime, max_sessions };
     tasks.start("gateway", agents.serve());
     let ended = process.run(tasks, close(bus)).await;
     // Others may use the folder only now.
@@ -214,7 +150,9 @@ struct Agents {
     /// Held while the bus is awaited.
     awaited: ReadyGuard,
     hints: Hints,
-    control: Arc<Control>,
+    configured: Arc<Configured>,
+    /// Where the gateway is found, once there is one.
+    role: Arc<OnceLock<Arc<GatewayRole>>>,
     switch: Arc<Switch>,
     keys: TokenKeys,
     token_lifetime: Duration,
@@ -223,21 +161,32 @@ struct Agents {
 
 impl Agents {
     async fn serve(self) -> anyhow::Result<()> {
-        let Self { starting, awaited, hints, control, switch, keys, token_lifetime, max_sessions } = self;
+        let Self {
+            starting,
+            awaited,
+            hints,
+            configured,
+            role: found,
+            switch,
+            keys,
+            token_lifetime,
+            max_sessions,
+        } = self;
         let Some(redis) = starting.open().await else { return Ok(()) };
         // Whoever waits for one thing after the other must not look ready in between.
         let hearing = starting.readiness.guard("what other gateways tell of stops");
         drop(awaited);
         tokio::select! {
             () = starting.drain.cancelled() => return Ok(()),
-            () = hints.first() => {}
+            // A gateway without all of its agents would turn some away, and route events to nobody.
+            () = async { tokio::join!(hints.first(), configured.sufficient()); } => {}
         }
         let (told, bus) = (redis.watch_stops(), Bus::Redis(redis));
         let Starting { settings, clock, readiness, drain, .. } = starting;
         let role = Arc::new(GatewayRole::new(GatewayParts {
             bus: bus.clone(),
             gate: switch.gate(),
-            control: Arc::clone(&control),
+            config: configured.gateway(),
             keys,
             token_lifetime,
             max_sessions,
@@ -245,11 +194,12 @@ impl Agents {
             flag: LISTEN,
         }));
         let bound = role.bind(settings.listen).await?;
+        let _ = found.set(Arc::clone(&role));
         drop(hearing);
         tracing::info!(address = %role.address(), "agents are taken");
         let looked = Looked {
             bus: bus.clone(),
-            control,
+            config: configured.gateway(),
             gateway: Arc::clone(&role),
             gate: switch.gate(),
             clock,
@@ -280,12 +230,12 @@ impl Starting {
     async fn begin(
         settings: &AloneSettings,
         process: &Process,
-        control: &Arc<Control>,
+        configured: &Arc<Configured>,
         tasks: &mut Tasks,
     ) -> anyhow::Result<Self> {
         drop(ports::bind(LISTEN, settings.listen).await?);
         let admin = ports::bind("--admin", settings.admin).await?;
-        let shown = Arc::clone(control);
+        let shown = Arc::clone(configured);
         let router = Admin {
             readiness: process.readiness.clone(),
             metrics: process.metrics.clone(),

@@ -11,12 +11,9 @@ use anyhow::Context as _;
 use arc_swap::ArcSwap;
 use nexus_compile::{Compiled, Previous, Status};
 use nexus_core::id::{AgentId, TenantKey};
-use nexus_gateway::GatewayConfig;
-use nexus_ingest::{IngestConfig, TenantSources};
-use nexus_runtime::lane::KnownAgent;
-use sha2::{Digest as _, Sha256};
-use tokio::sync::watch;
+use nexus_ingest::TenantSources;
 
+use super::configured::{self, Configured};
 use super::credentials;
 use super::cut::Cut;
 use super::switch::StopSwitch;
@@ -58,8 +55,7 @@ pub struct Control {
     /// Whether credentials could not be made and must be tried again.
     incomplete: AtomicBool,
     view: ArcSwap<View>,
-    ingest: watch::Sender<Arc<IngestConfig>>,
-    gateway: watch::Sender<Arc<GatewayConfig>>,
+    configured: Arc<Configured>,
 }
 
 impl Control {
@@ -70,14 +66,9 @@ impl Control {
             Some(ours) => served.without(ours),
             None => served,
         };
-        Self {
-            folder: Mutex::new(served),
-            scope,
-            incomplete: AtomicBool::new(false),
-            view: ArcSwap::default(),
-            ingest: watch::Sender::new(Arc::default()),
-            gateway: watch::Sender::new(Arc::default()),
-        }
+        let configured = Arc::new(Configured::new(scope.switch.switch().cloned()));
+        let (incomplete, view) = (AtomicBool::new(false), ArcSwap::default());
+        Self { folder: Mutex::new(served), scope, incomplete, view, configured }
     }
 
     /// What is in force.
@@ -85,19 +76,9 @@ impl Control {
         self.view.load_full()
     }
 
-    /// Which snapshots this process keeps.
-    pub fn cut(&self) -> Cut {
-        self.scope.cut
-    }
-
-    /// What ingest is configured with.
-    pub fn ingest(&self) -> watch::Receiver<Arc<IngestConfig>> {
-        self.ingest.subscribe()
-    }
-
-    /// What gateway is configured with.
-    pub fn gateway(&self) -> watch::Receiver<Arc<GatewayConfig>> {
-        self.gateway.subscribe()
+    /// What roles are configured with.
+    pub fn configured(&self) -> &Arc<Configured> {
+        &self.configured
     }
 
     /// Reads the folder and puts in force what changed. Blocks on the file system.
@@ -116,12 +97,12 @@ impl Control {
 
     fn apply(&self, reading: &Reading) {
         let mut problems: Vec<_> = reading.problems.iter().map(ToString::to_string).collect();
-        problems.extend(self.unobeyed(&reading.objects));
         for notice in &reading.notices {
             tracing::info!("{notice}");
         }
         let before = self.view();
         let (groups, orphans) = self.group(&reading.objects, &mut problems);
+        problems.extend(self.unobeyed(&reading.objects));
         problems.extend(orphans.iter().flat_map(complaints));
         let mut tenants = BTreeMap::new();
         for objects in groups {
@@ -195,27 +176,21 @@ impl Control {
     }
 
     fn publish(&self, view: &View) {
-        let sources = |compiled: &Arc<Compiled>| TenantSources {
-            snapshot: Arc::new(compiled.ingest.clone()),
-            secrets: compiled.signing.clone(),
-        };
-        let tenants = view.tenants.iter().map(|(key, compiled)| (key.clone(), sources(compiled)));
-        self.ingest.send_replace(Arc::new(IngestConfig { tenants: tenants.collect() }));
-        if let Some(switch) = self.scope.switch.switch() {
-            let known = view.tenants.iter().flat_map(|(tenant, compiled)| {
-                compiled.gateway.agents.values().map(|agent| KnownAgent {
-                    tenant: tenant.clone(),
-                    agent: agent.id,
-                    labels: agent.labels.clone(),
-                })
-            });
-            // The stop lane knows an agent before the gateway does, so that a stop by label never misses one.
-            switch.know(known.collect());
+        if self.scope.cut != Cut::Gateway {
+            let sources = |compiled: &Arc<Compiled>| TenantSources {
+                snapshot: Arc::new(compiled.ingest.clone()),
+                secrets: compiled.signing.clone(),
+            };
+            let tenants = view.tenants.iter().map(|(key, compiled)| (key.clone(), sources(compiled)));
+            self.configured.put_ingest(tenants.collect());
         }
-        let snapshots =
-            view.tenants.iter().map(|(key, compiled)| (key.clone(), Arc::new(compiled.gateway.clone())));
-        let snapshots = snapshots.collect();
-        self.gateway.send_modify(|config| *config = Arc::new(config.next(snapshots)));
+        if self.scope.cut != Cut::Ingest {
+            let snapshots = view.tenants.iter();
+            let snapshots =
+                snapshots.map(|(key, compiled)| (key.clone(), Arc::new(compiled.gateway.clone())));
+            self.configured.put_gateway(snapshots.collect());
+        }
+        self.configured.suffice();
     }
 }
 
@@ -247,14 +222,10 @@ pub fn touched(gauge: &'static str) {
 
 /// Tells metrics what is in force.
 fn measure(view: &View) {
-    touched("nexus_config_applied_timestamp_seconds");
     metrics::gauge!("nexus_config_problems").set(all_problems(view).len() as f64);
     let snapshots = view.tenants.values().map(|compiled| (&compiled.ingest, &compiled.gateway));
-    if let Ok(json) = serde_json::to_vec(&snapshots.collect::<Vec<_>>()) {
-        // 48 bits: a float holds them exactly.
-        let hash = Sha256::digest(json).iter().take(6).fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
-        metrics::gauge!("nexus_config_hash").set(hash as f64);
-    }
+    let json = serde_json::to_vec(&snapshots.collect::<Vec<_>>());
+    configured::measure(&json.unwrap_or_default());
 }
 
 /// Logs what became wrong, and that all is well again.

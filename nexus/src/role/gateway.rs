@@ -7,13 +7,15 @@ use std::time::Duration;
 use anyhow::Context as _;
 use arc_swap::ArcSwapOption;
 use nexus_core::clock::Clock;
-use nexus_gateway::{Bound, Fleet, Gateway, GatewayDeps, GatewaySettings, Leases, Presence, TokenKeys};
+use nexus_gateway::{
+    Bound, Fleet, Gateway, GatewayConfig, GatewayDeps, GatewaySettings, Leases, Presence, TokenKeys,
+};
 use nexus_runtime::Drain;
 use nexus_runtime::lane::StopGate;
 use nexus_runtime::readiness::Readiness;
 use nexus_store::bus::Bus;
+use tokio::sync::watch;
 
-use super::control::Control;
 use super::ports;
 use super::supervise::supervise;
 
@@ -23,8 +25,8 @@ pub struct GatewayParts {
     pub bus: Bus,
     /// The stop gate.
     pub gate: StopGate,
-    /// The control plane.
-    pub control: Arc<Control>,
+    /// What it is configured with.
+    pub config: watch::Receiver<Arc<GatewayConfig>>,
     /// The keys of access tokens.
     pub keys: TokenKeys,
     /// How long access tokens are good for.
@@ -57,12 +59,11 @@ impl GatewayRole {
 
     /// Takes the address.
     pub async fn bind(&self, address: SocketAddr) -> anyhow::Result<Bound> {
-        let GatewayParts { bus, gate, control, keys, token_lifetime, max_sessions, clock, flag } =
-            &self.parts;
+        let GatewayParts { bus, gate, config, keys, token_lifetime, max_sessions, clock, flag } = &self.parts;
         let deps = GatewayDeps {
             bus: bus.clone(),
             gate: gate.clone(),
-            config: control.gateway(),
+            config: config.clone(),
             keys: keys.clone(),
             clock: clock.clone(),
         };

@@ -3,22 +3,23 @@
 //! The cost of a look is bounded: at most [`INBOXES`] inboxes a round, the rest in later ones; what is shown of a
 //! tenant is replaced once all of its inboxes were looked at.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use metrics::{counter, gauge};
-use nexus_compile::Compiled;
 use nexus_core::clock::Clock;
 use nexus_core::id::{InboxId, TenantKey};
+use nexus_core::snapshot::GatewaySnapshot;
+use nexus_gateway::GatewayConfig;
 use nexus_runtime::Drain;
 use nexus_runtime::lane::StopGate;
 use nexus_runtime::readiness::Readiness;
 use nexus_store::bus::{Bus, BusError, Depth};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
-use super::control::Control;
 use super::gateway::GatewayRole;
 
 /// How often it looks.
@@ -61,7 +62,7 @@ pub struct Looked {
     /// The bus.
     pub bus: Bus,
     /// What is in force.
-    pub control: Arc<Control>,
+    pub config: watch::Receiver<Arc<GatewayConfig>>,
     /// The gateway.
     pub gateway: Arc<GatewayRole>,
     /// The stop gate.
@@ -82,14 +83,14 @@ pub async fn run(looked: Looked, drain: Drain) -> anyhow::Result<()> {
             () = drain.cancelled() => return Ok(()),
             _ = tick.tick() => {}
         }
-        let view = looked.control.view();
+        let config = Arc::clone(&looked.config.borrow());
         stop(&looked.gate);
-        present(&looked.gateway, view.tenants.keys());
-        look.know(&view.tenants);
+        present(&looked.gateway, config.tenants());
+        look.know(&config);
         let now = looked.clock.now();
         let round = tokio::select! {
             () = drain.cancelled() => return Ok(()),
-            round = look.round(&looked.bus, now, &view.tenants) => round,
+            round = look.round(&looked.bus, now, &config) => round,
         };
         if let Err(error) = round {
             counter!("nexus_depth_errors_total", "error" => error.label()).increment(1);
@@ -119,15 +120,11 @@ fn present<'t>(gateway: &GatewayRole, tenants: impl Iterator<Item = &'t TenantKe
 impl Look {
     /// Looks at some inboxes, and at whole tenants when their turn comes. One that cannot be looked at holds up no other,
     /// and its gauges stay as they are; gives the first error at the end.
-    async fn round(
-        &mut self,
-        bus: &Bus,
-        now: Timestamp,
-        tenants: &BTreeMap<TenantKey, Arc<Compiled>>,
-    ) -> Result<(), BusError> {
+    async fn round(&mut self, bus: &Bus, now: Timestamp, config: &GatewayConfig) -> Result<(), BusError> {
         if self.todo.is_empty() {
-            self.todo =
-                tenants.iter().rev().map(|(key, compiled)| (key.clone(), inboxes(compiled))).collect();
+            let tenants = config.tenants().filter_map(|tenant| Some((tenant, config.tenant(tenant)?)));
+            self.todo = tenants.map(|(key, tenant)| (key.clone(), inboxes(tenant.snapshot()))).collect();
+            self.todo.reverse();
             (self.sum, self.all) = (Sum::default(), Backlog::default());
         }
         let (mut left, mut all) = (INBOXES, Ok(()));
@@ -177,9 +174,9 @@ impl Look {
     }
 
     /// A series cannot be taken back; that of a tenant that is gone tells 0.
-    fn know(&mut self, tenants: &BTreeMap<TenantKey, Arc<Compiled>>) {
+    fn know(&mut self, config: &GatewayConfig) {
         self.shown.retain(|tenant| {
-            let known = tenants.contains_key(tenant);
+            let known = config.tenant(tenant).is_some();
             if !known {
                 for name in OF_TENANT {
                     set(name, tenant, 0.0);
@@ -187,7 +184,7 @@ impl Look {
             }
             known
         });
-        self.shown.extend(tenants.keys().cloned());
+        self.shown.extend(config.tenants().cloned());
     }
 }
 
@@ -249,8 +246,8 @@ impl Backlog {
 }
 
 /// The inboxes of a tenant's agents, and those that they share.
-fn inboxes(compiled: &Compiled) -> Vec<InboxId> {
-    let agents = compiled.gateway.agents.values();
+fn inboxes(snapshot: &GatewaySnapshot) -> Vec<InboxId> {
+    let agents = snapshot.agents.values();
     let all = agents.flat_map(|agent| agent.shared_inboxes.iter().copied().chain([agent.id.inbox()]));
     all.collect::<BTreeSet<_>>().into_iter().collect()
 }
@@ -271,7 +268,7 @@ mod tests {
         let tenant = |name: &str| name.parse::<TenantKey>().unwrap();
         let todo = [BROKEN[0], SOUND, BROKEN[1]].map(|name| (tenant(name), Vec::new()));
         let mut look = Look { todo: todo.into(), ..Look::default() };
-        let round = look.round(&broken.bus, Timestamp::UNIX_EPOCH, &BTreeMap::new()).await;
+        let round = look.round(&broken.bus, Timestamp::UNIX_EPOCH, &GatewayConfig::default()).await;
         assert_eq!(round.unwrap_err().label(), "storage");
         assert!(look.todo.is_empty());
         assert_eq!(look.shown, BTreeSet::from([tenant(SOUND)]));

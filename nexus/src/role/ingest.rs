@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use nexus_core::clock::Clock;
-use nexus_ingest::{Ingest, IngestSettings, Intake};
+use nexus_ingest::{Ingest, IngestConfig, IngestSettings, Intake};
 use nexus_runtime::Drain;
 use nexus_runtime::readiness::Readiness;
 use nexus_runtime::server::{ServerLimits, serve};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
-use super::control::Control;
 use super::ports;
 use super::supervise::supervise;
 
@@ -19,8 +19,8 @@ use super::supervise::supervise;
 pub struct IngestRole {
     /// Where accepted events go.
     pub intake: Intake,
-    /// The control plane.
-    pub control: Arc<Control>,
+    /// What it is configured with.
+    pub config: watch::Receiver<Arc<IngestConfig>>,
     /// The time.
     pub clock: Clock,
     /// The flag that chooses the address.
@@ -54,7 +54,7 @@ impl IngestRole {
             Some(listener) => listener,
             None => ports::bind(self.flag, address).await?,
         };
-        let (intake, config, clock) = (self.intake.clone(), self.control.ingest(), self.clock.clone());
+        let (intake, config, clock) = (self.intake.clone(), self.config.clone(), self.clock.clone());
         let router = nexus_ingest::router(Ingest::new(intake, config, clock, IngestSettings::default()));
         serve(listener, router, ServerLimits::default(), drain).await.context("the ingest server failed")
     }

@@ -65,7 +65,6 @@ impl Switch {
     }
 
     /// The policies that were seen last and are obeyed as they stand, by name.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what pods report to the operator"))]
     pub fn seen(&self) -> watch::Receiver<Arc<[SeenPolicy]>> {
         self.seen.subscribe()
     }

@@ -5,26 +5,26 @@ use std::time::Duration;
 
 use nexus_core::id::TenantKey;
 use nexus_core::snapshot::Storage;
+use nexus_ingest::IngestConfig;
 use nexus_runtime::Drain;
 use nexus_store::bus::{Bus, BusError};
-
-use super::control::Control;
+use tokio::sync::watch;
 
 /// How often handled events are forgotten.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Sweeps until drained.
-pub async fn sweep(bus: Bus, control: Arc<Control>, drain: Drain) -> anyhow::Result<()> {
+/// Sweeps until drained, what each tenant keeps by the configuration of ingest.
+pub async fn sweep(bus: Bus, config: watch::Receiver<Arc<IngestConfig>>, drain: Drain) -> anyhow::Result<()> {
     let mut tick = tokio::time::interval(EVERY);
     loop {
         tokio::select! {
             () = drain.cancelled() => return Ok(()),
             _ = tick.tick() => {}
         }
-        let view = control.view();
+        let now = Arc::clone(&config.borrow());
         let retention = |tenant: &TenantKey| {
-            let compiled = view.tenants.get(tenant);
-            compiled.map_or_else(Storage::default, |compiled| compiled.ingest.storage).retention
+            let sources = now.tenants.get(tenant);
+            sources.map_or_else(Storage::default, |sources| sources.snapshot.storage).retention
         };
         if let Err(error) = sweep_all(&bus, retention, &drain).await {
             tracing::warn!(

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use crate::agent::Agents;
 use crate::harness::{Nexus, SECRET, Site, free_ports, until};
 
-const AGENT_SECRET: &str = "an-agent-secret-of-at-least-32-characters";
+pub const AGENT_SECRET: &str = "an-agent-secret-of-at-least-32-characters";
 const TOKEN_KEYS: &str = "token-keys";
 
 /// A Redis of this test's own, in a folder of its own. Dropping it ends it.
@@ -27,7 +27,7 @@ pub struct Redis {
 }
 
 impl Redis {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let [port, ..] = free_ports();
         Self { port, folder: tempfile::tempdir().unwrap(), process: None }
     }
@@ -48,7 +48,7 @@ impl Redis {
         self.process.take().unwrap().kill().await.unwrap();
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 

@@ -16,6 +16,7 @@ mod fleet;
 mod fleet_stop;
 mod harness;
 mod openapi;
+mod operator;
 #[path = "puppets/puppet.rs"]
 mod puppet;
 mod quickstart;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use clap::Args;
 
-use crate::role::operator::OperatorSettings;
+use crate::role::operate::OperateSettings;
 
 /// Arguments of `operator`.
 #[derive(Debug, Args)]
@@ -28,8 +28,8 @@ pub struct OperatorArgs {
 
 impl OperatorArgs {
     /// The settings of `nexus operator`.
-    pub fn into_settings(self, admin: &str) -> anyhow::Result<OperatorSettings> {
+    pub fn into_settings(self, admin: &str) -> anyhow::Result<OperateSettings> {
         let Self { listen, namespace, pod, names, log_json } = self;
-        Ok(OperatorSettings { listen, namespace, pod, names, log_json, admin: super::admin_address(admin)? })
+        Ok(OperateSettings { listen, namespace, pod, names, log_json, admin: super::admin_address(admin)? })
     }
 }
