@@ -100,6 +100,7 @@ impl Operated {
             .arg(self.data(role))
             .env("NEXUS_BUS", self.redis.url())
             .env("NEXUS_LOG", "warn,nexus_wire=off")
+            .env("KUBECONFIG", self.kubeconfig())
             .stdout(Stdio::null())
             .kill_on_drop(true);
         command
@@ -121,7 +122,17 @@ impl Operated {
         self.command("gateway", &self.gateway, self.gateway.gateway).spawn().unwrap().into()
     }
 
-    /// A look at the policies of before: this gateway has none to look at.
+    /// A cluster whose API server is away.
+    fn kubeconfig(&self) -> PathBuf {
+        let path = self.tokens.path().join("kubeconfig");
+        let text = "{apiVersion: v1, kind: Config, current-context: away, contexts: [{name: away, context: {cluster: away, \
+                    user: away}}], clusters: [{name: away, cluster: {server: \"http://127.0.0.1:1\"}}], users: [{name: away, \
+                    user: {}}]}\n";
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// A look at the policies of before, for this gateway's API server is away.
     fn may_run(&self) {
         StopLane::open(&self.data("gateway").join("stop-latch.json")).unwrap().observe(&[]).unwrap();
     }
