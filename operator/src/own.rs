@@ -76,7 +76,7 @@ impl Own {
     /// # Errors
     /// Never: what fails is tried again.
     pub(crate) async fn run(self, awaited: ReadyGuard, drain: Drain) -> Result<(), std::convert::Infallible> {
-        let mut awaited = Some(awaited);
+        let (mut awaited, mut leading, mut led) = (Some(awaited), self.leading.clone(), false);
         loop {
             let look = tokio::time::timeout(LOOK, self.look()).await;
             match look {
@@ -92,6 +92,8 @@ impl Own {
             let pause = if awaited.is_none() { EVERY.0 } else { EVERY.1 };
             tokio::select! {
                 () = drain.cancelled() => return Ok(()),
+                // What another left undone is done at once.
+                () = leading.begun(), if !led => led = true,
                 () = tokio::time::sleep(pause.mul_f64(rand::random_range(0.8..=1.2))) => {}
             }
         }
