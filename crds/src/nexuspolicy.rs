@@ -1,6 +1,6 @@
 //! NexusPolicy: the stop switch.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, MicroTime};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -133,9 +133,9 @@ pub struct NexusPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::engagement")]
     pub engagement: Option<String>,
-    /// When the engagement began.
+    /// When the engagement began, to the microsecond.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub engaged_at: Option<Time>,
+    pub engaged_at: Option<MicroTime>,
     /// How many pods obey the policy as it stands, of how many there are, such as `3/3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::count")]

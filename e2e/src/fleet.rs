@@ -36,6 +36,8 @@ pub struct Unit {
     log: PathBuf,
     /// Its link to the bus.
     pub link: Link,
+    /// What it is started with instead of the folder, such as where its operator is.
+    pub configured_by: Option<Vec<String>>,
     /// What it is started with besides.
     pub arguments: Vec<String>,
     /// More environment.
@@ -49,7 +51,8 @@ pub struct Unit {
 #[derive(Debug)]
 pub struct Fleet {
     program: PathBuf,
-    folder: PathBuf,
+    /// The folder of custom resources.
+    pub folder: PathBuf,
     /// Where they are reached.
     pub doors: Arc<Doors>,
     /// The bus.
@@ -86,6 +89,7 @@ impl Fleet {
                 listen: listen[number],
                 admin: admin[number],
                 link: Link::new(redis.port).await?,
+                configured_by: None,
                 arguments,
                 environment: Vec::new(),
                 within: Vec::new(),
@@ -182,9 +186,12 @@ impl Unit {
     fn start(&mut self, program: &Path, folder: &Path) -> anyhow::Result<()> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
         let mut command = mortal(program, &self.within, &self.environment);
+        command.arg(self.role);
+        match &self.configured_by {
+            Some(words) => command.args(words),
+            None => command.arg(folder),
+        };
         command
-            .arg(self.role)
-            .arg(folder)
             .arg("--data")
             .arg(&self.data)
             .args(["--listen", &format!("127.0.0.1:{}", self.listen)])

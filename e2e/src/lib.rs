@@ -22,6 +22,7 @@ pub mod link;
 pub mod load;
 pub mod memory;
 pub mod mount;
+pub mod operated;
 pub mod powerloss;
 pub mod program;
 pub mod redis;

@@ -3,4 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "a failed step is the test's report")]
 
 mod crash;
+mod pods;
 mod rig;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
 use nexus_core::stop::EngagementName;
 use nexus_crds::{NexusPolicy, NexusPolicyStatus};
 use nexus_wire::config::{HeldStop, Pods, Role};
@@ -80,7 +80,7 @@ pub(crate) fn policy(
     let begins = engagement.is_some() && present.engagement.is_none();
     let engaged_at = match (&engagement, begins) {
         (None, _) => None,
-        (Some(_), true) => Some(Time(now)),
+        (Some(_), true) => Some(MicroTime(now)),
         (Some(_), false) => present.engaged_at.clone(),
     };
     let kept = |value: u64, before: Option<u64>| {
