@@ -27,7 +27,7 @@ update:
 image *ARGS:
     scripts/image {{ARGS}}
 
-# A Kubernetes for tests: `just cluster up`, `down`, `image NAME EXECUTABLE`, `build`.
+# A Kubernetes for tests: `just cluster up`, `down`, `image NAME EXECUTABLE`, `install`, `build`.
 cluster COMMAND *ARGS:
     e2e/cluster/{{COMMAND}} {{ARGS}}
 
