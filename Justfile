@@ -23,7 +23,11 @@ lint:
 update:
     UPDATE_GENERATED=1 UPDATE_GOLDEN=1 UPDATE_TABLES=1 INSTA_UPDATE=always cargo test -p nexus-core -p nexus-crds -p nexus-wire -p nexus-compile -p nexus-ingest -p nexus-runtime -p nexus
 
-# A Kubernetes for tests: `just cluster up`, `down`, `image NAME EXECUTABLE`, `build`.
+# Make the image of Nexus, without a container engine; `just image --dev` for tests.
+image *ARGS:
+    scripts/image {{ARGS}}
+
+# A Kubernetes for tests: `just cluster up`, `down`, `image NAME EXECUTABLE`, `install`, `build`.
 cluster COMMAND *ARGS:
     e2e/cluster/{{COMMAND}} {{ARGS}}
 

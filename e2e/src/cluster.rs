@@ -133,15 +133,30 @@ impl Cluster {
     /// # Errors
     /// When it fails; holds what it says.
     pub fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let output = Command::new(&self.kubectl)
+        Ok(self.kubectl_on(arguments, "")?.0)
+    }
+
+    /// Runs kubectl on an input, and gives what it prints and what it says besides, such as warnings of the API server.
+    ///
+    /// # Errors
+    /// When it fails; holds what it says.
+    pub fn kubectl_on(&self, arguments: &[&str], input: &str) -> anyhow::Result<(String, String)> {
+        let mut kubectl = Command::new(&self.kubectl)
             .env("KUBECONFIG", &self.kubeconfig)
             .args(arguments)
-            .stdin(Stdio::null())
-            .output()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .with_context(|| format!("cannot run {}", self.kubectl.display()))?;
-        let said = String::from_utf8_lossy(&output.stderr);
+        let mut pipe = kubectl.stdin.take().context("a pipe without an end")?;
+        // It reads all of its input before it says anything; one that ended before says why.
+        let _ = pipe.write_all(input.as_bytes());
+        drop(pipe);
+        let output = kubectl.wait_with_output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.success(), "`kubectl {}`: {}", arguments.join(" "), said.trim());
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        Ok((String::from_utf8_lossy(&output.stdout).into_owned(), said))
     }
 
     /// Puts the repository's definitions of custom resources there, once, and waits until they are served.

@@ -10,6 +10,7 @@ mod get;
 mod output;
 mod pages;
 mod progress;
+mod rbac;
 mod replay;
 mod schema;
 mod send;
@@ -61,6 +62,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Get(get) => get::run(&client, &get).await,
         Verb::Token(token) => token::run(&client, &token, cli.output).await,
         Verb::Schema(args) => schema::run(&args),
+        Verb::Rbac(args) => rbac::run(&args, cli.output),
         Verb::Completions(args) => {
             clap_complete::generate(args.shell, &mut Cli::command(), "nexus", &mut std::io::stdout());
             Ok(())

@@ -4,6 +4,7 @@ mod again;
 mod alone;
 mod diff_routes;
 mod operator;
+mod rbac;
 mod select;
 mod values;
 
@@ -19,6 +20,7 @@ pub use self::again::{DlqVerb, ReplayArgs, WhichArgs, WhoseArgs};
 pub use self::alone::{GatewayArgs, IngestArgs};
 pub use self::diff_routes::DiffRoutesArgs;
 pub use self::operator::OperatorArgs;
+pub use self::rbac::RbacArgs;
 pub use self::select::SelectArgs;
 #[cfg(test)]
 pub use self::values::parse_moment;
@@ -77,6 +79,14 @@ pub enum Verb {
                             KUBECONFIG=~/.kube/config nexus operator --name localhost"
     )]
     Operator(OperatorArgs),
+    /// Print the Role by which a namespace lets the operator read the Secrets and scale the Deployments that its objects name
+    #[command(
+        after_help = "It stands for all objects of the namespace: print it anew when they name something else, and commit it beside \
+                      them.\n\nExamples:\n  nexus rbac examples/quickstart\n  \
+                      nexus rbac tenants --namespace acme > tenants/acme/rbac.yaml\n  \
+                      nexus rbac acme.yaml --own-credentials | kubectl apply --server-side -f -"
+    )]
+    Rbac(RbacArgs),
     /// Show tenants, agents, queues and whether a stop holds
     #[command(after_help = "Example:\n  nexus status -o json")]
     Status,

@@ -1,0 +1,90 @@
+//! Every folder renders and is accepted without a remark; pods run restricted; no right is a wildcard.
+
+use std::fs;
+
+use nexus_e2e::cluster::{Cluster, repository};
+use serde_json::Value;
+
+use crate::installed::{folder, installed};
+
+/// The folders that `kubectl apply -k` takes.
+fn folders() -> Vec<String> {
+    let entries = fs::read_dir(repository().join("config")).unwrap().map(|entry| entry.unwrap().path());
+    let mut folders: Vec<_> = entries.filter(|path| path.join("kustomization.yaml").exists()).collect();
+    folders.sort();
+    folders.iter().map(|path| path.to_str().unwrap().to_owned()).collect()
+}
+
+fn objects(cluster: &Cluster, folder: &str) -> Vec<Value> {
+    let text = cluster.kubectl(&["kustomize", folder]).unwrap();
+    serde_saphyr::from_multiple::<Value>(&text).unwrap()
+}
+
+#[test]
+fn every_folder_is_accepted_without_a_remark() {
+    let (cluster, said) = installed();
+    assert!(!said.contains("Warning"), "{said}");
+    let folders = folders();
+    assert!(folders.len() >= 8, "{folders:?}");
+    for folder in folders {
+        let dry = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "-k", &folder];
+        let (_, said) = cluster.kubectl_on(&dry, "").unwrap();
+        assert!(!said.contains("Warning"), "{folder}: {said}");
+    }
+    // What is compiled by the API server may be taken and still be nonsense.
+    let checked = "jsonpath={.items[*].status.typeChecking.expressionWarnings}";
+    let warnings = cluster.kubectl(&["get", "validatingadmissionpolicies", "-o", checked]).unwrap();
+    assert_eq!(warnings, "");
+}
+
+/// A workload's object is always taken; whether its pods are shows only when a controller makes them.
+#[test]
+fn pods_of_every_workload_are_made_where_only_restricted_ones_are() {
+    let (cluster, _) = installed();
+    for workload in [
+        "deployment/nexus-operator",
+        "statefulset/nexus-ingest",
+        "deployment/nexus-gateway",
+        "statefulset/nexus-redis",
+    ] {
+        let replicas = cluster
+            .kubectl(&["get", workload, "-n", "nexus-system", "-o", "jsonpath={.spec.replicas}"])
+            .unwrap();
+        let made = format!("--for=jsonpath={{.status.replicas}}={replicas}");
+        cluster.kubectl(&["wait", workload, "-n", "nexus-system", &made, "--timeout=60s"]).unwrap();
+    }
+    let other = ["run", "other", "--image=x", "-n", "nexus-system", "--dry-run=server"];
+    let refused = cluster.kubectl(&other).unwrap_err().to_string();
+    assert!(refused.contains("PodSecurity \"restricted"), "{refused}");
+}
+
+#[test]
+fn no_right_is_a_wildcard() {
+    let (cluster, _) = installed();
+    let mut objects = objects(cluster, &folder("config/default"));
+    let tenant = fs::read_to_string(repository().join("examples/quickstart/rbac.yaml.golden")).unwrap();
+    objects.extend(serde_saphyr::from_multiple::<Value>(&tenant).unwrap());
+    let mut rules = 0;
+    for role in objects.iter().filter(|one| one["kind"] == "Role" || one["kind"] == "ClusterRole") {
+        assert_eq!(role.get("aggregationRule"), None, "{role}");
+        for rule in role["rules"].as_array().unwrap() {
+            assert!(!rule.to_string().contains('*'), "{}: {rule}", role["metadata"]["name"]);
+            // Empty names would be all names.
+            assert_ne!(rule.get("resourceNames").and_then(Value::as_array).map(Vec::len), Some(0), "{rule}");
+            rules += 1;
+        }
+    }
+    assert!(rules > 10, "{rules} rules only");
+}
+
+#[test]
+fn the_image_has_the_version_of_the_program() {
+    let (cluster, _) = installed();
+    let text = cluster.kubectl(&["kustomize", &folder("config/default")]).unwrap();
+    let images: Vec<_> = text.lines().filter_map(|line| line.trim().strip_prefix("image: nexus:")).collect();
+    assert_eq!(images, [env!("CARGO_PKG_VERSION"); 3]);
+    let containerfile = fs::read_to_string(repository().join("Containerfile")).unwrap();
+    let toolchain = fs::read_to_string(repository().join("rust-toolchain.toml")).unwrap();
+    let version = toolchain.lines().find_map(|line| line.strip_prefix("channel = \"")).unwrap();
+    assert!(containerfile.contains(&format!("FROM rust:{}-", version.trim_end_matches('"'))), "{version}");
+}
