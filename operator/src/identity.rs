@@ -27,19 +27,29 @@ const CALL: Duration = Duration::from_secs(5);
 /// Where the name of the pod stands that a token is bound to.
 const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
 
+/// Answers by the digest of the token that was asked about, and when they came.
+type Answers = HashMap<[u8; 32], (Identity, Instant)>;
+
 /// Asks the API server.
 #[derive(Clone)]
 pub(crate) struct Reviewer {
     api: Api<TokenReview>,
     namespace: String,
     /// By the digest of the token: the token itself is kept nowhere.
-    known: Arc<Mutex<HashMap<[u8; 32], (Identity, Instant)>>>,
+    known: Arc<Mutex<Answers>>,
 }
 
 impl Reviewer {
     /// Knows the ServiceAccounts of this namespace.
     pub(crate) fn new(client: Client, namespace: &str) -> Self {
         Self { api: Api::all(client), namespace: namespace.to_owned(), known: Arc::default() }
+    }
+
+    /// An answer that is still believed.
+    fn known(&self, digest: &[u8; 32]) -> Option<Identity> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, (_, at)| at.elapsed() < BELIEVED);
+        known.get(digest).map(|(identity, _)| identity.clone())
     }
 
     async fn ask(&self, token: &str) -> Result<Identity, Unidentified> {
@@ -60,12 +70,7 @@ impl Reviewer {
 impl Identify for Reviewer {
     async fn identify(&self, token: &str) -> Result<Identity, Unidentified> {
         let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        let known = |known: &Mutex<HashMap<_, _>>| {
-            let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-            known.retain(|_, (_, at): &mut (Identity, Instant)| at.elapsed() < BELIEVED);
-            known.get(&digest).map(|(identity, _)| identity.clone())
-        };
-        if let Some(identity) = known(&self.known) {
+        if let Some(identity) = self.known(&digest) {
             return Ok(identity);
         }
         let identity = self.ask(token).await?;
