@@ -73,12 +73,18 @@ impl TenantObjects {
     /// The names of the Secrets that are referred to, whether they are there or not.
     #[must_use]
     pub fn secret_names(&self) -> BTreeSet<String> {
-        let sources = self.tenant.spec.sources.iter();
-        let signing = sources
-            .flat_map(|source| std::iter::once(&source.secret_ref).chain(&source.previous_secret_ref))
-            .map(|reference| reference.name.clone());
+        let signing = self.signing_names();
         let agents = self.profiles.iter().map(|profile| credential_secret(&profile.name_any()));
-        signing.chain(agents).collect()
+        signing.into_iter().chain(agents).collect()
+    }
+
+    /// The names of those that sources are signed with.
+    #[must_use]
+    pub fn signing_names(&self) -> BTreeSet<String> {
+        let sources = self.tenant.spec.sources.iter();
+        let references =
+            sources.flat_map(|source| std::iter::once(&source.secret_ref).chain(&source.previous_secret_ref));
+        references.map(|reference| reference.name.clone()).collect()
     }
 }
 

@@ -22,6 +22,9 @@ use crate::webhook::{Delivery, TENANTS};
 /// As much as `maxInFlight` allows for.
 const CREDIT: u32 = 64;
 
+/// The bytes that the kernel keeps for the slow agent at most.
+const NARROW: u32 = 64 << 10;
+
 /// What the slow agent does of what comes first: this part late, this part only the second time.
 const LATE: f64 = 0.2;
 const NACKED: f64 = 0.02;
@@ -108,7 +111,11 @@ impl Worker {
 
     async fn connect(&self) -> anyhow::Result<Socket> {
         let token = self.doors.token(TENANTS[self.agent.0], AGENTS[self.agent.1], self.door).await?;
-        self.doors.connect(self.door, &token).await
+        match is_slow(self.agent) {
+            // Else the kernel would take in what it does not read for longer than it does not read.
+            true => self.doors.connect_narrow(self.door, &token, NARROW).await,
+            false => self.doors.connect(self.door, &token).await,
+        }
     }
 
     async fn session(&mut self, mut socket: Socket) -> anyhow::Result<()> {

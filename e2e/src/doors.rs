@@ -1,13 +1,14 @@
 //! Where a built system is reached: by providers, and by agents.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async};
 
 /// An agent's end of a session.
 pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -60,11 +61,24 @@ impl Doors {
 
     /// Connects an agent to one of the gateways.
     pub async fn connect(&self, number: usize, token: &str) -> anyhow::Result<Socket> {
+        self.connect_over(TcpSocket::new_v4()?, number, token).await
+    }
+
+    /// Connects an agent that takes in little at a time: the kernel keeps no more than so many bytes for it.
+    pub async fn connect_narrow(&self, number: usize, token: &str, bytes: u32) -> anyhow::Result<Socket> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(bytes)?;
+        self.connect_over(socket, number, token).await
+    }
+
+    async fn connect_over(&self, socket: TcpSocket, number: usize, token: &str) -> anyhow::Result<Socket> {
         let url = format!("ws://127.0.0.1:{}/v1/connect", self.gateway(number));
         let mut request = url.into_client_request()?;
         request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
         request.headers_mut().insert("sec-websocket-protocol", "nexus.v1+json".parse()?);
-        Ok(connect_async(request).await?.0)
+        let stream = socket.connect((Ipv4Addr::LOCALHOST, self.gateway(number)).into()).await?;
+        stream.set_nodelay(true)?;
+        Ok(client_async(request, MaybeTlsStream::Plain(stream)).await?.0)
     }
 
     fn gateway(&self, number: usize) -> u16 {

@@ -7,6 +7,7 @@
 //! - [`faults`]: the same of roles as processes around a Redis, and of that Redis.
 //! - [`cluster`]: a Kubernetes API server for tests of what runs on one.
 //! - [`apidoor`]: a door before it, at which whoever calls can be killed.
+//! - [`times`]: how long stops and changes take there.
 //! - [`powerloss`]: the recorder and the model behind the losses of power.
 
 pub mod agents;
@@ -28,4 +29,5 @@ pub mod program;
 pub mod redis;
 pub mod setup;
 pub mod site;
+pub mod times;
 pub mod webhook;

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use nexus_e2e::setup::Output;
-use nexus_e2e::{durability, faults};
+use nexus_e2e::{durability, faults, times};
 use serde::Serialize;
 
 /// Proofs about the built system, from outside.
@@ -27,6 +27,8 @@ enum Proof {
     Durability(durability::Settings),
     /// Kill, cut off, empty and fill up the processes of a fleet and its Redis under load
     Faults(faults::Settings),
+    /// Measure how long a stop and a change of configuration take at a real API server
+    Times(times::Settings),
 }
 
 #[tokio::main]
@@ -46,6 +48,11 @@ async fn main() -> anyhow::Result<ExitCode> {
             let report = faults::run(settings).await?;
             (shown(output, &report, || report.table())?, report.is_good())
         }
+        Proof::Times(settings) => {
+            let output = settings.setup.output;
+            let report = times::run(settings).await?;
+            (shown(output, &report, || report.table())?, true)
+        }
     };
     writeln!(std::io::stdout().lock(), "{text}")?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -57,6 +64,7 @@ impl Proof {
         match self {
             Self::Durability(settings) => !settings.no_disk_full,
             Self::Faults(settings) => settings.mounts(),
+            Self::Times(_) => false,
         }
     }
 
@@ -65,6 +73,7 @@ impl Proof {
         match self {
             Self::Durability(_) => "--no-disk-full",
             Self::Faults(_) => "--without disk-full",
+            Self::Times(_) => "",
         }
     }
 }

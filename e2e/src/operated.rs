@@ -31,6 +31,7 @@ pub struct Operated {
     program: PathBuf,
     work: PathBuf,
     ports: [u16; 2],
+    admins: [u16; 2],
     /// Between pods and the operator that they find: the first, until it is led to another.
     pub operators: Link,
     /// Between gateways and the API server.
@@ -50,12 +51,13 @@ impl Operated {
         let admission = repository().join("config/admission");
         cluster.kubectl(&["apply", "--server-side", "-k", path(&admission)?])?;
         let fleet = Fleet::new(program, work, "no").await?;
-        let ports = free_ports()?;
+        let [first, second, admins @ ..]: [u16; 4] = free_ports()?;
+        let ports = [first, second];
         let operators = Link::new(ports[0]).await?;
         let kubeconfig = cluster.kubeconfig().to_owned();
         let link = Link::to(cluster.address()?).await?;
         let (program, work) = (program.to_owned(), work.to_owned());
-        let operated = Self { cluster, fleet, program, work, ports, operators, link, kubeconfig };
+        let operated = Self { cluster, fleet, program, work, ports, admins, operators, link, kubeconfig };
         operated.make_objects()?;
         Ok(operated)
     }
@@ -132,10 +134,24 @@ impl Operated {
         let mut command = mortal(&self.program, &[], &environment);
         command
             .args(["operator", "--namespace", NAMESPACE, "--pod", &format!("operator-{number}")])
-            .args(["--listen", &format!("127.0.0.1:{}", self.ports[number]), "--admin", "127.0.0.1:0"])
+            .args([
+                "--listen",
+                &format!("127.0.0.1:{}", self.ports[number]),
+                "--admin",
+                &format!("127.0.0.1:{}", self.admins[number]),
+            ])
             .stdout(Stdio::from(log.try_clone()?))
             .stderr(log);
         command.spawn().context("cannot start an operator")
+    }
+
+    /// What an operator shows of what pods hold.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn operator_config(&self, number: usize) -> anyhow::Result<Value> {
+        let url = format!("http://127.0.0.1:{}/config", self.admins[number]);
+        Ok(self.fleet.doors.http.get(url).send().await?.error_for_status()?.json().await?)
     }
 
     /// Leads pods to an operator.

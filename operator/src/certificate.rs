@@ -30,6 +30,8 @@ const KEY: &str = "tls.key";
 
 /// The annotation with the last day of the certificate.
 const NOT_AFTER: &str = "nexus.dev/not-after";
+/// The annotation with the names of the certificate.
+const NAMES: &str = "nexus.dev/names";
 
 /// For how many days a certificate holds, and how many days before its end it is renewed.
 const DAYS: (i64, i64) = (90, 60);
@@ -93,16 +95,22 @@ impl Certificate {
             (KEY, key.serialize_pem()),
         ];
         let data = data.map(|(name, text)| (name.to_owned(), ByteString(text.into_bytes())));
-        let annotations = BTreeMap::from([(NOT_AFTER.to_owned(), not_after.to_string())]);
+        let annotations = BTreeMap::from([
+            (NOT_AFTER.to_owned(), not_after.to_string()),
+            (NAMES.to_owned(), names.join(",")),
+        ]);
         Ok(Self { data: data.into(), annotations })
     }
 }
 
 /// Whether a Secret's certificate is to be renewed.
-pub(crate) fn is_due(secret: &Secret, now: Timestamp) -> bool {
+pub(crate) fn is_due(secret: &Secret, names: &[String], now: Timestamp) -> bool {
     let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
-    let not_after = secret.metadata.annotations.as_ref().and_then(|annotations| annotations.get(NOT_AFTER));
-    let not_after = not_after.and_then(|date| date.parse::<Date>().ok());
+    let annotation = |name: &str| secret.metadata.annotations.as_ref().and_then(|all| all.get(name));
+    if annotation(NAMES) != Some(&names.join(",")) {
+        return true;
+    }
+    let not_after = annotation(NOT_AFTER).and_then(|date| date.parse::<Date>().ok());
     not_after.is_none_or(|date| later(today, DAYS.1).is_ok_and(|soon| date < soon))
 }
 
@@ -199,10 +207,12 @@ mod tests {
     #[test]
     fn a_certificate_is_renewed_long_before_its_end() {
         let now: Timestamp = "2026-11-29T12:00:00Z".parse().unwrap();
-        let made = secret(Certificate::make(None, &["x".to_owned()], now).unwrap());
+        let names = ["x".to_owned()];
+        let made = secret(Certificate::make(None, &names, now).unwrap());
         let after = |days: i64| now + jiff::SignedDuration::from_hours(24 * days);
-        assert!(!is_due(&made, after(29)));
-        assert!(is_due(&made, after(31)));
-        assert!(is_due(&Secret::default(), now));
+        assert!(!is_due(&made, &names, after(29)));
+        assert!(is_due(&made, &["y".to_owned()], after(0)));
+        assert!(is_due(&made, &names, after(31)));
+        assert!(is_due(&Secret::default(), &names, now));
     }
 }

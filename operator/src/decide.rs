@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::engine::{Change, Engine, Outcome};
 use crate::objects::Key;
+use crate::scale::Record;
 use crate::status::Existing;
 use crate::write::{Answer, Target, Write, Written};
 
@@ -32,6 +33,15 @@ const WRITES: usize = 32;
 /// The pause after a failed write of one object, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
+/// How long a pod that exists may be without a connection before that counts: longer than its longest pause.
+const ABSENT: Duration = Duration::from_secs(20);
+
+/// How long a write that no answer shows waits for the watch.
+const SEEN: Duration = Duration::from_secs(1);
+
+/// For how long at most a restore waits for pods that do not come.
+const PODS_COME: Duration = Duration::from_secs(60);
+
 /// How long a new leader watches before it restores what a stop took: pods may hold a stop that no object shows.
 const WATCH_FIRST: Duration = Duration::from_secs(3);
 
@@ -39,8 +49,12 @@ const WATCH_FIRST: Duration = Duration::from_secs(3);
 #[derive(Debug, Default)]
 pub(crate) struct Decider {
     engine: Engine,
+    /// How pods stand, those included that lost their connection a moment ago.
     pods: Arc<Pods>,
+    connected: Arc<Pods>,
     existing: Existing,
+    /// Pods that exist and are not connected, and since when.
+    absent: BTreeMap<String, Instant>,
     /// When something else was published of a tenant.
     published: BTreeMap<TenantKey, Instant>,
     /// Tenants of which the present state is not published: the reason, for programs and for people.
@@ -53,6 +67,9 @@ pub(crate) struct Decider {
     /// Tenants of which the status of some object must be looked at.
     unsettled: BTreeSet<TenantKey>,
     policies_unsettled: bool,
+    scaling_unsettled: bool,
+    /// What a stop is to record of profiles, where that is not what stands there.
+    records: BTreeMap<Key, Record>,
     strays_unsettled: bool,
     leading_since: Option<Instant>,
     /// Writes that are under way.
@@ -70,12 +87,10 @@ impl Decider {
         match &change {
             Change::Policy(_) => self.policies_unsettled = true,
             Change::Profile(_) | Change::Mapping(_) => self.strays_unsettled = true,
-            Change::Workload(key, _) => {
-                let namespace = &key.0;
-                let of = self.engine.profiles.tenants().filter(|tenant| tenant.namespace() == namespace);
-                self.unsettled.extend(of.cloned());
-            }
-            Change::Slice(_) | Change::Tenant(_) | Change::Secret(..) => {}
+            Change::Workload(..) | Change::Slice(_) | Change::Tenant(_) | Change::Secret(..) => {}
+        }
+        if matches!(change, Change::Workload(..) | Change::Profile(_) | Change::Policy(_)) {
+            self.scaling_unsettled = true;
         }
         let (policy, slice) = (matches!(change, Change::Policy(_)), matches!(change, Change::Slice(_)));
         self.engine.take(change);
@@ -86,13 +101,48 @@ impl Decider {
             let existing = self.engine.slices.existing();
             if existing != self.existing {
                 self.existing = existing;
+                self.note_absent(now);
                 self.everything();
             }
         }
     }
 
-    /// Takes in how the pods stand.
-    pub(crate) fn pods(&mut self, pods: Arc<Pods>) {
+    /// Notes which pods exist and are not connected, and since when.
+    fn note_absent(&mut self, now: Instant) {
+        let absent = self.existing.values().flatten().filter(|pod| !self.connected.contains_key(*pod));
+        let absent = absent.map(|pod| (pod.clone(), self.absent.get(pod).copied().unwrap_or(now)));
+        self.absent = absent.collect();
+    }
+
+    /// Takes in how the pods stand. One that exists and has lost its connection stands as it was, for a while.
+    pub(crate) fn pods(&mut self, connected: Arc<Pods>, now: Instant) {
+        self.connected = connected;
+        self.note_absent(now);
+        let mut pods = (*self.connected).clone();
+        for (name, since) in &self.absent {
+            if now.saturating_duration_since(*since) < ABSENT
+                && let Some(pod) = self.pods.get(name)
+            {
+                pods.insert(name.clone(), Arc::clone(pod));
+            }
+        }
+        self.stand(Arc::new(pods));
+    }
+
+    /// Lets go of pods that stayed away.
+    fn forget_absent(&mut self, now: Instant) {
+        let gone = self.absent.values().any(|since| now.saturating_duration_since(*since) >= ABSENT);
+        if gone && self.pods.len() > self.connected.len() {
+            self.pods(Arc::clone(&self.connected), now);
+        }
+    }
+
+    /// Whether some pod that exists may still come and tell how it stands.
+    fn awaits_pods(&self, now: Instant) -> bool {
+        self.absent.values().any(|since| now.saturating_duration_since(*since) < ABSENT)
+    }
+
+    fn stand(&mut self, pods: Arc<Pods>) {
         let before = std::mem::replace(&mut self.pods, pods);
         for name in before.keys().chain(self.pods.keys()) {
             let (old, new) = (before.get(name), self.pods.get(name));
@@ -101,7 +151,7 @@ impl Decider {
             }
             let (old, new) = (old.map(|pod| &**pod), new.map(|pod| &**pod));
             if old.map(|pod| &pod.stops) != new.map(|pod| &pod.stops) {
-                self.policies_unsettled = true;
+                (self.policies_unsettled, self.scaling_unsettled) = (true, true);
             }
             let changed = tenants::changed(old, new, &self.agents);
             self.unsettled.extend(changed);
@@ -116,22 +166,21 @@ impl Decider {
 
     fn everything(&mut self) {
         self.unsettled.extend(self.engine.known());
-        (self.policies_unsettled, self.strays_unsettled) = (true, true);
+        (self.policies_unsettled, self.strays_unsettled, self.scaling_unsettled) = (true, true, true);
     }
 
     /// Compiles and publishes what changed. True once everything was read and is published.
     pub(crate) fn settle(&mut self, publisher: &Publisher, now: Instant) -> bool {
         for (tenant, outcome) in self.engine.settle() {
             match outcome {
-                Outcome::Compiled(compiled) => {
+                Outcome::Compiled(compiled, withheld) => {
                     self.know_agents(&tenant, Some(&compiled));
-                    self.publish(publisher, &tenant, &compiled, now);
+                    self.publish(publisher, &tenant, &compiled, &withheld, now);
                 }
                 Outcome::Withheld => {
-                    let why =
-                        "The Tenant or a Secret that it names cannot be read, so pods keep what they have.";
+                    let why = "The Tenant cannot be read, so pods keep what they have of it.";
                     self.unpublished.insert(tenant.clone(), ("Withheld", why.to_owned()));
-                    publisher.withhold(&tenant);
+                    publisher.publish_but(&tenant, Vec::new(), &ResourceType::ALL);
                 }
                 Outcome::Gone => {
                     self.know_agents(&tenant, None);
@@ -149,7 +198,14 @@ impl Decider {
         self.complete
     }
 
-    fn publish(&mut self, publisher: &Publisher, tenant: &TenantKey, compiled: &Compiled, now: Instant) {
+    fn publish(
+        &mut self,
+        publisher: &Publisher,
+        tenant: &TenantKey,
+        compiled: &Compiled,
+        withheld: &[ResourceType],
+        now: Instant,
+    ) {
         match resources(tenant, compiled) {
             Ok(resources) => {
                 let new = |one: &Resource| publisher.digest(one.name()) != Some(one.digest());
@@ -157,13 +213,18 @@ impl Decider {
                     self.published.insert(tenant.clone(), now);
                 }
                 self.unpublished.remove(tenant);
-                publisher.publish(tenant, resources);
+                if !withheld.is_empty() {
+                    let why = "A Secret that it names cannot be read, so pods keep what they have of it.";
+                    self.unpublished.insert(tenant.clone(), ("Withheld", why.to_owned()));
+                }
+                publisher.publish_but(tenant, resources, withheld);
             }
             Err(error) => {
                 let why = format!(
                     "{error}, so pods keep what they have; split the Tenant, or shorten what it says."
                 );
                 self.unpublished.insert(tenant.clone(), ("TooLarge", why));
+                publisher.publish_but(tenant, Vec::new(), &ResourceType::ALL);
             }
         }
     }
@@ -197,6 +258,11 @@ impl Decider {
             return writes;
         }
         let moment = Moment { now, time };
+        self.forget_absent(now);
+        // Before all that merely tells.
+        if std::mem::take(&mut self.scaling_unsettled) {
+            self.scaling_unsettled = self.decide_scaling(&moment, &mut writes);
+        }
         if std::mem::take(&mut self.policies_unsettled) {
             self.policies_unsettled = self.decide_policies(&moment, &mut writes);
         }
@@ -220,6 +286,11 @@ impl Decider {
             Answer::Profile(object) => self.engine.profiles.written(*object),
             Answer::Mapping(object) => self.engine.mappings.written(*object),
             Answer::Policy(object) => self.engine.policies.written(*object),
+            Answer::Done if matches!(target, Target::Deployment(_) | Target::Credentials(_)) => {
+                // The watch tells in a moment; until then it would be done again.
+                self.resting.insert(target, (now + SEEN, PAUSE.0));
+                return;
+            }
             Answer::Done | Answer::NotLeading => {}
             Answer::Failed => {
                 let pause = self.resting.get(&target).map_or(PAUSE.0, |&(_, pause)| pause);
@@ -245,7 +316,7 @@ impl Decider {
         };
         let of = self.engine.known().into_iter().filter(|tenant| tenant.namespace() == key.0);
         self.unsettled.extend(of);
-        self.strays_unsettled = true;
+        (self.strays_unsettled, self.scaling_unsettled) = (true, true);
     }
 
     /// Figures for metrics.

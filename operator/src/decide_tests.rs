@@ -89,7 +89,8 @@ impl Server {
                 .map_or(Answer::Done, |one| Answer::Policy(Box::new(one))),
             Write::Scale { key, replicas, held, .. } => {
                 if let Some(workload) = self.workloads.get_mut(&key.1) {
-                    *workload = Workload { replicas, held };
+                    let replicas = replicas.unwrap_or(workload.replicas);
+                    *workload = Workload { replicas, held, ..Workload::default() };
                 }
                 Answer::Done
             }
@@ -225,7 +226,7 @@ impl Rig {
         }
         self.decider.settle(&self.publisher, self.now);
         let pods = self.pods();
-        self.decider.pods(Arc::new(pods));
+        self.decider.pods(Arc::new(pods), self.now);
         let time = Timestamp::UNIX_EPOCH;
         let all = self.decider.decide(&self.publisher, self.now, time);
         let count = all.len();
@@ -341,7 +342,7 @@ fn acme() -> Server {
     let mut server = Server::default();
     let secret = nexus_core::secret::Secret::new("s3cr3t");
     server.secrets.insert("webhooks".to_owned(), [("github".to_owned(), secret)].into());
-    server.workloads.insert("coder".to_owned(), Workload { replicas: 3, held: None });
+    server.workloads.insert("coder".to_owned(), Workload { replicas: 3, held: None, ..Workload::default() });
     server.apply("Tenant", "acme", &json!({}), &tenant(30));
     server.apply("AgentProfile", "coder", &json!({"squad": "ai"}), &profile(16));
     server.apply("NexusPolicy", "stop-all", &json!({}), &json!({}));
@@ -376,23 +377,94 @@ fn a_stop_scales_to_zero_whatever_works_against_it_and_its_release_gives_back() 
     assert_eq!(policy(&rig)["status"]["acknowledged"], "1/1");
     assert_eq!(policy(&rig)["status"]["socketsSevered"], 3);
     let coder = |rig: &Rig| rig.server.workloads["coder"].clone();
-    assert_eq!(coder(&rig), Workload { replicas: 0, held: Some(3) });
+    assert_eq!(coder(&rig), Workload { replicas: 0, held: Some(3), ..Workload::default() });
     // An autoscaler.
-    rig.server.workloads.insert("coder".to_owned(), Workload { replicas: 7, held: Some(3) });
+    rig.server
+        .workloads
+        .insert("coder".to_owned(), Workload { replicas: 7, held: Some(3), ..Workload::default() });
     rig.rest();
     assert_eq!(coder(&rig).replicas, 0);
     // An agent that is given other labels stays stopped, also for an operator that begins anew.
     rig.server.apply("AgentProfile", "coder", &json!({}), &profile(16));
     rig.rest();
     let mut rig = Rig::begin(rig.server);
-    assert_eq!(coder(&rig), Workload { replicas: 0, held: Some(3) });
+    assert_eq!(coder(&rig), Workload { replicas: 0, held: Some(3), ..Workload::default() });
     rig.server.apply("NexusPolicy", "stop-all", &json!({}), &json!({"release": engagement}));
     rig.rest();
-    assert_eq!(coder(&rig), Workload { replicas: 3, held: None });
+    assert_eq!(coder(&rig), Workload { replicas: 3, held: None, ..Workload::default() });
     assert!(policy(&rig)["status"].get("engagement").is_none());
     assert!(
         rig.server.objects[&("AgentProfile", "coder".to_owned())]["status"].get("heldReplicas").is_none()
     );
+}
+
+#[test]
+fn an_agent_that_runs_beside_a_stopped_one_in_its_deployment_stops_with_it() {
+    let mut server = acme();
+    server.apply("AgentProfile", "bystander", &json!({}), &profile(16));
+    let mut rig = Rig::begin(server);
+    let spec = json!({"stop": true, "targets": {"agents": {"matchLabels": {"squad": "ai"}}}});
+    rig.server.apply("NexusPolicy", "stop-all", &json!({}), &spec);
+    rig.rest();
+    assert_eq!(rig.server.workloads["coder"].replicas, 0);
+    let policy = &rig.server.objects[&("NexusPolicy", "stop-all".to_owned())];
+    let release = policy["status"]["engagement"].clone();
+    rig.server.apply("NexusPolicy", "stop-all", &json!({}), &json!({ "release": release }));
+    rig.rest();
+    assert_eq!(rig.server.workloads["coder"], Workload { replicas: 3, held: None, ..Workload::default() });
+    for name in ["coder", "bystander"] {
+        let status = &rig.server.objects[&("AgentProfile", name.to_owned())]["status"];
+        assert!(status.get("heldReplicas").is_none(), "{status}");
+    }
+}
+
+#[test]
+fn a_pod_that_loses_its_connection_changes_nothing_for_a_while() {
+    let mut rig = Rig::begin(acme());
+    let writes = rig.server.writes;
+    rig.decider.pods(Arc::default(), rig.now);
+    let tenant = |rig: &Rig| {
+        let object = &rig.server.objects[&("Tenant", "acme".to_owned())];
+        condition(object, "Ready")["status"].clone()
+    };
+    let mut decide = |rig: &mut Rig, seconds: u64| {
+        rig.now += Duration::from_secs(seconds);
+        let all = rig.decider.decide(&rig.publisher, rig.now, Timestamp::UNIX_EPOCH);
+        for write in all {
+            let target = write.target();
+            let answer = rig.server.write(write);
+            rig.decider.written(Written { target, answer }, rig.now);
+        }
+        rig.catch_up();
+    };
+    (0..5).for_each(|_| decide(&mut rig, 3));
+    assert_eq!((rig.server.writes, tenant(&rig)), (writes, json!("True")));
+    (0..5).for_each(|_| decide(&mut rig, 3));
+    assert_eq!(tenant(&rig), "False");
+    rig.rest();
+    assert_eq!(tenant(&rig), "True");
+}
+
+#[test]
+fn a_deployment_that_cannot_be_looked_at_for_a_moment_is_scaled_as_it_was_seen_last() {
+    let mut rig = Rig::begin(acme());
+    let key = ("acme".to_owned(), "coder".to_owned());
+    rig.decider.take(Change::Workload(key, Observed::Unreadable("gone".to_owned())), rig.now);
+    rig.server.apply("NexusPolicy", "stop-all", &json!({}), &json!({"stop": true}));
+    rig.catch_up();
+    let mut all = Vec::new();
+    for _ in 0..5 {
+        rig.now += Duration::from_millis(100);
+        for write in rig.decider.decide(&rig.publisher, rig.now, Timestamp::UNIX_EPOCH) {
+            let target = write.target();
+            all.push(target.clone());
+            let answer = rig.server.write(write);
+            rig.decider.written(Written { target, answer }, rig.now);
+        }
+        rig.catch_up();
+    }
+    assert!(all.iter().any(|target| matches!(target, Target::Deployment(_))), "{all:?}");
+    assert_eq!(rig.server.workloads["coder"].replicas, 0);
 }
 
 #[test]
@@ -475,7 +547,9 @@ fn take(rig: &mut Rig, step: &Step) {
         }
         Step::Workload(Some(replicas)) => {
             let held = server.workloads.get("coder").and_then(|workload| workload.held);
-            server.workloads.insert("coder".to_owned(), Workload { replicas: *replicas, held });
+            server
+                .workloads
+                .insert("coder".to_owned(), Workload { replicas: *replicas, held, ..Workload::default() });
         }
         Step::Workload(None) => drop(server.workloads.remove("coder")),
         Step::Stop(true) => server.apply("NexusPolicy", "stop-all", &json!({}), &json!({"stop": true})),

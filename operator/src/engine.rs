@@ -13,6 +13,7 @@ use nexus_compile::{Compiled, ObjectConditions, ObjectKind, Previous, SecretData
 use nexus_core::id::TenantKey;
 use nexus_core::secret::Secret;
 use nexus_crds::{AgentProfile, Mapping, NexusPolicy, Tenant};
+use nexus_wire::config::ResourceType;
 
 use crate::objects::{Changed, Key, Objects, OfTenant};
 use crate::scale::Workload;
@@ -54,12 +55,19 @@ pub(crate) enum Change {
 /// What became of a tenant.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Outcome {
-    /// This is to be published.
-    Compiled(Arc<Compiled>),
+    /// This is to be published, but for these, of which nobody can tell what they are.
+    Compiled(Arc<Compiled>, Vec<ResourceType>),
     /// It is there, and nobody can tell what it says: pods keep what they hold of it.
     Withheld,
     /// It is no more.
     Gone,
+}
+
+/// Whether all Secrets of a part of a tenant could be read once.
+#[derive(Debug, Default)]
+struct Read {
+    sources: bool,
+    agents: bool,
 }
 
 /// The state.
@@ -81,6 +89,10 @@ pub(crate) struct Engine {
     wanted: BTreeMap<TenantKey, BTreeSet<Key>>,
     compiled: BTreeMap<TenantKey, Arc<Compiled>>,
     judged: BTreeMap<TenantKey, Vec<ObjectConditions>>,
+    /// Of which tenants the Secrets could all be read once.
+    read: BTreeMap<TenantKey, Read>,
+    /// Which object each tenant was compiled from.
+    uids: BTreeMap<TenantKey, Option<String>>,
     dirty: BTreeSet<TenantKey>,
     /// Tenants of which the status of some object must be looked at.
     unsettled: BTreeSet<TenantKey>,
@@ -115,7 +127,12 @@ impl Engine {
             }
             Change::Policy(event) => drop(self.policies.take(event)),
             Change::Secret(key, observed) => self.secret(key, observed),
-            Change::Workload(key, observed) => drop(self.workloads.insert(key, observed)),
+            Change::Workload(key, observed) => {
+                // What was seen last of it stays what is known while it cannot be read.
+                if !matches!(observed, Observed::Unreadable(_)) {
+                    self.workloads.insert(key, observed);
+                }
+            }
             Change::Slice(event) => self.slices.take(event),
         }
     }
@@ -128,8 +145,8 @@ impl Engine {
 
     fn secret(&mut self, key: Key, observed: Observed<SecretValues>) {
         let known = match (self.secrets.get(&key), &observed) {
-            // What was read once stays in force while it cannot be read.
-            (Some(Observed::There(_)), Observed::Unreadable(_)) => true,
+            // What was known stays in force while it cannot be read.
+            (Some(Observed::There(_) | Observed::Missing), Observed::Unreadable(_)) => true,
             (known, observed) => known == Some(observed),
         };
         if known {
@@ -242,25 +259,45 @@ impl Engine {
             self.judged.insert(tenant.clone(), judged.into_iter().collect());
             return Some(Outcome::Withheld);
         };
+        // A Tenant that was made anew has no last good values.
+        if self.uids.insert(tenant.clone(), good.metadata.uid.clone()) != Some(good.metadata.uid.clone()) {
+            self.compiled.remove(tenant);
+            self.read.remove(tenant);
+        }
         let mut objects = TenantObjects::of(good);
         objects.profiles = good_of(&self.profiles, tenant);
         objects.mappings = good_of(&self.mappings, tenant);
         self.look_up(tenant, &mut objects)?;
         let previous = self.compiled.get(tenant);
-        let had = previous.is_some();
         let previous = previous.map_or_else(Previous::default, |compiled| compiled.as_previous());
         let Ok(compiled) = nexus_compile::compile(&objects, previous) else {
             return Some(Outcome::Gone);
         };
         let judged = self.with_broken(tenant, compiled.conditions.clone());
         self.judged.insert(tenant.clone(), judged);
-        // Without last good values a Secret that cannot be read would count as none.
-        if !objects.unreadable.is_empty() && !had {
-            return Some(Outcome::Withheld);
-        }
         let compiled = Arc::new(compiled);
+        let withheld = self.withheld(tenant, &objects);
         self.compiled.insert(tenant.clone(), Arc::clone(&compiled));
-        Some(Outcome::Compiled(compiled))
+        Some(Outcome::Compiled(compiled, withheld))
+    }
+
+    /// What must not be published: without last good values a Secret that cannot be read would count as none. It is published
+    /// once all of them were read, and from then on last good values hold.
+    fn withheld(&mut self, tenant: &TenantKey, objects: &TenantObjects) -> Vec<ResourceType> {
+        let signing = objects.signing_names();
+        let (of_sources, of_agents): (Vec<_>, Vec<_>) =
+            objects.unreadable.keys().partition(|name| signing.contains(*name));
+        let known = self.read.entry(tenant.clone()).or_default();
+        known.sources |= of_sources.is_empty();
+        known.agents |= of_agents.is_empty();
+        let mut withheld = Vec::new();
+        if !known.sources {
+            withheld.push(ResourceType::SigningSecrets);
+        }
+        if !known.agents {
+            withheld.push(ResourceType::Gateway);
+        }
+        withheld
     }
 
     /// Fills in the Secrets. None while one of them was not looked at.
@@ -287,6 +324,8 @@ impl Engine {
     /// A tenant that is not there, of which there may be objects nevertheless.
     fn orphan(&mut self, tenant: &TenantKey) {
         self.compiled.remove(tenant);
+        self.read.remove(tenant);
+        self.uids.remove(tenant);
         self.names_changed |= self.wanted.remove(tenant).is_some();
         let profiles = good_of(&self.profiles, tenant);
         let mappings = good_of(&self.mappings, tenant);

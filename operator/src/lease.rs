@@ -163,8 +163,11 @@ impl Holder {
             true => LeaseSpec { renew_time: Some(now), ..spec },
             false => self.spec(now, Some(&spec)),
         });
-        // Refused if somebody else wrote it since.
-        taken(self.api.replace(NAME, &PostParams::default(), &lease).await)
+        // Refused if somebody else wrote it since; whether that was another holder, the next look tells.
+        match self.api.replace(NAME, &PostParams::default(), &lease).await {
+            answer if renews => answer.map(|_| true),
+            answer => taken(answer),
+        }
     }
 
     /// Whether what stands there has not changed for as long as it says that it holds.

@@ -174,6 +174,7 @@ fn workload(deployment: Deployment) -> Workload {
     Workload {
         replicas: u32::try_from(replicas).unwrap_or(0),
         held: annotated(deployment.metadata.annotations.as_ref()),
+        revision: deployment.metadata.resource_version,
     }
 }
 
@@ -209,14 +210,18 @@ impl Desk {
         let (mut led, mut measured) = (false, None::<Instant>);
         loop {
             tokio::select! {
-                () = drain.cancelled() => return Ok(()),
+                () = drain.cancelled() => {
+                    // Pods go to another replica at once.
+                    self.publisher.close();
+                    return Ok(());
+                }
                 change = coming.recv() => {
                     self.take(change.ok_or(Unwatched)?, &mut coming);
                     continue;
                 }
                 Ok(()) = pods.changed() => {
                     let pods = Arc::clone(&pods.borrow_and_update());
-                    self.decider.pods(pods);
+                    self.decider.pods(pods, Instant::now());
                     continue;
                 }
                 Some(ended) = writes.join_next() => {

@@ -102,7 +102,8 @@ impl Own {
     /// True once there is a certificate to serve with.
     async fn look(&self) -> Result<bool, OwnError> {
         let mut there = self.secrets.get_opt(certificate::SECRET).await.map_err(OwnError::Api)?;
-        let due = there.as_ref().is_none_or(|secret| certificate::is_due(secret, self.clock.now()));
+        let due =
+            there.as_ref().is_none_or(|secret| certificate::is_due(secret, &self.names, self.clock.now()));
         if due && self.leading.now() {
             there = Some(self.renew(there.as_ref()).await?);
         }
@@ -131,8 +132,9 @@ impl Own {
             None => self.secrets.create(&post(), &secret).await,
             Some(_) => self.secrets.replace(certificate::SECRET, &post(), &secret).await,
         };
+        let written = written.map_err(OwnError::Api)?;
         tracing::info!("the operator has a new certificate");
-        written.map_err(OwnError::Api)
+        Ok(written)
     }
 
     async fn tell_authority(&self, secret: &Secret) -> Result<(), OwnError> {

@@ -18,6 +18,8 @@ pub(crate) struct Workload {
     pub(crate) replicas: u32,
     /// What the annotation says.
     pub(crate) held: Option<u32>,
+    /// Its revision: what is written must be of what was seen.
+    pub(crate) revision: Option<String>,
 }
 
 /// What a stop recorded in a profile's status.
@@ -42,10 +44,10 @@ impl Record {
 pub(crate) enum Step {
     /// Write this record into the profile's status.
     Record(Record),
-    /// Set replicas, and the annotation or take it away.
+    /// Set the annotation or take it away, and replicas.
     Scale {
-        /// `spec.replicas`.
-        replicas: u32,
+        /// `spec.replicas`; none leaves them.
+        replicas: Option<u32>,
         /// The annotation.
         held: Option<u32>,
     },
@@ -58,31 +60,34 @@ pub(crate) fn step(
     record: &Record,
     workload: Option<&Workload>,
 ) -> Option<Step> {
-    let held = record.replicas.or(workload.and_then(|workload| workload.held));
     match (stopped, workload) {
-        (Some(stop), Some(workload)) => engaged(stop, record, held, workload),
+        (Some(stop), Some(workload)) => engaged(stop, record, workload),
         // Nothing runs. What was recorded stays, for the Deployment may come back as it was.
         (Some(_), None) | (None, None) => None,
-        (None, Some(workload)) => released(record, held, workload),
+        (None, Some(workload)) => released(record, workload),
     }
 }
 
-fn engaged(stop: &EngagementName, record: &Record, held: Option<u32>, workload: &Workload) -> Option<Step> {
-    // The first number counts: a later one is somebody's who works against the stop.
-    let held = held.or_else(|| Some(workload.replicas).filter(|&replicas| replicas > 0))?;
-    if record.replicas.is_none() {
+fn engaged(stop: &EngagementName, record: &Record, workload: &Workload) -> Option<Step> {
+    // The annotation is of the first number: a later one is somebody's who works against the stop. A Deployment without it that
+    // has replicas is another than the one that the record is of.
+    let own = Some(workload.replicas).filter(|&replicas| replicas > 0);
+    let held = workload.held.or(own).or(record.replicas)?;
+    if record.replicas != Some(held) {
         return Some(Step::Record(Record { replicas: Some(held), by: Some(stop.to_string()) }));
     }
     let done = workload.replicas == 0 && workload.held == Some(held);
-    (!done).then_some(Step::Scale { replicas: 0, held: Some(held) })
+    (!done).then_some(Step::Scale { replicas: Some(0), held: Some(held) })
 }
 
-fn released(record: &Record, held: Option<u32>, workload: &Workload) -> Option<Step> {
+fn released(record: &Record, workload: &Workload) -> Option<Step> {
+    let held = workload.held.or(record.replicas);
     if workload.replicas == 0 && held.is_some() {
-        return Some(Step::Scale { replicas: held?, held: None });
+        return Some(Step::Scale { replicas: held, held: None });
     }
     if workload.held.is_some() {
-        return Some(Step::Scale { replicas: workload.replicas, held: None });
+        // Somebody scaled it already, and knows better.
+        return Some(Step::Scale { replicas: None, held: None });
     }
     (*record != Record::default()).then(|| Step::Record(Record::default()))
 }
@@ -113,7 +118,10 @@ mod tests {
                 match step(stopped, record, self.workload.as_ref()) {
                     None => return,
                     Some(Step::Record(record)) => self.record = Some(record),
-                    Some(Step::Scale { replicas, held }) => self.workload = Some(Workload { replicas, held }),
+                    Some(Step::Scale { replicas, held }) => {
+                        let replicas = replicas.unwrap_or(self.workload.clone().unwrap().replicas);
+                        self.workload = Some(Workload { replicas, held, ..Workload::default() });
+                    }
                 }
             }
             panic!("it does not come to rest: {self:?}");
@@ -126,18 +134,18 @@ mod tests {
 
     #[test]
     fn replicas_are_recorded_before_they_are_taken_and_come_back() {
-        let (stop, workload) = (stop(), Workload { replicas: 3, held: None });
+        let (stop, workload) = (stop(), Workload { replicas: 3, held: None, ..Workload::default() });
         let record = Record { replicas: Some(3), by: Some("1f2e3d4c-7".to_owned()) };
         let first = step(Some(&stop), &Record::default(), Some(&workload));
         assert_eq!(first, Some(Step::Record(record.clone())));
         let second = step(Some(&stop), &record, Some(&workload));
-        assert_eq!(second, Some(Step::Scale { replicas: 0, held: Some(3) }));
+        assert_eq!(second, Some(Step::Scale { replicas: Some(0), held: Some(3) }));
         // Somebody scales it up: the first number stays.
-        let fought = Workload { replicas: 9, held: Some(3) };
+        let fought = Workload { replicas: 9, held: Some(3), ..Workload::default() };
         assert_eq!(step(Some(&stop), &record, Some(&fought)), second);
-        let zero = Workload { replicas: 0, held: Some(3) };
+        let zero = Workload { replicas: 0, held: Some(3), ..Workload::default() };
         assert_eq!(step(Some(&stop), &record, Some(&zero)), None);
-        assert_eq!(step(None, &record, Some(&zero)), Some(Step::Scale { replicas: 3, held: None }));
+        assert_eq!(step(None, &record, Some(&zero)), Some(Step::Scale { replicas: Some(3), held: None }));
         assert_eq!(step(None, &record, Some(&workload)), Some(Step::Record(Record::default())));
         assert_eq!(step(None, &Record::default(), Some(&workload)), None);
     }
@@ -176,7 +184,7 @@ mod tests {
             events in prop::collection::vec(event(), 0..12),
         ) {
             let stop = stop();
-            let mut world = World { record: Some(Record::default()), workload: Some(Workload { replicas, held: None }) };
+            let mut world = World { record: Some(Record::default()), workload: Some(Workload { replicas, held: None, ..Workload::default() }) };
             world.settle(Some(&stop));
             let mut last = replicas;
             for event in events {
@@ -185,7 +193,7 @@ mod tests {
                     Event::ProfileBack => drop(world.record.get_or_insert_default()),
                     Event::WorkloadDeleted => world.workload = None,
                     Event::WorkloadBack(replicas) if world.workload.is_none() => {
-                        world.workload = Some(Workload { replicas, held: None });
+                        world.workload = Some(Workload { replicas, held: None, ..Workload::default() });
                     }
                     Event::ScaledBy(replicas) => {
                         if let Some(workload) = &mut world.workload {
@@ -201,7 +209,7 @@ mod tests {
                 }
             }
             world.record.get_or_insert_default();
-            world.workload.get_or_insert(Workload { replicas: 1, held: None });
+            world.workload.get_or_insert(Workload { replicas: 1, held: None, ..Workload::default() });
             world.settle(Some(&stop));
             prop_assert_eq!(world.workload.as_ref().unwrap().replicas, 0);
             world.settle(None);

@@ -25,7 +25,7 @@ use crate::identity::Reviewer;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// The most handshakes at a time.
-const HANDSHAKES: usize = 64;
+const HANDSHAKES: usize = 512;
 
 /// Why pods are not served.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +87,11 @@ fn connections(listener: TcpListener, acceptor: TlsAcceptor) -> impl Stream<Item
     let accepted = stream::unfold(listener, |listener| async move {
         loop {
             match listener.accept().await {
-                Ok((socket, _)) => return Some((socket, listener)),
+                Ok((socket, _)) => {
+                    // What is sent is small, and awaited.
+                    let _ = socket.set_nodelay(true);
+                    return Some((socket, listener));
+                }
                 // Out of files, or a peer that went: neither is mended by ending.
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a pod's connection");

@@ -29,6 +29,9 @@ const LIFE_BY_NAME: u32 = 60;
 /// The first pause after a failure, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
+/// The longest pause of a watch by name: there may be thousands that nobody grants.
+const LONGEST_BY_NAME: Duration = Duration::from_secs(30);
+
 /// Nobody takes what is watched any more: the process ends.
 #[derive(Debug, thiserror::Error)]
 #[error("nobody takes what the watch of {0} tells")]
@@ -64,7 +67,10 @@ where
         };
         match event {
             Ok(event) => {
-                pause = PAUSE.0;
+                // The start of a list is none of its success.
+                if !matches!(event, Event::Init) {
+                    pause = PAUSE.0;
+                }
                 changes.send(change(event)).await.map_err(|_| Unheard(what))?;
             }
             Err(error) => {
@@ -156,44 +162,47 @@ where
         let api: Api<K> = Api::namespaced(self.client.clone(), &key.0);
         async move {
             let config = Config::default().timeout(LIFE_BY_NAME).fields(&format!("metadata.name={}", key.1));
-            let events = watcher(api, config);
-            pin_mut!(events);
-            let (mut pause, mut listed) = (PAUSE.0, None);
-            while let Some(event) = events.next().await {
-                let told = match event {
-                    Ok(Event::Init) => {
-                        listed = None;
-                        continue;
-                    }
-                    Ok(Event::InitApply(object)) => {
-                        listed = Some(object);
-                        continue;
-                    }
-                    Ok(Event::InitDone) => {
-                        listed.take().map_or(Observed::Missing, |object| Observed::There(read(object)))
-                    }
-                    Ok(Event::Apply(object)) => Observed::There(read(object)),
-                    Ok(Event::Delete(_)) => Observed::Missing,
-                    Err(error) => {
-                        metrics::counter!("nexus_operator_watch_failures_total", "kind" => what).increment(1);
-                        tracing::debug!(
-                            error = chain(&error),
-                            namespace = key.0,
-                            name = key.1,
-                            "cannot watch {what}"
-                        );
-                        if changes.send(change(key.clone(), Observed::Unreadable(why(&error)))).await.is_err()
-                        {
-                            return;
+            let mut pause = PAUSE.0;
+            loop {
+                let events = watcher(api.clone(), config.clone());
+                pin_mut!(events);
+                let mut listed = None;
+                let error = loop {
+                    let told = match events.next().await {
+                        Some(Ok(Event::Init)) => {
+                            listed = None;
+                            continue;
                         }
-                        wait(&mut pause, &Drain::new()).await;
-                        continue;
+                        Some(Ok(Event::InitApply(object))) => {
+                            listed = Some(object);
+                            continue;
+                        }
+                        Some(Ok(Event::InitDone)) => {
+                            listed.take().map_or(Observed::Missing, |object| Observed::There(read(object)))
+                        }
+                        Some(Ok(Event::Apply(object))) => Observed::There(read(object)),
+                        Some(Ok(Event::Delete(_))) => Observed::Missing,
+                        Some(Err(error)) => break error,
+                        None => return,
+                    };
+                    pause = PAUSE.0;
+                    if changes.send(change(key.clone(), told)).await.is_err() {
+                        return;
                     }
                 };
-                pause = PAUSE.0;
-                if changes.send(change(key.clone(), told)).await.is_err() {
+                metrics::counter!("nexus_operator_watch_failures_total", "kind" => what).increment(1);
+                tracing::debug!(
+                    error = chain(&error),
+                    namespace = key.0,
+                    name = key.1,
+                    "cannot watch {what}"
+                );
+                if changes.send(change(key.clone(), Observed::Unreadable(why(&error)))).await.is_err() {
                     return;
                 }
+                tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..=1.0))).await;
+                // What nobody may read is asked for ever more seldom. A new watch lists: the former would go on as if nothing was.
+                pause = (pause * 2).min(LONGEST_BY_NAME);
             }
         }
     }

@@ -100,10 +100,12 @@ pub(crate) enum Write {
     Scale {
         /// Which.
         key: Key,
-        /// Its replicas.
-        replicas: u32,
+        /// Its replicas; none leaves them.
+        replicas: Option<u32>,
         /// What the annotation says; none takes it away.
         held: Option<u32>,
+        /// The revision that was seen.
+        revision: Option<String>,
         /// What to tell.
         notes: Vec<Note>,
     },
@@ -227,7 +229,9 @@ impl Writer {
                 let api = Api::all(self.client.clone());
                 Answer::Policy(Box::new(apply(&api, &key.1, status).await?))
             }
-            Write::Scale { key, replicas, held, .. } => self.scale(key, *replicas, *held).await?,
+            Write::Scale { key, replicas, held, revision, .. } => {
+                self.scale(key, *replicas, *held, revision.as_deref()).await?
+            }
             Write::Credentials { profile, owner, agent } => self.credentials(profile, owner, *agent).await?,
         })
     }
@@ -244,12 +248,23 @@ impl Writer {
     }
 
     /// One write, so that no crash comes between the number and its record.
-    async fn scale(&self, key: &Key, replicas: u32, held: Option<u32>) -> Result<Answer, kube::Error> {
+    async fn scale(
+        &self,
+        key: &Key,
+        replicas: Option<u32>,
+        held: Option<u32>,
+        revision: Option<&str>,
+    ) -> Result<Answer, kube::Error> {
         let api: Api<Deployment> = Api::namespaced(self.client.clone(), &key.0);
-        let patch = json!({
-            "metadata": {"annotations": {HELD_REPLICAS: held.map(|held| held.to_string())}},
-            "spec": {"replicas": replicas},
-        });
+        let mut patch =
+            json!({"metadata": {"annotations": {HELD_REPLICAS: held.map(|held| held.to_string())}}});
+        if let Some(replicas) = replicas {
+            patch["spec"] = json!({ "replicas": replicas });
+        }
+        // Refused if somebody changed it since: then it is decided anew.
+        if let Some(revision) = revision {
+            patch["metadata"]["resourceVersion"] = json!(revision);
+        }
         let params = PatchParams { field_manager: Some(SCALE.to_owned()), ..PatchParams::default() };
         api.patch(&key.1, &params, &Patch::Merge(patch)).await?;
         Ok(Answer::Done)

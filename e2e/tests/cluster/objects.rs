@@ -19,7 +19,10 @@ pub(crate) fn full(kind: &str) -> Value {
             }),
             json!({}),
         ),
-        "AgentProfile" => (profile(), json!({"lastSeen": "2026-01-02T03:04:05Z", "heldReplicas": 3})),
+        "AgentProfile" => (
+            profile(),
+            json!({"lastSeen": "2026-01-02T03:04:05Z", "heldReplicas": 3, "heldBy": "1f2e3d4c-7"}),
+        ),
         "NexusPolicy" => (
             policy(),
             json!({

@@ -79,6 +79,8 @@ async fn client() -> anyhow::Result<Client> {
     let mut config = config.context("there is no cluster here: set KUBECONFIG, or run in a pod")?;
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(READ);
+    // Who asks tries again, and tells why.
+    config.default_retry = false;
     Client::try_from(config).context("cannot make a client of the cluster")
 }
 

@@ -13,7 +13,7 @@ use nexus_runtime::{Drain, clock};
 
 /// What is logged by default: our own steps, and of the storage engine only what is wrong. What the client of an API server
 /// says of each failed request is told by who asked, once.
-const LOG_FILTER: &str = "info,fjall=warn,lsm_tree=warn,kube_client=off";
+const LOG_FILTER: &str = "info,fjall=warn,lsm_tree=warn,kube_client=off,kube_runtime=off";
 
 /// How long a drain may take before what is left is aborted: longer than any role takes by itself.
 pub const DRAIN: Duration = Duration::from_secs(15);

@@ -64,7 +64,7 @@ impl Decider {
         for (key, object) in all {
             let uid = object.metadata.uid.as_deref().unwrap_or_default();
             let generation = object.metadata.generation.and_then(|generation| u64::try_from(generation).ok());
-            let reported = Reported::of(uid, generation.unwrap_or_default(), &existing, &self.pods);
+            let reported = Reported::of(&key.1, uid, generation.unwrap_or_default(), &existing, &self.pods);
             let seen = self.policies_seen.get(uid);
             let fresh = seen.is_some_and(|(_, since)| moment.now.saturating_duration_since(*since) < ANSWER);
             again |= fresh && reported.obeying < reported.pods;

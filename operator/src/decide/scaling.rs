@@ -1,52 +1,123 @@
-//! Which Deployments a stop scales to zero, and which it gives back.
+//! Which Deployments a stop scales to zero, and which it gives back: decided for each Deployment, for several agents may name one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kube::ResourceExt as _;
 use nexus_core::id::{AgentId, TenantKey};
 use nexus_core::stop::{EngagementName, Subject, Workloads};
 use nexus_crds::AgentProfile;
+use nexus_wire::config::Role;
 
-use super::{Decider, Moment, WATCH_FIRST};
+use super::{Decider, Moment, PODS_COME, WATCH_FIRST};
 use crate::engine::Observed;
-use crate::objects::Key;
+use crate::objects::{Key, OfTenant as _};
 use crate::scale::{Record, Step, step};
 use crate::write::{Note, Write, about};
 
+/// An agent that names a Deployment.
+struct User {
+    key: Key,
+    profile: Arc<AgentProfile>,
+    /// Whether its status can be written.
+    readable: bool,
+}
+
 impl Decider {
-    /// The next step for an agent's Deployment, and whether it is too early for it.
-    pub(super) fn scaling(
-        &self,
-        tenant: &TenantKey,
-        profile: &AgentProfile,
-        moment: &Moment,
-    ) -> (Option<Step>, bool) {
-        let Some(workload) = &profile.spec.workload_ref else { return (None, false) };
-        let key = (tenant.namespace().to_owned(), workload.name.clone());
-        let workload = match self.engine.workloads.get(&key) {
+    /// Decides for all Deployments. True if it must be done again.
+    pub(super) fn decide_scaling(&mut self, moment: &Moment, writes: &mut Vec<Write>) -> bool {
+        let mut again = false;
+        let mut records = BTreeMap::new();
+        let users = self.users();
+        let wanted = users.keys().cloned().collect::<std::collections::BTreeSet<_>>();
+        self.engine.workloads.retain(|key, _| wanted.contains(key));
+        for (deployment, users) in users {
+            let (step, wait) = self.next(&deployment, &users, moment);
+            again |= wait;
+            match step {
+                Some(Step::Record(record)) => {
+                    for user in users.iter().filter(|user| user.readable) {
+                        records.insert(user.key.clone(), record.clone());
+                        self.unsettled.extend(user.profile.tenant());
+                    }
+                    again = true;
+                }
+                Some(Step::Scale { replicas, held }) => {
+                    self.scale(&deployment, &users, (replicas, held), moment, writes);
+                    again = true;
+                }
+                None => {}
+            }
+        }
+        self.records = records;
+        again
+    }
+
+    /// The agents that name Deployments, by Deployment.
+    fn users(&self) -> BTreeMap<Key, Vec<User>> {
+        let mut users: BTreeMap<Key, Vec<User>> = BTreeMap::new();
+        for (key, standing) in self.engine.profiles.iter() {
+            let Some(profile) = standing.good.clone() else { continue };
+            let Some(workload) = &profile.spec.workload_ref else { continue };
+            let deployment = (key.0.clone(), workload.name.clone());
+            let readable = standing.broken.is_none();
+            users.entry(deployment).or_default().push(User { key: key.clone(), profile, readable });
+        }
+        users
+    }
+
+    /// The next step for a Deployment, and whether it is too early for it.
+    fn next(&self, deployment: &Key, users: &[User], moment: &Moment) -> (Option<Step>, bool) {
+        let workload = match self.engine.workloads.get(deployment) {
             Some(Observed::There(workload)) => Some(workload),
             Some(Observed::Missing) => None,
             // Nothing is done to what nobody has looked at.
             Some(Observed::Unreadable(_)) | None => return (None, false),
         };
-        let record = Record::of(profile.status.as_ref());
-        let stopped = self.stopped(tenant, profile, &record);
-        let next = step(stopped.as_ref(), &record, workload);
-        let restores = stopped.is_none() && next.is_some();
-        let watched = self.leading_since.map(|since| moment.now.saturating_duration_since(since));
-        match restores && watched.is_none_or(|watched| watched < WATCH_FIRST) {
+        let records: Vec<_> = users.iter().map(|user| Record::of(user.profile.status.as_ref())).collect();
+        let mut stops =
+            users.iter().zip(&records).filter_map(|(user, record)| self.stopped(&user.profile, record));
+        let stopped = stops.next();
+        // All of those whose status can be written must have the record; it is gone once none has it.
+        let readable = users.iter().zip(&records).filter(|(user, _)| user.readable).map(|(_, record)| record);
+        let record = match &stopped {
+            Some(_) => readable.clone().min_by_key(|record| record.replicas.is_some()),
+            None => readable.clone().max_by_key(|record| record.replicas.is_some()),
+        };
+        let unwritable = Record { replicas: workload.and_then(|it| it.held.or(Some(it.replicas))), by: None };
+        let next = match record {
+            Some(record) => step(stopped.as_ref(), record, workload),
+            // Nowhere to record: the annotation is set in the write that scales.
+            None => step(stopped.as_ref(), &unwritable, workload)
+                .filter(|step| matches!(step, Step::Scale { .. })),
+        };
+        match stopped.is_none() && next.is_some() && !self.may_restore(moment) {
             true => (None, true),
             false => (next, false),
         }
     }
 
+    /// Whether pods had the time to tell of stops that no object shows.
+    fn may_restore(&self, moment: &Moment) -> bool {
+        let Some(since) = self.leading_since else { return false };
+        let led = moment.now.saturating_duration_since(since);
+        let gateways = self.existing.get(&Role::Gateway);
+        let told = |pod: &String| {
+            let stops = self.connected.get(pod).and_then(|pod| pod.stops.as_ref());
+            stops.is_some_and(|stops| stops.known)
+        };
+        let all = gateways.into_iter().flatten().all(told);
+        led >= PODS_COME || (led >= WATCH_FIRST && all)
+    }
+
     /// The engagement that scales an agent to zero: one that means it, or the one that took its replicas and holds still.
-    fn stopped(&self, tenant: &TenantKey, profile: &AgentProfile, record: &Record) -> Option<EngagementName> {
-        let agent = AgentId::of(tenant, &profile.name_any());
-        let labels = self
-            .engine
-            .compiled(tenant)
-            .and_then(|compiled| compiled.gateway.agents.get(&profile.name_any()));
-        let labels = labels.map_or_else(|| profile.labels().clone(), |agent| agent.labels.clone());
-        let subject = Subject { tenant, agent, labels: &labels };
+    fn stopped(&self, profile: &AgentProfile, record: &Record) -> Option<EngagementName> {
+        let tenant: TenantKey = profile.tenant()?;
+        let agent = AgentId::of(&tenant, &profile.name_any());
+        let known = self.engine.compiled(&tenant);
+        let known = known.and_then(|compiled| compiled.gateway.agents.get(&profile.name_any()));
+        let labels = known.map_or_else(|| profile.labels().clone(), |agent| agent.labels.clone());
+        let subject = Subject { tenant: &tenant, agent, labels: &labels };
         let scaling = || self.latch.engagements().filter(|stop| stop.workloads == Workloads::ScaleToZero);
         if let Some(stop) = scaling().find(|stop| stop.covers(&subject)) {
             return Some(stop.name());
@@ -58,34 +129,38 @@ impl Decider {
         holds.then_some(by)
     }
 
-    /// Scales an agent's Deployment.
-    pub(super) fn scale(
+    /// Scales a Deployment.
+    fn scale(
         &mut self,
-        profile: &AgentProfile,
-        key: &Key,
-        replicas: u32,
-        held: Option<u32>,
+        deployment: &Key,
+        users: &[User],
+        (replicas, held): (Option<u32>, Option<u32>),
         moment: &Moment,
         writes: &mut Vec<Write>,
     ) {
-        let Some(workload) = &profile.spec.workload_ref else { return };
-        let name = &workload.name;
-        let (warning, reason, message) = match held {
-            Some(held) => (
-                true,
-                "ScaledToZero",
-                format!("Deployment {name} had {held} replicas and has none while the stop holds."),
-            ),
-            None => (false, "ScaleRestored", format!("Deployment {name} has {replicas} replicas again.")),
+        let name = &deployment.1;
+        let note = |warning, reason: &str, message: String, user: &User| {
+            let (reason, about) = (reason.to_owned(), about(&*user.profile));
+            Note { warning, reason, action: "Scale", message, about }
         };
-        let notes = vec![Note {
-            warning,
-            reason: reason.to_owned(),
-            action: "Scale",
-            message,
-            about: about(profile),
-        }];
-        let deployment = (key.0.clone(), name.clone());
-        self.begin(Write::Scale { key: deployment, replicas, held, notes }, moment, writes);
+        let notes = users.iter().filter_map(|user| match (replicas, held) {
+            (_, Some(held)) => {
+                let message =
+                    format!("Deployment {name} had {held} replicas and has none while the stop holds.");
+                Some(note(true, "ScaledToZero", message, user))
+            }
+            (Some(replicas), None) => {
+                let message = format!("Deployment {name} has {replicas} replicas again.");
+                Some(note(false, "ScaleRestored", message, user))
+            }
+            (None, None) => None,
+        });
+        let revision = match self.engine.workloads.get(deployment) {
+            Some(Observed::There(workload)) => workload.revision.clone(),
+            _ => None,
+        };
+        let notes = notes.collect();
+        let write = Write::Scale { key: deployment.clone(), replicas, held, revision, notes };
+        self.begin(write, moment, writes);
     }
 }

@@ -11,7 +11,7 @@ use nexus_wire::config::{Pod, Publisher};
 use super::{ANSWER, Decider, Moment};
 use crate::engine::Observed;
 use crate::objects::Key;
-use crate::scale::{Record, Step};
+use crate::scale::Record;
 use crate::status::{self, Programmed};
 use crate::write::{Note, Write, about};
 
@@ -69,6 +69,7 @@ impl Decider {
         }
         let published = self.published.get(tenant);
         let fresh = published.is_some_and(|since| moment.now.saturating_duration_since(*since) < ANSWER);
+        let fresh = fresh || self.awaits_pods(moment.now);
         status::programmed(tenant, |name| publisher.digest(name), &self.existing, &self.pods, fresh)
     }
 
@@ -101,7 +102,7 @@ impl Decider {
                 let standing = self.engine.mappings.get(&key).and_then(|standing| standing.good.clone());
                 let Some(standing) = standing else { return false };
                 let present = standing.status.as_ref();
-                let status = status::mapping(object, programmed, present, moment.time);
+                let status = status::mapping(object, &unmirrored(programmed), present, moment.time);
                 if present == Some(&status) {
                     return false;
                 }
@@ -124,23 +125,13 @@ impl Decider {
     ) -> bool {
         let standing = self.engine.profiles.get(&key).and_then(|standing| standing.good.clone());
         let Some(profile) = standing else { return false };
-        let mut again = self.decide_credentials(tenant, &profile, &key, moment, writes);
+        let again = self.decide_credentials(tenant, &profile, &key, moment, writes);
         let agent = AgentId::of(tenant, &key.1);
         let present = profile.status.as_ref();
         let seen = status::seen(agent, &self.pods);
         let mut status = status::agent(object, programmed, seen, present, moment.time);
-        let (step, wait) = self.scaling(tenant, &profile, moment);
-        again |= wait;
-        match step {
-            Some(Step::Record(Record { replicas, by })) => {
-                (status.held_replicas, status.held_by) = (replicas, by);
-                again = true;
-            }
-            Some(Step::Scale { replicas, held }) => {
-                again = true;
-                self.scale(&profile, &key, replicas, held, moment, writes);
-            }
-            None => {}
+        if let Some(Record { replicas, by }) = self.records.get(&key).cloned() {
+            (status.held_replicas, status.held_by) = (replicas, by);
         }
         if present == Some(&status) {
             return again;
@@ -210,6 +201,17 @@ impl Decider {
             self.told.insert(target, generation);
         }
         !begun
+    }
+}
+
+/// A Mapping is checked, and no pod of this version does what it says.
+fn unmirrored(programmed: &Programmed) -> Programmed {
+    match programmed {
+        Programmed::Unpublished { .. } => programmed.clone(),
+        _ => {
+            let why = "Nothing is mirrored by this version: the Mapping is checked, and waits.".to_owned();
+            Programmed::Unpublished { reason: "NotMirrored", why }
+        }
     }
 }
 

@@ -39,6 +39,7 @@ pub(crate) fn agent(
     let present = present.unwrap_or(&none);
     let mut conditions = conditions(object, programmed, &present.conditions, now);
     let before = present.conditions.iter().find(|condition| condition.type_ == "Online");
+    // Of whom no pod tells anything, what stands there was said by one that is gone: it is offline.
     let online = seen.online.unwrap_or(false);
     let turned = before.is_none_or(|before| before.status != super::word(online));
     // Facts are written on transitions only.

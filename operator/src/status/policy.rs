@@ -21,6 +21,8 @@ pub(crate) struct Reported {
     pub(crate) missing: Vec<String>,
     /// The stop that they hold, by the latest of its names.
     pub(crate) held: Option<EngagementName>,
+    /// What one of them wants an admin to look at.
+    pub(crate) alarm: Option<String>,
     /// Connections that they closed.
     pub(crate) severed: u64,
     /// When the last of them wrote its last byte to an agent.
@@ -29,7 +31,13 @@ pub(crate) struct Reported {
 
 impl Reported {
     /// What the pods of `existing` tell of the policy with this uid at this generation.
-    pub(crate) fn of(uid: &str, generation: u64, existing: &BTreeSet<String>, pods: &Pods) -> Self {
+    pub(crate) fn of(
+        policy: &str,
+        uid: &str,
+        generation: u64,
+        existing: &BTreeSet<String>,
+        pods: &Pods,
+    ) -> Self {
         let mut reported = Self { pods: existing.len(), ..Self::default() };
         for name in existing {
             let stops = pods.get(name).filter(|pod| pod.role == Role::Gateway);
@@ -41,7 +49,10 @@ impl Reported {
                 reported.missing.push(name.clone());
             }
             let held = stops.into_iter().flat_map(|stops| &stops.held);
-            held.filter(|held| held.uid == uid).for_each(|held| reported.add(held));
+            held.filter(|held| held.uid == uid || held.policy == policy).for_each(|held| reported.add(held));
+            let alarms = stops.into_iter().flat_map(|stops| &stops.alarms);
+            let ours = alarms.filter(|alarm| alarm.contains(policy)).cloned();
+            reported.alarm = reported.alarm.take().or_else(|| ours.into_iter().next());
         }
         reported
     }
@@ -53,6 +64,16 @@ impl Reported {
     }
 
     fn programmed(&self, generation: Option<i64>) -> Aspect {
+        if let Some(alarm) = &self.alarm {
+            let message = format!("A pod holds a stop that this object does not show: {alarm}");
+            return Aspect {
+                kind: "Programmed",
+                holds: false,
+                reason: "Alarm".to_owned(),
+                message,
+                generation,
+            };
+        }
         let (holds, reason, message) = match (self.pods, self.obeying) {
             (0, _) => {
                 (false, "NoPods", "There is no pod of gateway: see to the workload nexus-gateway.".to_owned())
@@ -88,7 +109,8 @@ pub(crate) fn policy(
     };
     let since = engaged_at.as_ref().map(|at| at.0);
     let last_byte = reported.last_byte.zip(since).map(|(last, since)| last.duration_since(since).as_millis());
-    let last_byte = last_byte.map(|millis| u64::try_from(millis).unwrap_or(0));
+    // The schema has a bound, and nobody waits for eleven days.
+    let last_byte = last_byte.map(|millis| u64::try_from(millis).unwrap_or(0).min(1_000_000_000));
     NexusPolicyStatus {
         conditions: conditions(object, reported, &present.conditions, fresh, now),
         acknowledged: match fresh && reported.obeying < reported.pods {

@@ -52,13 +52,24 @@ impl Publisher {
     /// Replaces all resources of a tenant (an empty list removes them) and wakes the streams. Cheap when nothing changed.
     /// A resource of another tenant is left out.
     pub fn publish(&self, tenant: &TenantKey, resources: Vec<Resource>) {
+        self.publish_but(tenant, resources, &[]);
+    }
+
+    /// The same, but for resources of which nobody can tell what they are now: these stay as they are, also where a pod holds
+    /// one that is not published.
+    pub fn publish_but(&self, tenant: &TenantKey, resources: Vec<Resource>, withheld: &[ResourceType]) {
         let resources = resources.into_iter().filter(|resource| resource.name().tenant == *tenant);
         let mut wanted: BTreeMap<_, _> =
             resources.map(|resource| (resource.name().clone(), resource)).collect();
         self.0.published.send_if_modified(|published| {
-            let mut changed = published.withheld.remove(tenant);
+            let mut changed = false;
             for kind in ResourceType::ALL {
                 let name = ResourceName { kind, tenant: tenant.clone() };
+                if withheld.contains(&kind) {
+                    changed |= published.withheld.insert(name);
+                    continue;
+                }
+                changed |= published.withheld.remove(&name);
                 let next = wanted.remove(&name);
                 let digest = |resource: &Resource| resource.digest();
                 if published.resources.get(&name).map(digest) == next.as_ref().map(digest) {
@@ -72,11 +83,6 @@ impl Publisher {
             }
             changed
         });
-    }
-
-    /// Nobody can tell what this tenant is now: what pods hold of it stays, until it is published again.
-    pub fn withhold(&self, tenant: &TenantKey) {
-        self.0.published.send_if_modified(|published| published.withheld.insert(tenant.clone()));
     }
 
     /// From now on streams are answered: every object was read once.

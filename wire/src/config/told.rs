@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nexus_core::id::TenantKey;
-
 use super::resource::{Digest, Resource, ResourceName, Role};
 use super::{MAX_UPDATE_BYTES, v1};
 
@@ -15,8 +13,8 @@ const REMOVALS: usize = 10_000;
 pub(super) struct Published {
     /// By name.
     pub(super) resources: BTreeMap<ResourceName, Resource>,
-    /// Tenants of which nobody can tell what they are now: what pods hold of them stays.
-    pub(super) withheld: BTreeSet<TenantKey>,
+    /// Resources of which nobody can tell what they are now: what pods hold of them stays.
+    pub(super) withheld: BTreeSet<ResourceName>,
     /// Whether that is all: before it nothing is sent.
     pub(super) complete: bool,
     /// Whether no stream is wanted any more.
@@ -71,9 +69,8 @@ impl Told {
         }
         // Behind all others: a pod must not lose something before it has what comes instead.
         let known = self.held.keys().chain(self.refused.keys().filter(|name| !self.held.contains_key(name)));
-        let stays = |name: &ResourceName| {
-            published.resources.contains_key(name) || published.withheld.contains(&name.tenant)
-        };
+        let stays =
+            |name: &ResourceName| published.resources.contains_key(name) || published.withheld.contains(name);
         let mut gone = known.filter(|name| !stays(name));
         batch.removed = gone.by_ref().take(REMOVALS).cloned().collect();
         batch.complete = gone.next().is_none();
@@ -141,7 +138,7 @@ mod tests {
         let (kept, gone) = (resource("a/kept", 1), resource("b/gone", 1));
         let held = [&kept, &gone].map(|one| (one.name().clone(), one.digest()));
         let told = Told::new(Role::Gateway, held.into_iter().collect());
-        let withheld = BTreeSet::from([kept.name().tenant.clone()]);
+        let withheld = BTreeSet::from([kept.name().clone()]);
         let batch = told.next(&Published { withheld, ..published(&[]) }).unwrap();
         assert_eq!((batch.removed, batch.complete), (vec![gone.name().clone()], true));
     }
