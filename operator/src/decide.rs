@@ -33,6 +33,11 @@ const WRITES: usize = 32;
 /// The pause after a failed write of one object, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
+/// Within this time more Tenants than so many, and more than so many of a hundred, are not taken from pods.
+const GONE_WITHIN: Duration = Duration::from_secs(60);
+const MANY: usize = 10;
+const MOST_PERCENT: usize = 30;
+
 /// How long a pod that exists may be without a connection before that counts: longer than its longest pause.
 const ABSENT: Duration = Duration::from_secs(20);
 
@@ -77,6 +82,10 @@ pub(crate) struct Decider {
     /// Writes that failed: until when they rest, and for how long the next time.
     resting: BTreeMap<Target, (Instant, Duration)>,
     complete: bool,
+    /// When Tenants were deleted lately.
+    gone: Vec<Instant>,
+    /// Tenants that are deleted and stay with pods.
+    held_back: BTreeSet<TenantKey>,
     /// Objects that cannot be read and were told so, in which generation.
     told: BTreeMap<Target, Option<i64>>,
 }
@@ -182,12 +191,7 @@ impl Decider {
                     self.unpublished.insert(tenant.clone(), ("Withheld", why.to_owned()));
                     publisher.publish_but(&tenant, Vec::new(), &ResourceType::ALL);
                 }
-                Outcome::Gone => {
-                    self.know_agents(&tenant, None);
-                    self.unpublished.remove(&tenant);
-                    self.published.remove(&tenant);
-                    publisher.publish(&tenant, Vec::new());
-                }
+                Outcome::Gone => self.gone(publisher, &tenant, now),
             }
         }
         self.unsettled.extend(self.engine.take_unsettled());
@@ -196,6 +200,28 @@ impl Decider {
             publisher.complete();
         }
         self.complete
+    }
+
+    /// A tenant is no more. Where many go at once, somebody may have deleted more than he meant: pods then keep what they have.
+    fn gone(&mut self, publisher: &Publisher, tenant: &TenantKey, now: Instant) {
+        self.know_agents(tenant, None);
+        self.unpublished.remove(tenant);
+        if self.published.remove(tenant).is_some() {
+            self.gone.retain(|at| now.saturating_duration_since(*at) < GONE_WITHIN);
+            // Bounded by how many there were.
+            self.gone.push(now);
+        }
+        let (gone, left) = (self.gone.len(), self.engine.all().len());
+        if gone > MANY && gone * 100 > (gone + left) * MOST_PERCENT {
+            tracing::error!(
+                %tenant, gone, left,
+                "many Tenants are deleted at once, so pods keep what they have of this one; restart the operators if that is meant"
+            );
+            self.held_back.insert(tenant.clone());
+            publisher.publish_but(tenant, Vec::new(), &ResourceType::ALL);
+            return;
+        }
+        publisher.publish(tenant, Vec::new());
     }
 
     fn publish(
@@ -209,6 +235,7 @@ impl Decider {
         match resources(tenant, compiled) {
             Ok(resources) => {
                 let new = |one: &Resource| publisher.digest(one.name()) != Some(one.digest());
+                self.held_back.remove(tenant);
                 if resources.iter().any(new) {
                     self.published.insert(tenant.clone(), now);
                 }
@@ -326,6 +353,7 @@ impl Decider {
             tenants: count(self.engine.all().len()),
             pods: count(self.pods.len()),
             unsettled: count(self.unsettled.len()),
+            held_back: count(self.held_back.len()),
         }
     }
 
@@ -350,6 +378,8 @@ pub(crate) struct Figures {
     pub(crate) pods: f64,
     /// Tenants of which something is still to be decided or written.
     pub(crate) unsettled: f64,
+    /// Tenants that are deleted and stay with pods, since many were deleted at once.
+    pub(crate) held_back: f64,
 }
 
 /// When a decision is made.

@@ -427,7 +427,7 @@ fn a_pod_that_loses_its_connection_changes_nothing_for_a_while() {
         let object = &rig.server.objects[&("Tenant", "acme".to_owned())];
         condition(object, "Ready")["status"].clone()
     };
-    let mut decide = |rig: &mut Rig, seconds: u64| {
+    let decide = |rig: &mut Rig, seconds: u64| {
         rig.now += Duration::from_secs(seconds);
         let all = rig.decider.decide(&rig.publisher, rig.now, Timestamp::UNIX_EPOCH);
         for write in all {
@@ -465,6 +465,35 @@ fn a_deployment_that_cannot_be_looked_at_for_a_moment_is_scaled_as_it_was_seen_l
     }
     assert!(all.iter().any(|target| matches!(target, Target::Deployment(_))), "{all:?}");
     assert_eq!(rig.server.workloads["coder"].replicas, 0);
+}
+
+#[test]
+fn tenants_that_are_deleted_by_the_dozen_stay_in_force() {
+    let mut server = acme();
+    for number in 0..20 {
+        server.apply("Tenant", &format!("t{number}"), &json!({}), &tenant(30));
+    }
+    let mut rig = Rig::begin(server);
+    let published = |rig: &Rig, name: &str| {
+        let tenant = TenantKey::new("acme", name).unwrap();
+        rig.publisher.digest(&ResourceName { kind: ResourceType::Ingest, tenant }).is_some()
+    };
+    assert!(published(&rig, "t0") && published(&rig, "t19"));
+    // A few may go.
+    rig.server.delete("Tenant", "t0");
+    rig.rest();
+    assert!(!published(&rig, "t0"));
+    for number in 1..20 {
+        rig.server.delete("Tenant", &format!("t{number}"));
+    }
+    rig.round(usize::MAX);
+    let left = (1..20).filter(|number| published(&rig, &format!("t{number}"))).count();
+    assert!((8..19).contains(&left), "{left}");
+    assert_eq!(rig.decider.held_back.len(), left);
+    // One that comes back is a Tenant like any other.
+    rig.server.apply("Tenant", "t19", &json!({}), &tenant(30));
+    rig.rest();
+    assert!(published(&rig, "t19") && rig.decider.held_back.len() == left - 1);
 }
 
 #[test]

@@ -276,5 +276,6 @@ impl Desk {
         metrics::gauge!("nexus_operator_tenants").set(figures.tenants);
         metrics::gauge!("nexus_operator_pods").set(figures.pods);
         metrics::gauge!("nexus_operator_unsettled").set(figures.unsettled);
+        metrics::gauge!("nexus_operator_held_back_tenants").set(figures.held_back);
     }
 }

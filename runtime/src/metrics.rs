@@ -418,6 +418,12 @@ pub const METRICS: &[Metric] = &[
         "Tenants of which some status is still to be written; it stays above 0 while writes fail.",
     ),
     metric(
+        Gauge,
+        "nexus_operator_held_back_tenants",
+        &[],
+        "Tenants that are deleted and stay in force in pods, since many were deleted at once; a restart of the operators lets them go.",
+    ),
+    metric(
         Counter,
         "nexus_operator_writes_total",
         &["target", "outcome"],
