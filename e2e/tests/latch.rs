@@ -167,8 +167,10 @@ fn a_stop_is_not_ended_by_deletion() {
     assert!(engaged.contains("to delete it would release nothing"), "{engaged}");
     let all = refused(&["delete", "nexuspolicy", "stop-all"]);
     assert!(all.contains("is never deleted"), "{all}");
-    let definition = refused(&["delete", "crd", "nexuspolicies.nexus.dev"]);
-    assert!(definition.contains("holds the stop switch"), "{definition}");
+    for kind in ["nexuspolicies", "tenants", "agentprofiles", "mappings"] {
+        let definition = refused(&["delete", "crd", &format!("{kind}.nexus.dev")]);
+        assert!(definition.contains("the stop switch"), "{definition}");
+    }
     stop.patch(&[], &format!(r#"{{"stop": null, "release": "{}"}}"#, stop.engagement())).unwrap();
     say(cluster, &["delete", "nexuspolicy", &stop.name]);
 }

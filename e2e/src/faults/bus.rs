@@ -91,9 +91,17 @@ pub(super) async fn power_losses(plan: &Plan, fault: Fault) -> anyhow::Result<Ro
     Ok(scene.end(played).await)
 }
 
+/// Losses beyond those that are asked for, every other of Redis.
+const MORE_LOSSES: usize = 10;
+
 async fn lose(scene: &mut Scene, disks: &mut [Power; 2], times: u32) -> anyhow::Result<()> {
     let mut lost: [Option<Losses>; 2] = [None, None];
-    for which in (0..2).cycle().take(times as usize) {
+    for (number, which) in (0..2).cycle().take(times as usize + MORE_LOSSES).enumerate() {
+        // A loss right behind an fsync takes nothing: then there is another of Redis, until one has taken something.
+        let more = number >= times as usize;
+        if more && (which != 0 || something_was_lost(lost[0]).is_ok()) {
+            continue;
+        }
         scene.under_way().await?;
         let seed = scene.random.random();
         let mut held = HashSet::new();
