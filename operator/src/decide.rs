@@ -73,6 +73,8 @@ pub(crate) struct Decider {
     unsettled: BTreeSet<TenantKey>,
     policies_unsettled: bool,
     scaling_unsettled: bool,
+    /// Whether profiles may name other Deployments than before.
+    profiles_changed: bool,
     /// What a stop is to record of profiles, where that is not what stands there.
     records: BTreeMap<Key, Record>,
     strays_unsettled: bool,
@@ -93,6 +95,7 @@ pub(crate) struct Decider {
 impl Decider {
     /// Takes in what comes from the API server.
     pub(crate) fn take(&mut self, change: Change, now: Instant) {
+        self.profiles_changed |= matches!(change, Change::Profile(_));
         match &change {
             Change::Policy(_) => self.policies_unsettled = true,
             Change::Profile(_) | Change::Mapping(_) => self.strays_unsettled = true,
@@ -269,8 +272,12 @@ impl Decider {
         self.engine.take_wanted()
     }
 
-    /// The Deployments that are to be watched.
-    pub(crate) fn workloads(&self) -> BTreeSet<Key> {
+    /// The Deployments that are to be watched, if these may be others than before.
+    pub(crate) fn take_workloads(&mut self) -> Option<BTreeSet<Key>> {
+        std::mem::take(&mut self.profiles_changed).then(|| self.workloads())
+    }
+
+    fn workloads(&self) -> BTreeSet<Key> {
         let profiles = self.engine.profiles.iter().filter_map(|(key, standing)| {
             let workload = standing.good.as_ref()?.spec.workload_ref.as_ref()?;
             Some((key.0.clone(), workload.name.clone()))

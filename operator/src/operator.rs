@@ -263,12 +263,13 @@ impl Desk {
         if let Some(wanted) = self.decider.take_wanted() {
             self.secrets.send_replace(wanted);
         }
-        let workloads = self.decider.workloads();
-        self.deployments.send_if_modified(|watched| {
-            let changed = *watched != workloads;
-            *watched = workloads;
-            changed
-        });
+        if let Some(workloads) = self.decider.take_workloads() {
+            self.deployments.send_if_modified(|watched| {
+                let changed = *watched != workloads;
+                *watched = workloads;
+                changed
+            });
+        }
     }
 
     fn measure(&self) {
