@@ -14,6 +14,7 @@ use anyhow::{Context as _, bail, ensure};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use rand::RngExt as _;
+use serde_json::Value;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -157,6 +158,27 @@ impl Cluster {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.success(), "`kubectl {}`: {}", arguments.join(" "), said.trim());
         Ok((String::from_utf8_lossy(&output.stdout).into_owned(), said))
+    }
+
+    /// An object as it is; null if it is not there.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub fn get(&self, namespace: &str, what: &str) -> anyhow::Result<Value> {
+        let text = self.kubectl(&["get", what, "-n", namespace, "-o", "json", "--ignore-not-found"])?;
+        Ok(if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text)? })
+    }
+
+    /// Applies an object, or a list of them, as a reconciler would that takes them from a repository.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub fn apply(&self, object: &Value) -> anyhow::Result<()> {
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(file.path(), object.to_string())?;
+        let path = file.path().to_str().context("a path that is no UTF-8")?;
+        self.kubectl(&["apply", "--server-side", "--field-manager", "git", "-f", path])?;
+        Ok(())
     }
 
     /// Puts the repository's definitions of custom resources there, once, and waits until they are served.

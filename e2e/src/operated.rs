@@ -75,7 +75,7 @@ impl Operated {
         objects.push(slice("nexus-ingest", &["ingest-0".to_owned()]));
         let gateways: Vec<_> = (0..GATEWAYS).map(|number| format!("gateway-{number}")).collect();
         objects.push(slice("nexus-gateway", &gateways));
-        self.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}))?;
+        self.cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}))?;
         // That one is there already, and stays as it is.
         std::fs::remove_file(self.fleet.folder.join("policy.yaml"))?;
         self.cluster.kubectl(&["apply", "--server-side", "-f", path(&self.fleet.folder)?])?;
@@ -93,17 +93,6 @@ impl Operated {
         Ok(())
     }
 
-    /// Applies an object, or a list of them.
-    ///
-    /// # Errors
-    /// When the API server refuses it.
-    pub fn apply(&self, object: &Value) -> anyhow::Result<()> {
-        let file = self.work.join("apply.json");
-        std::fs::write(&file, object.to_string())?;
-        self.cluster.kubectl(&["apply", "--server-side", "--field-manager", "git", "-f", path(&file)?])?;
-        Ok(())
-    }
-
     /// Patches the stop switch.
     ///
     /// # Errors
@@ -112,16 +101,6 @@ impl Operated {
         let patch = json!({ "spec": spec }).to_string();
         self.cluster.kubectl(&["patch", "nexuspolicy", "stop-all", "--type", "merge", "-p", &patch])?;
         Ok(())
-    }
-
-    /// An object as it is; null if it is not there.
-    ///
-    /// # Errors
-    /// When the API server does not answer.
-    pub fn get(&self, namespace: &str, what: &str) -> anyhow::Result<Value> {
-        let text =
-            self.cluster.kubectl(&["get", what, "-n", namespace, "-o", "json", "--ignore-not-found"])?;
-        Ok(if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text)? })
     }
 
     /// Starts one of two operators.
@@ -172,7 +151,7 @@ impl Operated {
     pub async fn start_pods(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         let authority = loop {
-            let authority = self.get(NAMESPACE, "configmap/nexus-operator-ca")?;
+            let authority = self.cluster.get(NAMESPACE, "configmap/nexus-operator-ca")?;
             match authority["data"]["ca.crt"].as_str() {
                 Some(authority) => break authority.to_owned(),
                 None => ensure!(Instant::now() < deadline, "no operator makes a certificate"),

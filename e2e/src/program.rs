@@ -33,21 +33,6 @@ pub fn locate(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     Ok(nexus)
 }
 
-/// The program that lies beside a program of the build, built first where cargo runs this: for tests, whose own program lies
-/// elsewhere.
-///
-/// # Errors
-/// When it cannot be built.
-pub fn beside(other: &str) -> anyhow::Result<PathBuf> {
-    if let Some(cargo) = std::env::var_os("CARGO") {
-        let status = Command::new(cargo).args(["--quiet", "build", "-p", "nexus"]).status();
-        ensure!(status.context("cannot run cargo")?.success(), "`cargo build -p nexus` fails");
-    }
-    let nexus = Path::new(other).with_file_name("nexus");
-    ensure!(nexus.is_file(), "there is no {}: build it by `cargo build -p nexus`", nexus.display());
-    Ok(nexus)
-}
-
 /// A command for a program, with more environment, that dies with the thread that starts it, however that ends, and when
 /// its handle is dropped. `within` are words that come before it, such as `prlimit --nofile=100`.
 pub fn mortal(

@@ -83,12 +83,12 @@ async fn make_mappings(operated: &Operated, mappings: usize) -> anyhow::Result<(
     };
     let all: Vec<Value> = (0..mappings).map(mapping).collect();
     for some in all.chunks(AT_ONCE) {
-        operated.apply(&json!({"apiVersion": "v1", "kind": "List", "items": some}))?;
+        operated.cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": some}))?;
     }
     // Until every status is written, the operator has other things to do.
     let began = Instant::now();
     while let Some(last) = mappings.checked_sub(1) {
-        let last = operated.get(TENANTS[0], &format!("mapping/m-{last}"))?;
+        let last = operated.cluster.get(TENANTS[0], &format!("mapping/m-{last}"))?;
         if condition(&last, "Accepted") == "True" {
             break;
         }

@@ -51,7 +51,7 @@ pub(super) async fn measure(
     if settings.stops == 0 {
         return Ok((Vec::new(), status));
     }
-    operated.apply(&worker())?;
+    operated.cluster.apply(&worker())?;
     let client = operated.cluster.client().await?;
     let policies = ApiResource::from_gvk(&GroupVersionKind::gvk("nexus.dev", "v1alpha1", "NexusPolicy"));
     let policies: Api<DynamicObject> = Api::all_with(client.clone(), &policies);

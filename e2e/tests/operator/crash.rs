@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nexus_e2e::apidoor::{Door, Moment};
+use nexus_e2e::operated::condition;
 use serde_json::{Value, json};
 use tokio::process::Child;
 
@@ -50,13 +51,17 @@ impl<'r> Run<'r> {
     async fn until(&mut self, what: &str, holds: impl Fn(&Rig, &str) -> bool) {
         let (rig, namespace) = (self.rig, self.namespace.clone());
         let said = format!("{what} in {namespace}");
-        until(&said, async || self.strike().await, || holds(rig, &namespace), || rig.said(&namespace)).await;
+        let holds = async || {
+            self.strike().await;
+            holds(rig, &namespace)
+        };
+        until(&said, holds, || rig.said(&namespace)).await;
     }
 
     /// The whole story, and how it ends.
     async fn play(mut self) -> (BTreeMap<String, Value>, u64, bool) {
         let namespace = self.namespace.clone();
-        self.rig.apply(&objects(&namespace));
+        self.rig.cluster.apply(&objects(&namespace)).unwrap();
         self.until("credentials and conditions", |rig, namespace| {
             let accepted = |what: &str| condition(&rig.get(namespace, what), "Accepted") == "True";
             ["tenant/acme", "agentprofile/coder", "mapping/one"].into_iter().all(accepted)
@@ -130,7 +135,7 @@ impl<'r> Run<'r> {
     }
 }
 
-fn objects(namespace: &str) -> String {
+fn objects(namespace: &str) -> Value {
     let meta = |name: &str| json!({"name": name, "namespace": namespace});
     let list = json!([
         {"apiVersion": "v1", "kind": "Secret", "metadata": meta("webhooks"), "stringData": {"github": "s3cr3t"}},
@@ -151,13 +156,7 @@ fn objects(namespace: &str) -> String {
             "targets": {"tenants": [{"namespace": namespace, "name": "acme"}]},
         }},
     ]);
-    json!({"apiVersion": "v1", "kind": "List", "items": list}).to_string()
-}
-
-fn condition(object: &Value, kind: &str) -> String {
-    let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
-    let mut found = conditions.filter(|condition| condition["type"] == kind);
-    found.next().and_then(|condition| condition["status"].as_str()).unwrap_or_default().to_owned()
+    json!({"apiVersion": "v1", "kind": "List", "items": list})
 }
 
 fn strip(value: &mut Value) {

@@ -13,17 +13,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Child;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::rig::{PATIENCE, nexus};
+use super::rig::{self, PATIENCE, nexus};
 
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds().await {
-        assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
-        sleep(Duration::from_millis(50)).await;
-    }
+async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
+    rig::until(what, holds, String::new).await;
 }
 
 fn work() -> TempDir {
@@ -64,13 +60,28 @@ async fn next(socket: &mut Socket) -> String {
 }
 
 fn object(operated: &Operated, what: &str) -> Value {
-    operated.get(TENANTS[0], what).unwrap()
+    operated.cluster.get(TENANTS[0], what).unwrap()
 }
 
 async fn ready(operated: &Operated) {
     until("all of it is ready", async || {
         let tenant = object(operated, "tenant/acme");
         condition(&tenant, "Ready") == "True" && tenant["status"]["acknowledged"] == "3/3"
+    })
+    .await;
+}
+
+/// An agent comes, and is known to all pods.
+async fn newcomer(operated: &Operated) {
+    operated
+        .cluster
+        .apply(&json!({
+            "apiVersion": "nexus.dev/v1alpha1", "kind": "AgentProfile",
+            "metadata": {"name": "newcomer", "namespace": "acme"}, "spec": {"tenant": "acme"},
+        }))
+        .unwrap();
+    until("the newcomer is ready", async || {
+        condition(&object(operated, "agentprofile/newcomer"), "Ready") == "True"
     })
     .await;
 }
@@ -106,16 +117,7 @@ async fn custom_resources_configure_pods_and_status_tells_how_they_stand() {
     ready(&operated).await;
 
     // An agent that comes has credentials, and a name that a gateway knows.
-    operated
-        .apply(&json!({
-            "apiVersion": "nexus.dev/v1alpha1", "kind": "AgentProfile",
-            "metadata": {"name": "newcomer", "namespace": "acme"}, "spec": {"tenant": "acme"},
-        }))
-        .unwrap();
-    until("the newcomer is ready", async || {
-        condition(&object(&operated, "agentprofile/newcomer"), "Ready") == "True"
-    })
-    .await;
+    newcomer(&operated).await;
     let secret = object(&operated, "secret/newcomer-nexus-agent");
     assert!(secret["data"]["client-secret"].is_string() && secret["data"]["client-id"].is_string());
 
@@ -132,7 +134,7 @@ async fn stop_and_release(operated: &Operated, mut agent: Socket, profile: &str)
     };
     timeout(PATIENCE, closed).await.unwrap();
     assert!(said.contains("GOODBYE_REASON_STOPPED"), "{said}");
-    let status = || operated.get("", "nexuspolicy/stop-all").unwrap()["status"].clone();
+    let status = || operated.cluster.get("", "nexuspolicy/stop-all").unwrap()["status"].clone();
     until("the stop is acknowledged", async || {
         let status = status();
         status["acknowledged"] == "2/2"
@@ -177,7 +179,8 @@ async fn pods_need_no_operator_and_an_idle_one_writes_nothing() {
     let _operator = operated.start_operator(0).unwrap();
     let revision =
         |operated: &Operated| object(operated, "tenant/acme")["metadata"]["resourceVersion"].clone();
-    until("it leads", async || !operated.get(NAMESPACE, "lease/nexus-operator").unwrap().is_null()).await;
+    until("it leads", async || !operated.cluster.get(NAMESPACE, "lease/nexus-operator").unwrap().is_null())
+        .await;
     // Pods come back one by one, and agents have gone: wait until all is said.
     sleep(Duration::from_secs(10)).await;
     ready(&operated).await;
@@ -198,7 +201,7 @@ async fn of_two_operators_one_writes_and_one_that_slept_ends() {
     let mut operated = operated(work.path()).await;
     let mut first = operated.start_operator(0).unwrap();
     let holder = |operated: &Operated| {
-        let lease = operated.get(NAMESPACE, "lease/nexus-operator").unwrap();
+        let lease = operated.cluster.get(NAMESPACE, "lease/nexus-operator").unwrap();
         lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
     };
     until("the first leads", async || holder(&operated).starts_with("operator-0")).await;
@@ -209,16 +212,7 @@ async fn of_two_operators_one_writes_and_one_that_slept_ends() {
     until("the second leads", async || holder(&operated).starts_with("operator-1")).await;
     // Pods are served by the second.
     operated.lead_to(1);
-    operated
-        .apply(&json!({
-            "apiVersion": "nexus.dev/v1alpha1", "kind": "AgentProfile",
-            "metadata": {"name": "newcomer", "namespace": "acme"}, "spec": {"tenant": "acme"},
-        }))
-        .unwrap();
-    until("the newcomer is ready", async || {
-        condition(&object(&operated, "agentprofile/newcomer"), "Ready") == "True"
-    })
-    .await;
+    newcomer(&operated).await;
     signal(&first, Signal::CONT);
     let ended = timeout(PATIENCE, first.wait()).await.expect("it goes on").unwrap();
     assert!(!ended.success());

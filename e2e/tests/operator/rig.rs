@@ -1,12 +1,11 @@
 //! A control plane with Nexus's definitions, and an operator that can be killed.
 
-use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use nexus_e2e::cluster::{Cluster, repository};
+use nexus_e2e::cluster::Cluster;
 use nexus_e2e::program;
 use serde_json::Value;
 use tokio::process::Child;
@@ -17,7 +16,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The program under test.
 pub(crate) fn nexus() -> &'static PathBuf {
     static NEXUS: OnceLock<PathBuf> = OnceLock::new();
-    NEXUS.get_or_init(|| program::beside(env!("CARGO_BIN_EXE_nexus-e2e")).unwrap())
+    NEXUS.get_or_init(|| program::locate(None).unwrap())
 }
 
 /// A control plane.
@@ -34,36 +33,14 @@ impl Rig {
         Self { cluster, dir: tempfile::tempdir().unwrap() }
     }
 
-    /// Adds the policies of admission and `stop-all`.
-    #[expect(dead_code, reason = "for the tests that come with pods")]
-    pub(crate) fn with_admission(self) -> Self {
-        let folder = repository().join("config/admission");
-        self.say(&["apply", "--server-side", "-k", folder.to_str().unwrap()]);
-        self
-    }
-
     /// Runs kubectl, which must succeed.
     pub(crate) fn say(&self, words: &[&str]) -> String {
         self.cluster.kubectl(words).unwrap()
     }
 
-    /// Applies objects that are given as YAML or JSON.
-    pub(crate) fn apply(&self, objects: &str) {
-        let mut kubectl = Command::new(self.cluster.kubectl_path())
-            .env("KUBECONFIG", self.cluster.kubeconfig())
-            .args(["apply", "--server-side", "--field-manager", "git", "-f", "-"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        kubectl.stdin.take().unwrap().write_all(objects.as_bytes()).unwrap();
-        assert!(kubectl.wait().unwrap().success(), "{objects}");
-    }
-
     /// An object as it is; null if it is not there.
     pub(crate) fn get(&self, namespace: &str, what: &str) -> Value {
-        let text = self.say(&["get", what, "-n", namespace, "-o", "json", "--ignore-not-found"]);
-        if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() }
+        self.cluster.get(namespace, what).unwrap()
     }
 
     /// Starts an operator whose own namespace this is.
@@ -93,17 +70,11 @@ impl Rig {
     }
 }
 
-/// Waits until something holds; `each` runs in between.
-pub(crate) async fn until(
-    what: &str,
-    mut each: impl AsyncFnMut(),
-    holds: impl Fn() -> bool,
-    said: impl Fn() -> String,
-) {
+/// Waits until something holds; `said` is shown where it does not.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool, said: impl Fn() -> String) {
     let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < PATIENCE, "{what} does not come about: {}", said());
-        each().await;
+    while !holds().await {
+        assert!(began.elapsed() < PATIENCE, "waited in vain: {what} {}", said());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
