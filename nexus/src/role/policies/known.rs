@@ -1,8 +1,9 @@
 //! What is known of the policies of an API server: its last full list, and what a watch has told since. Pure.
 //!
 //! Revisions order what comes by two ways. A list that was asked for after revision 7 was known and stands at 6 is of a store
-//! that was restored from a backup: nothing that was known before counts any more, but to the latch. One that a watch has
-//! overtaken while it was on its way is old, and is not looked at.
+//! that was restored from a backup: nothing that was known before counts any more, but to the latch. So is one in which a
+//! policy went back: a restored store is soon written to again, and may have passed what was known by the first look. One
+//! that a watch has overtaken while it was on its way is old, and is not looked at.
 
 use std::collections::BTreeMap;
 
@@ -84,12 +85,19 @@ impl Known {
         let listed = match () {
             () if before(asked) => Listed::WentBack,
             () if before(self.revision) => return Listed::Overtaken,
+            () if list.policies.iter().any(|read| self.knows_later(read)) => Listed::WentBack,
             () if self.says(&list.policies) => Listed::Same,
             () => Listed::News,
         };
         self.revision = list.revision;
         self.policies = list.policies.into_iter().map(|read| (read.policy.name.clone(), read)).collect();
         listed
+    }
+
+    /// Whether a policy was known to have been changed after this.
+    fn knows_later(&self, read: &Read) -> bool {
+        let known = self.policies.get(&read.policy.name);
+        known.and_then(|known| known.revision).zip(read.revision).is_some_and(|(known, read)| read < known)
     }
 
     fn says(&self, policies: &[Read]) -> bool {
@@ -212,6 +220,15 @@ mod tests {
         assert_eq!(known.hear(stands("a", 6, true)), Heard::News);
         assert_eq!(known.hear(stands("b", 3, false)), Heard::WentBack);
         assert_eq!(known.policies().len(), 1);
+    }
+
+    #[test]
+    fn so_is_one_that_passed_what_was_known_before_it_was_looked_at() {
+        let mut known = known();
+        known.hear(stands("a", 12, true));
+        assert_eq!(known.list(Some(12), list(40, &[policy("a", 4, false)])), Listed::WentBack);
+        assert_eq!((stopped(&known), known.revision()), (vec![], Some(40)));
+        assert_eq!(known.list(Some(40), list(41, &[policy("a", 41, true)])), Listed::News);
     }
 
     #[test]
