@@ -10,6 +10,7 @@
 //! 4. [`stop::Latch`] merges what is known of the NexusPolicies;
 //! 5. [`stop::Latch::decide`] says, for one agent and now, run or stopped.
 
+pub mod backoff;
 pub mod change;
 pub mod clock;
 pub mod event;

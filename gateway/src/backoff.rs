@@ -1,31 +1,28 @@
-//! Pauses between attempts: growing, and jittered in full so that those who failed together do not return
-//! together.
+//! Pauses between attempts.
 
 use std::time::Duration;
+
+use nexus_core::backoff::Backoff as Bounds;
 
 const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// The pauses of one thing that is attempted again and again.
 #[derive(Debug)]
-pub(crate) struct Backoff {
-    next: Duration,
-}
+pub(crate) struct Backoff(Bounds);
 
 impl Backoff {
     pub(crate) fn new() -> Self {
-        Self { next: FIRST }
+        Self(Bounds::new(FIRST, LONGEST))
     }
 
     /// The attempt succeeded: the next failure starts from the beginning.
     pub(crate) fn reset(&mut self) {
-        self.next = FIRST;
+        self.0.reset();
     }
 
     /// Pauses before the next attempt, for a tenth of the present bound at least.
     pub(crate) async fn wait(&mut self) {
-        let pause = self.next.mul_f64(rand::random_range(0.1..=1.0));
-        self.next = (self.next * 2).min(LONGEST);
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(self.0.next(rand::random_range(0.1..=1.0))).await;
     }
 }

@@ -10,7 +10,6 @@
 //! 4. [`Held`] checks each resource, takes it or refuses it by name, and [`Stage`] puts it in force;
 //! 5. the pod reports what it holds and how it stands ([`Standing`]); the operator reads it as [`Pods`].
 
-mod backoff;
 mod door;
 mod entries;
 mod held;

@@ -16,7 +16,6 @@
 //!    none.
 
 mod known;
-mod pause;
 mod read;
 mod server;
 
@@ -27,6 +26,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use metrics::{counter, gauge};
+use nexus_core::backoff::Backoff;
 use nexus_core::stop::Policy;
 use nexus_runtime::Drain;
 use nexus_runtime::lane::LaneError;
@@ -35,13 +35,15 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use self::known::{Event, Heard, Known, List, Listed};
-use self::pause::Pause;
 use self::server::{Server, ServerError, Watch};
 use super::control::touched;
 use super::switch::Switch;
 
 /// How often a full list is asked for, whatever the watch tells.
 const POLL: Duration = Duration::from_secs(2);
+
+/// The bounds of the first pause after a failure, and of the longest: an API server that is back is asked within moments.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 /// A watch that lasted so long was a good one.
 const CALM: Duration = Duration::from_secs(5);
@@ -76,9 +78,9 @@ pub struct PolicyWatch {
     next_look: Instant,
     /// One at a time.
     looks: JoinSet<Look>,
-    failed_looks: Pause,
+    failed_looks: Backoff,
     watch: Option<Watch>,
-    failed_watches: Pause,
+    failed_watches: Backoff,
     /// The write of what was seen, one at a time.
     keeping: JoinSet<Result<Standing, LaneError>>,
     unkept: Option<Standing>,
@@ -105,9 +107,9 @@ impl PolicyWatch {
             known: Known::default(),
             next_look: Instant::now(),
             looks: JoinSet::new(),
-            failed_looks: Pause::default(),
+            failed_looks: Backoff::new(PAUSES.0, PAUSES.1),
             watch: None,
-            failed_watches: Pause::default(),
+            failed_watches: Backoff::new(PAUSES.0, PAUSES.1),
             keeping: JoinSet::new(),
             unkept: None,
             complaints: BTreeMap::new(),
@@ -161,7 +163,7 @@ impl PolicyWatch {
     async fn look_failed(&mut self, error: ServerError) {
         counter!("nexus_stop_look_failures_total", "error" => error.label()).increment(1);
         let first = self.failed_looks.is_first();
-        self.next_look = Instant::now() + self.failed_looks.next();
+        self.next_look = Instant::now() + self.failed_looks.next(rand::random());
         let undefined = matches!(error, ServerError::Undefined);
         if first {
             let error = format!("{:#}", anyhow::Error::from(error));
@@ -211,7 +213,7 @@ impl PolicyWatch {
             );
         }
         self.end_watch(reason);
-        self.next_look = self.next_look.min(Instant::now() + self.failed_watches.next());
+        self.next_look = self.next_look.min(Instant::now() + self.failed_watches.next(rand::random()));
     }
 
     fn end_watch(&mut self, reason: &'static str) {

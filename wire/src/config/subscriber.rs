@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use nexus_core::backoff::Backoff;
 use nexus_core::secret::Secret;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tonic::transport::Channel;
 
-use super::backoff::Backoff;
 use super::pod::Standing;
 use super::primary::Primary;
 use super::resource::Role;
@@ -26,6 +26,12 @@ const LOOK_UP_EVERY: Duration = Duration::from_secs(10);
 
 /// How long that, a connection and the reading of a token may take.
 const DEADLINE: Duration = Duration::from_secs(5);
+
+/// The bounds of the first wait before a connection is tried again, and of the longest.
+const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(15));
+
+/// After so long a connection begins with the first bound again.
+const PEACE: Duration = Duration::from_secs(30);
 
 /// The most replicas of the operator.
 const MAX_REPLICAS: usize = 16;
@@ -131,13 +137,16 @@ impl<O: Operators> Links<'_, O> {
 
     /// Connects again and again. Ends when a stream has ended and the address is no replica's any more.
     async fn link(&self, address: SocketAddr) -> SocketAddr {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(WAITS.0, WAITS.1);
         while self.addresses.borrow().contains(&address) {
             let began = Instant::now();
             let Err(error) = self.connect(address).await;
             metrics::counter!("nexus_config_stream_failures_total", "error" => error.label()).increment(1);
             tracing::warn!(%address, "no stream to the operator: {}; trying again", chain(&error));
-            sleep(backoff.next(began.elapsed(), rand::random())).await;
+            if began.elapsed() >= PEACE {
+                backoff.reset();
+            }
+            sleep(backoff.next(rand::random())).await;
         }
         address
     }
