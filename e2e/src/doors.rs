@@ -4,11 +4,15 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use serde_json::Value;
+use anyhow::{Context as _, ensure};
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async};
+
+use crate::webhook::Delivery;
 
 /// An agent's end of a session.
 pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -69,6 +73,37 @@ impl Doors {
         let socket = TcpSocket::new_v4()?;
         socket.set_recv_buffer_size(bytes)?;
         self.connect_over(socket, number, token).await
+    }
+
+    /// Opens a session of an agent at one of the gateways, with so much credit.
+    pub async fn session(
+        &self,
+        tenant: &str,
+        agent: &str,
+        number: usize,
+        credit: u32,
+    ) -> anyhow::Result<Socket> {
+        let token = self.token(tenant, agent, number).await?;
+        let mut socket = self.connect(number, &token).await?;
+        socket.send(Message::text(json!({"hello": {"credit": credit}}).to_string())).await?;
+        let welcome = socket.next().await.context("closed")??;
+        ensure!(welcome.to_text()?.contains("welcome"), "{welcome}");
+        Ok(socket)
+    }
+
+    /// Posts a delivery as its provider does.
+    pub async fn deliver(
+        &self,
+        delivery: Delivery,
+        filler: &str,
+        number: usize,
+    ) -> reqwest::Result<reqwest::Response> {
+        let body = delivery.body(filler);
+        let mut request = self.http.post(self.hook(&delivery.path(), number));
+        for (name, value) in delivery.headers(&body) {
+            request = request.header(name, value);
+        }
+        request.body(body).send().await
     }
 
     async fn connect_over(&self, socket: TcpSocket, number: usize, token: &str) -> anyhow::Result<Socket> {

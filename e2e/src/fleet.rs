@@ -134,6 +134,15 @@ impl Fleet {
         Ok(())
     }
 
+    /// What each process tells of its configuration, by its name.
+    pub async fn configs(&self) -> anyhow::Result<Vec<(&str, Value)>> {
+        let mut configs = Vec::new();
+        for unit in self.gateways.iter().chain([&self.ingest]) {
+            configs.push((unit.name.as_str(), unit.config(&self.doors.http).await?));
+        }
+        Ok(configs)
+    }
+
     /// The sum of a metric of all gateways; see [`Unit::metric`].
     pub async fn gateways_metric(&self, name: &str, with: &str) -> anyhow::Result<f64> {
         let mut sum = 0.0;

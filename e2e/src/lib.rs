@@ -7,12 +7,14 @@
 //! - [`faults`]: the same of roles as processes around a Redis, and of that Redis.
 //! - [`cluster`]: a Kubernetes API server for tests of what runs on one.
 //! - [`apidoor`]: a door before it, at which whoever calls can be killed.
+//! - [`control`]: operators, pods and that API server, of which one part after the other fails.
 //! - [`times`]: how long stops and changes take there.
 //! - [`powerloss`]: the recorder and the model behind the losses of power.
 
 pub mod agents;
 pub mod apidoor;
 pub mod cluster;
+pub mod control;
 pub mod crowd;
 pub mod doors;
 pub mod durability;

@@ -149,12 +149,7 @@ impl Poster {
     }
 
     async fn post(&self, delivery: Delivery, filler: &str) -> Outcome {
-        let body = delivery.body(filler);
-        let mut request = self.doors.http.post(self.doors.hook(&delivery.path(), self.number));
-        for (name, value) in delivery.headers(&body) {
-            request = request.header(name, value);
-        }
-        let answer = match request.body(body).send().await {
+        let answer = match self.doors.deliver(delivery, filler, self.number).await {
             Ok(answer) => answer,
             Err(error) if error.is_connect() => return Outcome::Nobody,
             Err(_) => return Outcome::Silence,

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use nexus_e2e::setup::Output;
-use nexus_e2e::{durability, faults, times};
+use nexus_e2e::{control, durability, faults, times};
 use serde::Serialize;
 
 /// Proofs about the built system, from outside.
@@ -27,11 +27,14 @@ enum Proof {
     Durability(durability::Settings),
     /// Kill, cut off, empty and fill up the processes of a fleet and its Redis under load
     Faults(faults::Settings),
+    /// Kill, cut off, deceive and restore operators, pods and their API server
+    Control(control::Settings),
     /// Measure how long a stop and a change of configuration take at a real API server
     Times(times::Settings),
 }
 
-#[tokio::main]
+// What waits for kubectl holds a thread.
+#[tokio::main(worker_threads = 4)]
 async fn main() -> anyhow::Result<ExitCode> {
     let proof = Cli::parse().proof;
     if proof.mounts() && !rustix::process::geteuid().is_root() {
@@ -46,6 +49,11 @@ async fn main() -> anyhow::Result<ExitCode> {
         Proof::Faults(settings) => {
             let output = settings.setup.output;
             let report = faults::run(settings).await?;
+            (shown(output, &report, || report.table())?, report.is_good())
+        }
+        Proof::Control(settings) => {
+            let output = settings.setup.output;
+            let report = control::run(settings).await?;
             (shown(output, &report, || report.table())?, report.is_good())
         }
         Proof::Times(settings) => {
@@ -64,7 +72,7 @@ impl Proof {
         match self {
             Self::Durability(settings) => !settings.no_disk_full,
             Self::Faults(settings) => settings.mounts(),
-            Self::Times(_) => false,
+            Self::Control(_) | Self::Times(_) => false,
         }
     }
 
@@ -73,7 +81,7 @@ impl Proof {
         match self {
             Self::Durability(_) => "--no-disk-full",
             Self::Faults(_) => "--without disk-full",
-            Self::Times(_) => "",
+            Self::Control(_) | Self::Times(_) => "",
         }
     }
 }

@@ -102,6 +102,23 @@ impl Site {
     }
 }
 
+/// Waits until something holds, so long at most; how long that took.
+///
+/// # Errors
+/// When it does not come to hold, or cannot be looked at.
+pub async fn until(
+    what: &str,
+    patience: Duration,
+    mut holds: impl AsyncFnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<Duration> {
+    let begun = Instant::now();
+    while !holds().await? {
+        ensure!(begun.elapsed() < patience, "waited {patience:?} in vain: {what}");
+        sleep(LOOK * 2).await;
+    }
+    Ok(begun.elapsed())
+}
+
 /// Waits until a process is ready, as its admin port tells.
 pub(crate) async fn ready(
     http: &reqwest::Client,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::StreamExt as _;
 use indicatif::ProgressBar;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_tungstenite::tungstenite::Message;
 
 use super::{Settings, Spread};
 use crate::crowd;
@@ -153,7 +152,7 @@ async fn open(doors: &Arc<Doors>, sessions: usize) -> anyhow::Result<Vec<Socket>
             let _place = places.acquire().await?;
             let began = Instant::now();
             loop {
-                match session(&doors, number).await {
+                match doors.session(TENANTS[0], &crowd::name(number % crowd::AGENTS), number, 1).await {
                     Ok(socket) => return anyhow::Ok(socket),
                     // A gateway may see a release a moment later than the other.
                     Err(error) if began.elapsed() > PATIENCE => return Err(error),
@@ -167,15 +166,6 @@ async fn open(doors: &Arc<Doors>, sessions: usize) -> anyhow::Result<Vec<Socket>
         open.push(socket??);
     }
     Ok(open)
-}
-
-async fn session(doors: &Doors, number: usize) -> anyhow::Result<Socket> {
-    let token = doors.token(TENANTS[0], &crowd::name(number % crowd::AGENTS), number).await?;
-    let mut socket = doors.connect(number, &token).await?;
-    socket.send(Message::text(json!({"hello": {"credit": 1}}).to_string())).await?;
-    let welcome = socket.next().await.context("closed")??;
-    ensure!(welcome.to_text()?.contains("welcome"), "{welcome}");
-    Ok(socket)
 }
 
 /// Reads all sessions to their ends.

@@ -1,0 +1,146 @@
+//! Faults of the control plane: operators, pods and a real API server, of which one part after the other fails.
+//!
+//! Each row has a control plane, pods and agents of its own. What is judged is what an admin relies on: that a stop holds
+//! and comes, that pods go on, and that what the operator leaves behind is what a run without the fault leaves.
+
+mod orphans;
+mod quiet;
+mod report;
+mod sleeper;
+mod stage;
+mod transitions;
+mod writes;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::time::Instant;
+
+use crate::setup::{Begun, Setup};
+pub use report::{Report, Row};
+pub use stage::Stage;
+
+/// What may go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Fault {
+    /// The operator is killed before and after each call that changes something.
+    Writes,
+    /// Nothing happens.
+    Quiet,
+    /// The operator sleeps longer than its Lease lasts, and wakes.
+    Sleeper,
+    /// Pods start while neither an operator nor an API server answers.
+    Orphans,
+    /// Objects change at random, for better and for worse.
+    Transitions,
+}
+
+impl Fault {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Writes => "operator kill -9 at each write",
+            Self::Quiet => "nothing happens",
+            Self::Sleeper => "operator SIGSTOP, SIGCONT",
+            Self::Orphans => "pods start alone",
+            Self::Transitions => "objects change at random",
+        }
+    }
+}
+
+/// What `control` is asked to do.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  nexus-e2e control --nexus target/release/nexus\n  \
+                        nexus-e2e control --only writes,quiet -o json")]
+pub struct Settings {
+    /// Only these faults
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "FAULT")]
+    pub only: Vec<Fault>,
+    /// Not these faults
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "FAULT")]
+    pub without: Vec<Fault>,
+    /// How long the operator sleeps, in seconds: its Lease lasts 15
+    #[arg(long, default_value_t = 40, value_name = "SECONDS")]
+    pub sleep: u64,
+    /// How long nothing happens, in seconds
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    pub quiet: u64,
+    /// Changes of objects at random
+    #[arg(long, default_value_t = 60, value_name = "N")]
+    pub transitions: usize,
+    /// What every proof is told
+    #[command(flatten)]
+    pub setup: Setup,
+}
+
+impl Settings {
+    fn faults(&self) -> Vec<Fault> {
+        let wanted = |fault: &&Fault| {
+            (self.only.is_empty() || self.only.contains(fault)) && !self.without.contains(fault)
+        };
+        Fault::value_variants().iter().filter(wanted).copied().collect()
+    }
+}
+
+/// What all rows share.
+struct Plan {
+    nexus: PathBuf,
+    work: PathBuf,
+    seed: u64,
+    settings: Settings,
+}
+
+impl Plan {
+    /// The folder of a row.
+    fn folder(&self, fault: Fault) -> anyhow::Result<PathBuf> {
+        let folder = self.work.join(format!("{fault:?}").to_lowercase());
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+}
+
+/// What a row has seen.
+#[derive(Debug, Default)]
+struct Seen {
+    /// How often the fault came.
+    times: usize,
+    /// The figures, in words.
+    figures: Vec<String>,
+}
+
+/// Runs all rows.
+///
+/// # Errors
+/// When the work folder cannot be used. What goes wrong in a row is in its failures.
+pub async fn run(settings: Settings) -> anyhow::Result<Report> {
+    let Begun { nexus, seed, work } = settings.setup.begin("nexus-control-")?;
+    let plan = Plan { nexus, work: work.path().canonicalize()?, seed, settings };
+    let faults = plan.settings.faults();
+    let style = ProgressStyle::with_template("{pos}/{len} {wide_bar} {msg} {elapsed}")?;
+    let bar = ProgressBar::new(faults.len() as u64).with_style(style);
+    bar.enable_steady_tick(std::time::Duration::from_secs(1));
+    let mut report = Report { seed, rows: Vec::new(), kept: None };
+    for fault in faults {
+        bar.set_message(fault.name());
+        let begun = Instant::now();
+        let played = act(&plan, fault).await;
+        report.rows.push(Row::new(fault.name(), begun.elapsed(), played));
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    if !report.is_good() {
+        report.kept = Some(work.keep());
+    }
+    Ok(report)
+}
+
+async fn act(plan: &Plan, fault: Fault) -> anyhow::Result<Seen> {
+    let folder = plan.folder(fault)?;
+    match fault {
+        Fault::Writes => writes::play(plan, folder).await,
+        Fault::Quiet => quiet::play(plan, &folder).await,
+        Fault::Sleeper => sleeper::play(plan, &folder).await,
+        Fault::Orphans => orphans::play(plan, &folder).await,
+        Fault::Transitions => transitions::play(plan, &folder).await,
+    }
+}
