@@ -10,7 +10,7 @@
 //!   since passed (a pod may have missed a renewal of the stop, which its admin saw and named);
 //! - on another object under the same name: the very name that is known here, and no other.
 //!
-//! A `release` that stood there when the stop was ordered names nothing: it must be written after the stop.
+//! A `release` that stood there when the stop was ordered or renewed names nothing: it must be written after that.
 //!
 //! Nothing known is no permission: until a first answer, or a latch file, the verdict is stopped.
 //!
@@ -201,7 +201,7 @@ pub struct Engagement {
     pub workloads: Workloads,
     /// The strictest that it ever ordered for mirrored messages.
     pub mirror: Mirror,
-    /// The `release` that stood in the policy when it ordered the stop; it releases nothing until it was gone.
+    /// The `release` that stood in the policy at that generation; it releases nothing until it was gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stale_release: Option<String>,
     /// Known by the word of others alone: no look at the policies has shown it here.
@@ -240,7 +240,11 @@ impl Engagement {
     /// Widens the engagement by another sight of its policy; nothing in it ever narrows.
     fn widen(&mut self, policy: &Policy) {
         self.heard = false;
-        self.generation = self.generation.max(policy.generation);
+        if policy.generation > self.generation {
+            self.generation = policy.generation;
+            // It has another name now, and what stands there was written before it.
+            self.stale_release = policy.release.clone();
+        }
         self.reason = policy.reason.clone().or_else(|| self.reason.take());
         self.workloads = self.workloads.max(policy.workloads);
         self.mirror = self.mirror.max(policy.mirror);
@@ -271,15 +275,15 @@ impl Engagement {
         if self.stale_release.is_some() && self.stale_release == policy.release {
             return None;
         }
-        self.stale_release = None;
+        // An older sight of the same object shows what was there before the stop, not that something is gone since.
+        if policy.uid != self.uid || policy.generation > self.generation {
+            self.stale_release = None;
+        }
         let named = policy.release.as_deref()?.parse::<EngagementName>().ok()?;
         let own = self.name();
         // A later generation counts only if the object itself has passed it: else a name far in the future,
         // left in a manifest, would release every stop to come.
-        let passed = policy.uid == self.uid
-            && named.uid_prefix == own.uid_prefix
-            && named.generation > self.generation
-            && named.generation < policy.generation;
+        let passed = policy.uid == self.uid && named.reaches(&own) && named.generation < policy.generation;
         (named == own || passed).then_some(named.generation)
     }
 }

@@ -177,9 +177,30 @@ fn many_edits_of_the_targets_end_in_everybody() {
     for generation in 1..=40 {
         let tenants = vec![format!("a/t{generation}").parse().unwrap()];
         latch.merge(&[Policy { targets: Targets { tenants, ..Targets::default() }, ..stop(generation) }], []);
+        let scopes = latch.engagements().next().unwrap().scopes.len() as u64;
+        assert_eq!(scopes, if generation <= 16 { generation } else { 1 });
     }
     assert!(!latch.decide(&Someone::new("x/y", "z", "").subject()).may_run());
     assert_eq!(latch.engagements().next().unwrap().scopes.len(), 1);
+}
+
+#[test]
+fn a_name_is_a_start_of_a_uid_and_a_generation() {
+    let name: EngagementName = "1f2e3d4c-37".parse().unwrap();
+    assert_eq!((name.generation(), name.to_string()), (37, "1f2e3d4c-37".to_owned()));
+    assert_eq!(name, EngagementName::new(UID, 37));
+    for odd in ["", "-3", "1f2e3d4c", "1f2e3d4c-", "1f2e3d4c-x", "1f2e3d4c-0000-3"] {
+        assert!(odd.parse::<EngagementName>().is_err(), "{odd}");
+    }
+}
+
+#[test]
+fn a_name_reaches_the_engagements_of_its_object_up_to_its_generation() {
+    let reaches = |one: &str, other: &str| {
+        one.parse::<EngagementName>().unwrap().reaches(&other.parse::<EngagementName>().unwrap())
+    };
+    assert!(reaches("1f2e3d4c-3", "1f2e3d4c-3") && reaches("1f2e3d4c-4", "1f2e3d4c-3"));
+    assert!(!reaches("1f2e3d4c-2", "1f2e3d4c-3") && !reaches("aaaa3d4c-4", "1f2e3d4c-3"));
 }
 
 #[test]
@@ -206,6 +227,43 @@ fn a_release_that_stood_there_before_the_stop_releases_nothing() {
     latch.merge(&[policy(4)], []);
     latch.merge(&[release(5, "1f2e3d4c-2")], []);
     assert!(runs(&latch));
+}
+
+#[test]
+fn an_older_sight_does_not_show_that_a_release_is_gone() {
+    let armed = Policy { stop: true, ..release(3, "1f2e3d4c-3") };
+    // A look from before that is taken in late, as one is that waited for a disk while a later one was put in force.
+    for late in [policy(1), stop(1), policy(3)] {
+        let mut latch = seen(&[std::slice::from_ref(&armed), &[late], &[release(4, "1f2e3d4c-3")]]);
+        assert!(!runs(&latch));
+        assert_eq!(latch.alarms()[0].what, AlarmKind::StaleRelease);
+        latch.merge(&[policy(5)], []);
+        latch.merge(&[release(6, "1f2e3d4c-3")], []);
+        assert!(runs(&latch));
+    }
+    // Another object without it shows that it is gone: nobody could release the stop otherwise.
+    let recreated = Policy { uid: OTHER_UID.into(), ..policy(1) };
+    let release = Policy { release: Some("1f2e3d4c-3".into()), generation: 2, ..recreated.clone() };
+    assert!(runs(&seen(&[&[armed], &[recreated], &[release]])));
+}
+
+#[test]
+fn a_renewed_stop_is_not_released_by_what_stood_there_when_it_was_renewed() {
+    let armed = |generation| Policy { stop: true, ..release(generation, "1f2e3d4c-4") };
+    for sights in [vec![stop(2), armed(3), armed(4)], vec![armed(4)], vec![armed(4), stop(2)]] {
+        let mut latch = Latch::default();
+        for sight in sights {
+            latch.merge(&[sight], []);
+        }
+        latch.merge(&[release(5, "1f2e3d4c-4")], []);
+        assert!(!runs(&latch));
+        assert_eq!(latch.alarms()[0].what, AlarmKind::StaleRelease);
+    }
+    // What was there before the stop was renewed, and was gone then, may be written anew.
+    let before = Policy { stop: true, ..release(2, "1f2e3d4c-3") };
+    assert!(runs(&seen(&[&[before], &[stop(3)], &[release(4, "1f2e3d4c-3")]])));
+    // A repeated sight of the stop is no renewal.
+    assert!(runs(&seen(&[&[armed(4)], &[policy(5)], &[armed(4)], &[release(6, "1f2e3d4c-4")]])));
 }
 
 #[test]
