@@ -62,3 +62,11 @@ faults *ARGS:
 # Fuzz what reads untrusted bytes: every target for a minute, or `just fuzz TARGET SECONDS`.
 fuzz *ARGS:
     scripts/fuzz {{ARGS}}
+
+# Check the rule of the latch against longer histories than the tests do (minutes), and print how each broken rule is found.
+model EDITS="5":
+    NEXUS_MODEL_EDITS={{EDITS}} cargo test --release -p nexus-core --test latch_model -- --nocapture
+
+# Change the latch's code in every way that `cargo mutants` knows, and tell what no test notices (`cargo install cargo-mutants --locked`).
+mutants *ARGS:
+    cargo mutants -p nexus-core -f core/src/stop.rs -f 'core/src/stop/*.rs' {{ARGS}}
