@@ -343,6 +343,13 @@ impl Latch {
         self.known
     }
 
+    /// The same, where it may lack a stop that came after it: until the next answer everybody is stopped.
+    #[must_use]
+    pub fn doubted(mut self) -> Self {
+        self.known = false;
+        self
+    }
+
     /// The stops that hold.
     pub fn engagements(&self) -> impl Iterator<Item = &Engagement> {
         self.engagements.values()

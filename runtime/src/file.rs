@@ -26,6 +26,16 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Gives a file another name in its folder, for good. That takes no room on a disk.
+///
+/// # Errors
+/// When there is no such file, or the names cannot be changed.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
 /// Makes a folder and those that it is in, each readable by its owner only, and syncs the folder that each new name
 /// is in: else a loss of power may take the new folder with all that is in it. The name of the first one that is there
 /// already is synced too, since whoever made it may have been killed before that.

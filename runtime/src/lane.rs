@@ -3,6 +3,9 @@
 //! The order of the two halves of a change matters. A stop takes effect first and is written then: it must
 //! not wait for a disk, nor for somebody else who waits for one. A release is written first and takes effect
 //! then: a crash in between leaves the stop. What a list orders of both is done in this order, too.
+//!
+//! Where a stop cannot be written, the file that lacks it gets another name, which takes no room on a disk: a process that
+//! starts then knows its stops, but is not told that nobody else is stopped.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -138,7 +141,11 @@ impl StopLane {
     /// # Errors
     /// When the file is there but cannot be read or is damaged.
     pub fn open(path: &Path) -> Result<Self, LaneError> {
-        let latch = Arc::new(read(path)?);
+        let latch = match read(path)? {
+            Some(latch) => latch,
+            None => read(&behind(path))?.map(Latch::doubted).unwrap_or_default(),
+        };
+        let latch = Arc::new(latch);
         measure(&latch);
         Ok(Self {
             path: path.to_owned(),
@@ -246,7 +253,15 @@ impl StopLane {
             let next = Arc::new(next);
             if written.as_ref() != Some(&next) {
                 *written = None;
-                write(&self.path, &next)?;
+                if let Err(error) = write(&self.path, &next) {
+                    if unsaved {
+                        // Where there is none, there is nothing to believe.
+                        let _ = file::rename(&self.path, &behind(&self.path));
+                    }
+                    return Err(error);
+                }
+                // It counts for nothing beside the other.
+                let _ = std::fs::remove_file(behind(&self.path));
                 *written = Some(Arc::clone(&next));
             }
             let mut state = lock(&self.state);
@@ -289,10 +304,15 @@ fn count(n: usize) -> f64 {
     n as f64
 }
 
-fn read(path: &Path) -> Result<Latch, LaneError> {
+/// The name of a latch file that lacks a stop.
+fn behind(path: &Path) -> PathBuf {
+    path.with_extension("behind.json")
+}
+
+fn read(path: &Path) -> Result<Option<Latch>, LaneError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Latch::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => {
             return Err(LaneError::Read { path: path.to_owned(), source });
         }
@@ -305,7 +325,7 @@ fn read(path: &Path) -> Result<Latch, LaneError> {
     if file.checksum != checksum(file.latch.get()) {
         return Err(damaged("its checksum does not fit".to_owned()));
     }
-    serde_json::from_str(file.latch.get()).map_err(|error| damaged(error.to_string()))
+    serde_json::from_str(file.latch.get()).map(Some).map_err(|error| damaged(error.to_string()))
 }
 
 fn write(path: &Path, latch: &Latch) -> Result<(), LaneError> {

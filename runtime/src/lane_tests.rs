@@ -76,6 +76,34 @@ fn a_full_disk_does_not_hold_up_a_stop_but_holds_up_a_release() {
 }
 
 #[test]
+fn a_stop_that_could_not_be_written_leaves_no_file_that_says_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("latch.json");
+    let mut first = policy(1, true, None);
+    first.uid = "00000000-first".into();
+    first.targets.tenants = vec!["other/other".parse().unwrap()];
+    let lane = StopLane::open(&path).unwrap();
+    lane.observe(std::slice::from_ref(&first)).unwrap();
+    assert!(runs(&lane.gate()));
+    let block = folder.path().join("latch.json.tmp");
+    std::fs::create_dir(&block).unwrap();
+    assert!(lane.observe(&[first.clone(), policy(2, true, None)]).is_err());
+    drop(lane);
+    // Killed, and nobody is there to ask.
+    let again = StopLane::open(&path).unwrap();
+    assert!(!runs(&again.gate()) && !again.gate().latch().is_known());
+    assert_eq!(again.gate().latch().engagements().count(), 1, "what was written is not forgotten");
+    // An answer tells who may run.
+    assert!(again.observe(&[policy(3, false, None)]).is_err());
+    assert!(runs(&again.gate()));
+    std::fs::remove_dir(&block).unwrap();
+    again.observe(&[policy(3, false, None)]).unwrap();
+    let names = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(names, 1, "the file that lacked a stop is gone");
+    assert_eq!(StopLane::open(&path).unwrap().gate().latch().engagements().count(), 1);
+}
+
+#[test]
 fn a_list_that_releases_one_and_orders_another_stops_without_a_disk() {
     let folder = tempfile::tempdir().unwrap();
     let lane = StopLane::open(&folder.path().join("latch.json")).unwrap();
