@@ -8,6 +8,7 @@ mod quiet;
 mod report;
 mod sleeper;
 mod stage;
+mod torn;
 mod transitions;
 mod writes;
 
@@ -34,6 +35,8 @@ pub enum Fault {
     Orphans,
     /// Objects change at random, for better and for worse.
     Transitions,
+    /// Files that pods keep are cut short, have wrong bits, or cannot be written.
+    TornFile,
 }
 
 impl Fault {
@@ -44,7 +47,13 @@ impl Fault {
             Self::Sleeper => "operator SIGSTOP, SIGCONT",
             Self::Orphans => "pods start alone",
             Self::Transitions => "objects change at random",
+            Self::TornFile => "torn files, full disk",
         }
+    }
+
+    /// Whether it has to mount something.
+    const fn mounts(self) -> bool {
+        matches!(self, Self::TornFile)
     }
 }
 
@@ -68,6 +77,9 @@ pub struct Settings {
     /// Changes of objects at random
     #[arg(long, default_value_t = 60, value_name = "N")]
     pub transitions: usize,
+    /// How many wounds of each kind of file are tried at most, spread over all of it
+    #[arg(long, default_value_t = 400, value_name = "N")]
+    pub wounds: usize,
     /// What every proof is told
     #[command(flatten)]
     pub setup: Setup,
@@ -79,6 +91,12 @@ impl Settings {
             (self.only.is_empty() || self.only.contains(fault)) && !self.without.contains(fault)
         };
         Fault::value_variants().iter().filter(wanted).copied().collect()
+    }
+
+    /// Whether a fault is among them that has to mount something.
+    #[must_use]
+    pub fn mounts(&self) -> bool {
+        self.faults().into_iter().any(Fault::mounts)
     }
 }
 
@@ -142,5 +160,6 @@ async fn act(plan: &Plan, fault: Fault) -> anyhow::Result<Seen> {
         Fault::Sleeper => sleeper::play(plan, &folder).await,
         Fault::Orphans => orphans::play(plan, &folder).await,
         Fault::Transitions => transitions::play(plan, &folder).await,
+        Fault::TornFile => torn::play(plan, &folder).await,
     }
 }

@@ -158,6 +158,11 @@ impl Fleet {
         self.ingest.ready(&self.doors.http).await
     }
 
+    /// Starts ingest again, and does not wait.
+    pub fn begin_ingest(&mut self) -> anyhow::Result<()> {
+        self.ingest.start(&self.program, &self.folder)
+    }
+
     /// Starts a gateway again, and does not wait.
     pub fn start_gateway(&mut self, number: usize) -> anyhow::Result<()> {
         self.gateways[number].start(&self.program, &self.folder)
@@ -250,15 +255,22 @@ impl Unit {
         }
     }
 
-    async fn config(&self, http: &reqwest::Client) -> anyhow::Result<Value> {
+    /// What it tells of its configuration.
+    pub async fn config(&self, http: &reqwest::Client) -> anyhow::Result<Value> {
         let url = format!("http://127.0.0.1:{}/config", self.admin);
         Ok(http.get(url).send().await?.error_for_status()?.json().await?)
     }
 
     /// What it still waits for before it is ready, as it tells.
     pub async fn awaited(&self, http: &reqwest::Client) -> anyhow::Result<String> {
+        Ok(self.readiness(http).await?.1)
+    }
+
+    /// Whether it is ready, and what it says of that.
+    pub async fn readiness(&self, http: &reqwest::Client) -> anyhow::Result<(bool, String)> {
         let url = format!("http://127.0.0.1:{}/readyz", self.admin);
-        Ok(http.get(url).send().await?.text().await?)
+        let answer = http.get(url).send().await?;
+        Ok((answer.status().is_success(), answer.text().await?))
     }
 
     /// The sum of a metric over its labels; none if it does not tell it.

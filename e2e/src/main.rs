@@ -72,7 +72,8 @@ impl Proof {
         match self {
             Self::Durability(settings) => !settings.no_disk_full,
             Self::Faults(settings) => settings.mounts(),
-            Self::Control(_) | Self::Times(_) => false,
+            Self::Control(settings) => settings.mounts(),
+            Self::Times(_) => false,
         }
     }
 
@@ -81,7 +82,8 @@ impl Proof {
         match self {
             Self::Durability(_) => "--no-disk-full",
             Self::Faults(_) => "--without disk-full",
-            Self::Control(_) | Self::Times(_) => "",
+            Self::Control(_) => "--without torn-file",
+            Self::Times(_) => "",
         }
     }
 }
@@ -114,7 +116,7 @@ mod tests {
 
     #[test]
     fn the_words_that_are_said_to_leave_out_the_full_disk_do_so() {
-        for name in ["durability", "faults"] {
+        for name in ["durability", "faults", "control"] {
             let read = |words: &str| {
                 let words = words.split(' ').filter(|word| !word.is_empty());
                 Cli::parse_from(["nexus-e2e", name].into_iter().chain(words)).proof

@@ -133,6 +133,12 @@ impl Operated {
         Ok(self.fleet.doors.http.get(url).send().await?.error_for_status()?.json().await?)
     }
 
+    /// Where ingest keeps signing secrets.
+    #[must_use]
+    pub fn secrets(&self) -> PathBuf {
+        self.work.join("secrets/signing-secrets.json")
+    }
+
     /// Leads pods to an operator.
     pub fn lead_to(&self, number: usize) {
         self.operators.lead(self.ports[number]);
