@@ -73,6 +73,11 @@ impl Agents {
         Self { ledger: Arc::clone(ledger), orders, _tasks: tasks }
     }
 
+    /// No agents.
+    pub fn none() -> Self {
+        Self { ledger: Arc::default(), orders: HashMap::new(), _tasks: JoinSet::new() }
+    }
+
     /// Orders agents to do something. Only who works is expected to receive something all the time.
     pub fn order(&self, which: impl Fn(Agent) -> bool, order: Order) {
         for (agent, of_agent) in self.orders.iter().filter(|(agent, _)| which(**agent)) {
@@ -102,7 +107,10 @@ impl Worker {
         while self.order.wait_for(|order| *order != Order::Leave).await.is_ok() {
             match Box::pin(self.connect()).await {
                 // How a session ends is the business of whoever kills the process.
-                Ok(socket) => drop(self.session(socket).await),
+                Ok(socket) => {
+                    drop(self.session(socket).await);
+                    self.ledger.close(self.agent);
+                }
                 Err(_) => self.door += 1,
             }
             sleep(Duration::from_millis(30)).await;
@@ -132,7 +140,7 @@ impl Worker {
                     let Message::Text(text) = message.context("closed")?? else { continue };
                     let frame: Value = serde_json::from_str(&text)?;
                     if frame.get("welcome").is_some() {
-                        self.ledger.open();
+                        self.ledger.open(self.agent);
                     }
                     if let Some(wait) = self.take(&mut socket, &frame["deliver"], order).await? {
                         late.push(wait);

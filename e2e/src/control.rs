@@ -5,6 +5,7 @@
 
 mod orphans;
 mod quiet;
+mod races;
 mod report;
 mod sleeper;
 mod stage;
@@ -37,6 +38,8 @@ pub enum Fault {
     Transitions,
     /// Files that pods keep are cut short, have wrong bits, or cannot be written.
     TornFile,
+    /// A stop comes in the middle of something else.
+    Races,
 }
 
 impl Fault {
@@ -48,6 +51,7 @@ impl Fault {
             Self::Orphans => "pods start alone",
             Self::Transitions => "objects change at random",
             Self::TornFile => "torn files, full disk",
+            Self::Races => "a stop amid something else",
         }
     }
 
@@ -80,6 +84,9 @@ pub struct Settings {
     /// How many wounds of each kind of file are tried at most, spread over all of it
     #[arg(long, default_value_t = 400, value_name = "N")]
     pub wounds: usize,
+    /// How often a stop comes amid each kind of other thing
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    pub races: u32,
     /// What every proof is told
     #[command(flatten)]
     pub setup: Setup,
@@ -161,5 +168,6 @@ async fn act(plan: &Plan, fault: Fault) -> anyhow::Result<Seen> {
         Fault::Orphans => orphans::play(plan, &folder).await,
         Fault::Transitions => transitions::play(plan, &folder).await,
         Fault::TornFile => torn::play(plan, &folder).await,
+        Fault::Races => races::play(plan, &folder).await,
     }
 }

@@ -68,6 +68,9 @@ struct Books {
     unmarked: u64,
     refused: u64,
     sessions: u64,
+    /// Agents that have a session now, and how many each tenant's agents have opened.
+    in_session: HashSet<Agent>,
+    opened_of: [u64; TENANTS.len()],
     faults: BTreeMap<&'static str, u64>,
     first_fault: Option<String>,
 }
@@ -215,9 +218,26 @@ impl Ledger {
         self.books(|books| books.fault(what, detail));
     }
 
-    /// A session was opened.
-    pub fn open(&self) {
-        self.books(|books| books.sessions += 1);
+    /// An agent has opened a session.
+    pub fn open(&self, agent: Agent) {
+        self.books(|books| {
+            books.sessions += 1;
+            books.opened_of[agent.0] += 1;
+            books.in_session.insert(agent);
+        });
+    }
+
+    /// An agent's session has ended.
+    pub fn close(&self, agent: Agent) {
+        self.books(|books| books.in_session.remove(&agent));
+    }
+
+    /// How many of a tenant's agents have a session now, and how many sessions they have opened so far.
+    pub fn sessions_of(&self, tenant: usize) -> (usize, u64) {
+        self.books(|books| {
+            let now = books.in_session.iter().filter(|agent| agent.0 == tenant).count();
+            (now, books.opened_of[tenant])
+        })
     }
 
     /// An agent received an event over a door.

@@ -25,7 +25,7 @@ const NOWHERE: u16 = 1;
 const GENERATIONS: [&str; 3] = ["last-good.json", "last-good.1.json", "last-good.2.json"];
 
 pub(super) async fn play(plan: &Plan, folder: &Path) -> anyhow::Result<Seen> {
-    let mut stage = Stage::empty(plan, folder).await?;
+    let mut stage = Stage::empty(&plan.nexus, folder).await?;
     let disks = Disks::under(&stage)?;
     for gateway in &mut stage.operated.fleet.gateways {
         // A token that an agent has is good for the whole row.

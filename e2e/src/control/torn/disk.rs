@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::starts::{Pod, Start, Starts};
 use super::{NOWHERE, change, held};
-use crate::control::stage::{Stage, severed};
+use crate::control::stage::Stage;
 use crate::fleet::GATEWAYS;
 use crate::mount::Mount;
 use crate::site::{PATIENCE, until};
@@ -69,7 +69,7 @@ pub(super) async fn full(stage: &mut Stage, disks: &Disks, starts: &Starts) -> a
 
     let agent = stage.admitted(0).await?;
     stage.operated.patch_stop(&json!({"stop": true}))?;
-    let severs = severed(agent).await?;
+    let severs = Stage::severed(agent).await?;
     for gateway in 0..GATEWAYS {
         stage.refused(gateway).await?;
     }
