@@ -88,3 +88,13 @@ fn the_image_has_the_version_of_the_program() {
     let version = toolchain.lines().find_map(|line| line.strip_prefix("channel = \"")).unwrap();
     assert!(containerfile.contains(&format!("FROM rust:{}-", version.trim_end_matches('"'))), "{version}");
 }
+
+/// Whoever applies the quickstart over an installation would else take from the switch what keeps reconcilers off it.
+#[test]
+fn the_quickstart_has_the_switch_that_is_shipped() {
+    let read = |path| {
+        let text = fs::read_to_string(repository().join(path)).unwrap();
+        serde_saphyr::from_str::<Value>(&text).unwrap()
+    };
+    assert_eq!(read("examples/quickstart/policy.yaml"), read("config/admission/stop-all.yaml"));
+}
