@@ -1,6 +1,6 @@
 //! Where a built system is reached: by providers, and by agents.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,17 +22,24 @@ pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 pub struct Doors {
     /// For webhooks, tokens and the admin API.
     pub http: reqwest::Client,
-    /// Ports that take webhooks.
-    pub ingests: Vec<u16>,
-    /// Ports that take agents.
-    pub gateways: Vec<u16>,
+    /// Where webhooks are taken.
+    pub ingests: Vec<SocketAddr>,
+    /// Where agents are taken.
+    pub gateways: Vec<SocketAddr>,
     /// The folder with the credentials of agents, each laid out as Kubernetes mounts a Secret.
     pub agents: PathBuf,
 }
 
 impl Doors {
-    /// The doors of these ports.
+    /// The doors of these ports of this machine.
     pub fn new(ingests: Vec<u16>, gateways: Vec<u16>, agents: PathBuf) -> anyhow::Result<Self> {
+        let local =
+            |ports: Vec<u16>| ports.into_iter().map(|port| (Ipv4Addr::LOCALHOST, port).into()).collect();
+        Self::at(local(ingests), local(gateways), agents)
+    }
+
+    /// The doors of these addresses.
+    pub fn at(ingests: Vec<SocketAddr>, gateways: Vec<SocketAddr>, agents: PathBuf) -> anyhow::Result<Self> {
         // A connection that rests is closed by the server after a while, perhaps just as a request goes out on it.
         let http = reqwest::Client::builder();
         let http = http.timeout(Duration::from_secs(20)).pool_max_idle_per_host(0).build()?;
@@ -41,14 +48,14 @@ impl Doors {
 
     /// An address to post to; which one of several the number chooses.
     pub fn hook(&self, path: &str, number: usize) -> String {
-        format!("http://127.0.0.1:{}{path}", self.ingests[number % self.ingests.len()])
+        format!("http://{}{path}", self.ingests[number % self.ingests.len()])
     }
 
     /// An access token of an agent, from one of the gateways.
     pub async fn token(&self, tenant: &str, agent: &str, number: usize) -> anyhow::Result<String> {
         let (id, secret) = self.credentials(tenant, agent)?;
         let form = [("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", &secret)];
-        let url = format!("http://127.0.0.1:{}/oauth/token", self.gateway(number));
+        let url = format!("http://{}/oauth/token", self.gateway(number));
         let answer = self.http.post(url).form(&form).send().await?;
         let status = answer.status();
         let answer: Value = answer.json().await?;
@@ -107,16 +114,16 @@ impl Doors {
     }
 
     async fn connect_over(&self, socket: TcpSocket, number: usize, token: &str) -> anyhow::Result<Socket> {
-        let url = format!("ws://127.0.0.1:{}/v1/connect", self.gateway(number));
+        let url = format!("ws://{}/v1/connect", self.gateway(number));
         let mut request = url.into_client_request()?;
         request.headers_mut().insert("authorization", format!("Bearer {token}").parse()?);
         request.headers_mut().insert("sec-websocket-protocol", "nexus.v1+json".parse()?);
-        let stream = socket.connect((Ipv4Addr::LOCALHOST, self.gateway(number)).into()).await?;
+        let stream = socket.connect(self.gateway(number)).await?;
         stream.set_nodelay(true)?;
         Ok(client_async(request, MaybeTlsStream::Plain(stream)).await?.0)
     }
 
-    fn gateway(&self, number: usize) -> u16 {
+    fn gateway(&self, number: usize) -> SocketAddr {
         self.gateways[number % self.gateways.len()]
     }
 }

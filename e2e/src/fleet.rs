@@ -290,7 +290,8 @@ impl Unit {
     }
 }
 
-fn sum(metrics: &str, name: &str, with: &str) -> Option<f64> {
+/// The sum of a metric over those labels that contain a text.
+pub(crate) fn sum(metrics: &str, name: &str, with: &str) -> Option<f64> {
     let values = metrics.lines().filter_map(|line| {
         let (labels, value) = line.strip_prefix(name)?.rsplit_once(' ')?;
         let meant = (labels.is_empty() || labels.starts_with('{')) && labels.contains(with);

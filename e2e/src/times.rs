@@ -56,7 +56,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    fn of(name: &'static str, mut values: Vec<Duration>) -> Option<Self> {
+    pub(crate) fn of(name: &'static str, mut values: Vec<Duration>) -> Option<Self> {
         values.sort_unstable();
         let at = |percent: usize| {
             let place = (values.len() * percent).div_ceil(100);

@@ -150,17 +150,20 @@ impl Delivery {
     pub fn headers(&self, body: &str) -> Vec<(&'static str, String)> {
         let mut headers = vec![("content-type", "application/json".to_owned())];
         match self.thread.provider {
-            Provider::ClickUp => headers.push(("x-signature", hmac_hex(&[body]))),
+            Provider::ClickUp => headers.push(("x-signature", hmac_hex(SECRET, &[body]))),
             Provider::Slack => {
                 let now = now().to_string();
-                headers.push(("x-slack-signature", format!("v0={}", hmac_hex(&["v0:", &now, ":", body]))));
+                headers.push((
+                    "x-slack-signature",
+                    format!("v0={}", hmac_hex(SECRET, &["v0:", &now, ":", body])),
+                ));
                 headers.push(("x-slack-request-timestamp", now));
             }
             Provider::GitHub => {
                 let id = format!("{:032x}", u128::from(self.id()) << 8 | self.thread.tenant as u128);
                 headers.push(("x-github-event", "issue_comment".to_owned()));
                 headers.push(("x-github-delivery", id));
-                headers.push(("x-hub-signature-256", format!("sha256={}", hmac_hex(&[body]))));
+                headers.push(("x-hub-signature-256", format!("sha256={}", hmac_hex(SECRET, &[body]))));
             }
         }
         headers
@@ -173,8 +176,9 @@ fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
-fn hmac_hex(parts: &[&str]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("HMAC takes keys of any length");
+/// What providers sign a body by, in hexadecimal.
+pub(crate) fn hmac_hex(secret: &str, parts: &[&str]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
     for part in parts {
         mac.update(part.as_bytes());
     }

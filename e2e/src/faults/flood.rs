@@ -1,6 +1,5 @@
 //! Thousands of sockets that mean no good, beside honest ones.
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -46,11 +45,11 @@ struct Socket(Kind, TcpStream);
 
 impl Socket {
     async fn open(kind: Kind, doors: &Doors, token: &str) -> anyhow::Result<Self> {
-        let port = match kind {
+        let door = match kind {
             Kind::SlowHead | Kind::SlowBody => doors.ingests[0],
             Kind::Silent | Kind::Handshake => doors.gateways[0],
         };
-        let connected = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
+        let connected = TcpStream::connect(door);
         let connected = timeout(Duration::from_secs(10), connected).await;
         let mut stream =
             connected.context("a socket of the flood is not accepted")?.context("a socket of the flood")?;
@@ -160,6 +159,8 @@ pub(super) async fn flood(scene: &mut Scene) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use tokio::net::TcpListener;
 
     use super::*;

@@ -1,6 +1,6 @@
 //! Faults of what a process has: its disk, its file descriptors, its memory.
 
-use std::net::Ipv4Addr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -111,12 +111,11 @@ pub(super) async fn files(plan: &Plan, fault: Fault) -> anyhow::Result<Row> {
 
 async fn exhaust(scene: &mut Scene) -> anyhow::Result<()> {
     let doors = scene.fleet.doors.clone();
-    for (name, port) in [("the gateway", doors.gateways[0]), ("ingest", doors.ingests[0])] {
+    for (name, door) in [("the gateway", doors.gateways[0]), ("ingest", doors.ingests[0])] {
         let mut sockets = Vec::new();
         for _ in 0..TOO_MANY {
             // The kernel takes more than the process does.
-            sockets
-                .push(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.context("cannot open a socket")?);
+            sockets.push(TcpStream::connect(door).await.context("cannot open a socket")?);
         }
         scene.times += 1;
         let received = scene.ledger.receipts_at(0);
@@ -127,7 +126,7 @@ async fn exhaust(scene: &mut Scene) -> anyhow::Result<()> {
         let more = move |scene: &Scene| scene.ledger.counts().accepted >= goal;
         let took = scene.until("webhooks are accepted", RECOVERY, more).await?;
         scene.settle().await?;
-        let unit = if port == doors.gateways[0] { &scene.fleet.gateways[0] } else { &scene.fleet.ingest };
+        let unit = if door == doors.gateways[0] { &scene.fleet.gateways[0] } else { &scene.fleet.ingest };
         let errors = unit.gauge(&doors.http, "nexus_http_accept_errors_total").await?.unwrap_or_default();
         scene.note(format!(
             "{TOO_MANY} sockets at {name}, which may have {FILES} files: {meanwhile} deliveries by the first gateway in \
@@ -135,7 +134,7 @@ async fn exhaust(scene: &mut Scene) -> anyhow::Result<()> {
             took.as_secs_f64()
         ));
         ensure!(errors > 0.0, "{name} never lacked a file");
-        ensure!(port != doors.gateways[0] || meanwhile > 0, "sessions that were open got nothing any more");
+        ensure!(door != doors.gateways[0] || meanwhile > 0, "sessions that were open got nothing any more");
     }
     Ok(())
 }
@@ -206,13 +205,13 @@ struct Wave {
 }
 
 impl Wave {
-    fn start(port: u16) -> Self {
+    fn start(door: SocketAddr) -> Self {
         let refused = Arc::<AtomicBool>::default();
         let mut tasks = JoinSet::new();
         for _ in 0..BODIES {
             let refused = Arc::clone(&refused);
             tasks.spawn(async move {
-                if let Ok(answer) = body(port).await {
+                if let Ok(answer) = body(door).await {
                     refused.fetch_or(answer.starts_with(b"HTTP/1.1 503"), Ordering::Relaxed);
                 }
             });
@@ -226,8 +225,8 @@ impl Wave {
 }
 
 /// Sends a body but for its last byte; the answer to that.
-async fn body(port: u16) -> std::io::Result<Vec<u8>> {
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+async fn body(door: SocketAddr) -> std::io::Result<Vec<u8>> {
+    let stream = TcpStream::connect(door).await?;
     let (mut from, mut to) = stream.into_split();
     let send = async {
         to.write_all(signed_head(BODY).as_bytes()).await?;

@@ -1,0 +1,97 @@
+//! The stop switch of a cluster, and a Deployment that a stop scales to zero.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use kube::core::GroupVersionKind;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::site::PATIENCE;
+
+/// The switch, with a Deployment of an agent.
+#[derive(Debug, Clone)]
+pub struct Switch {
+    policies: Api<DynamicObject>,
+    deployments: Api<DynamicObject>,
+    deployment: &'static str,
+}
+
+impl Switch {
+    /// The switch of a cluster, and a Deployment there.
+    #[must_use]
+    pub fn new(client: &Client, namespace: &str, deployment: &'static str) -> Self {
+        let kind = |group, version, kind| ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        let policies = kind("nexus.dev", "v1alpha1", "NexusPolicy");
+        let deployments = kind("apps", "v1", "Deployment");
+        Self {
+            policies: Api::all_with(client.clone(), &policies),
+            deployments: Api::namespaced_with(client.clone(), namespace, &deployments),
+            deployment,
+        }
+    }
+
+    /// Orders a stop: the PATCH that `kubectl patch` makes.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub async fn stop(&self) -> anyhow::Result<()> {
+        self.patch(&json!({"stop": true, "release": null})).await
+    }
+
+    async fn patch(&self, spec: &Value) -> anyhow::Result<()> {
+        let patch = Patch::Merge(json!({ "spec": spec }));
+        self.policies.patch("stop-all", &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
+    /// Waits until both gateways have stopped and told so; gives what status tells then.
+    ///
+    /// # Errors
+    /// When status never tells it.
+    pub async fn engaged(&self) -> anyhow::Result<Value> {
+        let told = |status: &Value| {
+            status["engagement"].is_string()
+                && status["acknowledged"] == "2/2"
+                && status["lastByteMilliseconds"].is_u64()
+        };
+        self.told(told).await
+    }
+
+    /// Releases a stop by the name that status tells, and waits until both gateways have done so.
+    ///
+    /// # Errors
+    /// When the API server refuses it, or status never tells it.
+    pub async fn release(&self, status: &Value) -> anyhow::Result<()> {
+        self.patch(&json!({"stop": null, "release": status["engagement"]})).await?;
+        self.told(|status| status["engagement"].is_null() && status["acknowledged"] == "2/2").await?;
+        Ok(())
+    }
+
+    async fn told(&self, which: fn(&Value) -> bool) -> anyhow::Result<Value> {
+        let began = Instant::now();
+        loop {
+            let status = self.policies.get("stop-all").await?.data["status"].clone();
+            if which(&status) {
+                return Ok(status);
+            }
+            ensure!(began.elapsed() < PATIENCE, "status stays {status}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until the Deployment is ordered to have so many replicas; the moment when it was.
+    ///
+    /// # Errors
+    /// When it never is.
+    pub async fn replicas(&self, wanted: u64) -> anyhow::Result<Instant> {
+        let began = Instant::now();
+        while self.deployments.get(self.deployment).await?.data["spec"]["replicas"] != wanted {
+            ensure!(began.elapsed() < PATIENCE, "the Deployment does not come to {wanted} replicas");
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(Instant::now())
+    }
+}
