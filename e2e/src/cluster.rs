@@ -53,7 +53,7 @@ impl Cluster {
         if let Some(kubeconfig) = std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty()) {
             return Ok(Self { kubeconfig: kubeconfig.into(), kubectl, control_plane: None, definitions });
         }
-        let (control_plane, kubeconfig) = start()?;
+        let (control_plane, kubeconfig) = start(&["--control-plane-only"])?;
         Ok(Self { kubeconfig, kubectl, control_plane: Some(control_plane), definitions })
     }
 
@@ -62,8 +62,20 @@ impl Cluster {
     /// # Errors
     /// When it cannot be started; says what is missing and what installs it.
     pub fn own() -> anyhow::Result<Self> {
+        Self::held(&["--control-plane-only"])
+    }
+
+    /// A node of its own, with pods, Services and DNS, which needs root. There is one at a time.
+    ///
+    /// # Errors
+    /// As [`Cluster::own`].
+    pub fn node() -> anyhow::Result<Self> {
+        Self::held(&[])
+    }
+
+    fn held(words: &[&str]) -> anyhow::Result<Self> {
         let kubectl = programs()?.join("kubectl");
-        let (control_plane, kubeconfig) = start()?;
+        let (control_plane, kubeconfig) = start(words)?;
         Ok(Self { kubeconfig, kubectl, control_plane: Some(control_plane), definitions: OnceLock::new() })
     }
 
@@ -235,6 +247,22 @@ impl Cluster {
         self.order("restore").await
     }
 
+    /// Ends the API server and its store. All else runs on.
+    ///
+    /// # Errors
+    /// As [`Cluster::back_up`].
+    pub async fn take_away(&self) -> anyhow::Result<()> {
+        self.order("stop").await
+    }
+
+    /// Starts them again, with all that was there.
+    ///
+    /// # Errors
+    /// As [`Cluster::back_up`].
+    pub async fn give_back(&self) -> anyhow::Result<()> {
+        self.order("start").await
+    }
+
     async fn order(&self, what: &str) -> anyhow::Result<()> {
         let held = self.control_plane.as_ref().and_then(|held| held.stdin.as_ref());
         let mut held =
@@ -323,7 +351,8 @@ pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-fn script(name: &str) -> Command {
+/// A script of `e2e/cluster`.
+pub(crate) fn script(name: &str) -> Command {
     Command::new(repository().join("e2e/cluster").join(name))
 }
 
@@ -335,10 +364,11 @@ fn programs() -> anyhow::Result<PathBuf> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().into())
 }
 
-/// Starts a control plane that lives as long as the pipe to it.
-fn start() -> anyhow::Result<(Child, PathBuf)> {
+/// Starts a cluster that lives as long as the pipe to it.
+fn start(words: &[&str]) -> anyhow::Result<(Child, PathBuf)> {
     let mut held = script("up")
-        .args(["--control-plane-only", "--hold"])
+        .args(words)
+        .arg("--hold")
         .env_remove("NEXUS_CLUSTER_DIR")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
