@@ -59,6 +59,10 @@ durability *ARGS:
 faults *ARGS:
     cargo run --release -p nexus-e2e -- faults {{ARGS}}
 
+# Install Nexus on a node with pods, and stop it there, also while parts of it are dead or cut off; as root.
+node *ARGS:
+    cargo run --release -p nexus-e2e -- node {{ARGS}}
+
 # Fuzz what reads untrusted bytes: every target for a minute, or `just fuzz TARGET SECONDS`.
 fuzz *ARGS:
     scripts/fuzz {{ARGS}}

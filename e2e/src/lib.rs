@@ -9,6 +9,7 @@
 //! - [`apidoor`]: a door before it, at which whoever calls can be killed.
 //! - [`control`]: operators, pods and that API server, of which one part after the other fails.
 //! - [`times`]: how long stops and changes take there.
+//! - [`node`]: what is installed on a node with pods, and how long a stop takes there.
 //! - [`powerloss`]: the recorder and the model behind the losses of power.
 
 pub mod agents;
@@ -25,6 +26,7 @@ pub mod link;
 pub mod load;
 pub mod memory;
 pub mod mount;
+pub mod node;
 pub mod operated;
 pub mod powerloss;
 pub mod program;

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use nexus_e2e::setup::Output;
-use nexus_e2e::{control, durability, faults, times};
+use nexus_e2e::{control, durability, faults, node, times};
 use serde::Serialize;
 
 /// Proofs about the built system, from outside.
@@ -31,6 +31,8 @@ enum Proof {
     Control(control::Settings),
     /// Measure how long a stop and a change of configuration take at a real API server
     Times(times::Settings),
+    /// Install Nexus on a node with pods, and stop it there, also while a part of it is dead or cut off
+    Node(node::Settings),
 }
 
 // What waits for kubectl holds a thread.
@@ -61,6 +63,11 @@ async fn main() -> anyhow::Result<ExitCode> {
             let report = times::run(settings).await?;
             (shown(output, &report, || report.table())?, true)
         }
+        Proof::Node(settings) => {
+            let output = settings.setup.output;
+            let report = node::run(settings).await?;
+            (shown(output, &report, || report.table())?, report.is_good())
+        }
     };
     writeln!(std::io::stdout().lock(), "{text}")?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -73,7 +80,7 @@ impl Proof {
             Self::Durability(settings) => !settings.no_disk_full,
             Self::Faults(settings) => settings.mounts(),
             Self::Control(settings) => settings.mounts(),
-            Self::Times(_) => false,
+            Self::Times(_) | Self::Node(_) => false,
         }
     }
 
@@ -83,7 +90,7 @@ impl Proof {
             Self::Durability(_) => "--no-disk-full",
             Self::Faults(_) => "--without disk-full",
             Self::Control(_) => "--without torn-file",
-            Self::Times(_) => "",
+            Self::Times(_) | Self::Node(_) => "",
         }
     }
 }

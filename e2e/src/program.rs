@@ -6,15 +6,24 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 
-/// The given program, or the one that lies beside this one, which is built first where cargo runs this.
+/// The given program, or the `nexus` that lies beside this one, which is built first where cargo runs this.
 pub fn locate(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    find(given, "nexus", "nexus", "--nexus")
+}
+
+/// The given program, or likewise the example agent that speaks gRPC.
+pub fn locate_agent(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    find(given, "nexus-example-agent", "agent_grpc", "--agent")
+}
+
+fn find(given: Option<&Path>, package: &str, name: &str, flag: &str) -> anyhow::Result<PathBuf> {
     if let Some(given) = given {
         ensure!(given.is_file(), "there is no program {}", given.display());
         return Ok(given.canonicalize()?);
     }
     let release = !cfg!(debug_assertions);
     let words: &[&str] =
-        if release { &["build", "--release", "-p", "nexus"] } else { &["build", "-p", "nexus"] };
+        if release { &["build", "--release", "-p", package] } else { &["build", "-p", package] };
     if let Some(cargo) = std::env::var_os("CARGO") {
         let status = Command::new(cargo).arg("--quiet").args(words).status();
         let status = status.context("cannot run cargo")?;
@@ -23,14 +32,14 @@ pub fn locate(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     // Tests lie in a folder below.
     let own = own.parent().filter(|folder| folder.ends_with("deps")).unwrap_or(&own);
-    let nexus = own.with_file_name("nexus");
+    let program = own.with_file_name(name);
     ensure!(
-        nexus.is_file(),
-        "there is no {}: build it by `cargo {}`, or name the program by --nexus",
-        nexus.display(),
+        program.is_file(),
+        "there is no {}: build it by `cargo {}`, or name the program by {flag}",
+        program.display(),
         words.join(" ")
     );
-    Ok(nexus)
+    Ok(program)
 }
 
 /// A command for a program, with more environment, that dies with the thread that starts it, however that ends, and when
