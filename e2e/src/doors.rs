@@ -90,8 +90,12 @@ impl Doors {
         number: usize,
         credit: u32,
     ) -> anyhow::Result<Socket> {
-        let token = self.token(tenant, agent, number).await?;
-        let mut socket = self.connect(number, &token).await?;
+        self.enter(number, &self.token(tenant, agent, number).await?, credit).await
+    }
+
+    /// The same by a token.
+    pub async fn enter(&self, number: usize, token: &str, credit: u32) -> anyhow::Result<Socket> {
+        let mut socket = self.connect(number, token).await?;
         socket.send(Message::text(json!({"hello": {"credit": credit}}).to_string())).await?;
         let welcome = socket.next().await.context("closed")??;
         ensure!(welcome.to_text()?.contains("welcome"), "{welcome}");

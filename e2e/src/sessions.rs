@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
-use futures_util::{SinkExt as _, StreamExt as _};
-use serde_json::json;
+use anyhow::bail;
+use futures_util::StreamExt as _;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_tungstenite::tungstenite::Message;
 
 use crate::crowd;
 use crate::doors::{Doors, Socket};
@@ -71,11 +69,7 @@ async fn session(doors: &Doors, number: usize) -> anyhow::Result<Session> {
 
 /// Opens a session by a token, at the gateway that the number chooses.
 pub async fn enter(doors: &Doors, number: usize, token: &str) -> anyhow::Result<Session> {
-    let mut socket = doors.connect(number, token).await?;
-    socket.send(Message::text(json!({"hello": {"credit": 1}}).to_string())).await?;
-    let welcome = socket.next().await.context("closed")??;
-    ensure!(welcome.to_text()?.contains("welcome"), "{welcome}");
-    Ok(Session { door: number % doors.gateways.len(), socket })
+    Ok(Session { door: number % doors.gateways.len(), socket: doors.enter(number, token, 1).await? })
 }
 
 /// Sessions that are read to their ends, from when this is made.
