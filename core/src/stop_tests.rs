@@ -45,6 +45,11 @@ impl Someone {
     }
 }
 
+pub(super) fn squad(name: &str) -> Targets {
+    let match_labels = Labels::from([("squad".into(), name.into())]);
+    Targets { tenants: vec![], agents: Selector { match_labels, ..Selector::default() } }
+}
+
 pub(super) fn anybody() -> Someone {
     Someone::new("acme/acme", "coder", "ai")
 }
@@ -150,13 +155,6 @@ fn stops_of_two_objects_need_two_releases() {
 fn narrowed_targets_and_changed_labels_release_nobody() {
     let ann = Someone::new("acme/acme", "ann", "ai");
     let bob = Someone::new("acme/acme", "bob", "web");
-    let squad = |name: &str| Targets {
-        tenants: vec![],
-        agents: Selector {
-            match_labels: Labels::from([("squad".into(), name.into())]),
-            ..Selector::default()
-        },
-    };
     let mut latch = Latch::default();
     latch.merge(&[Policy { targets: squad("ai"), ..stop(1) }], [ann.subject(), bob.subject()]);
     assert!(!latch.decide(&ann.subject()).may_run());
@@ -273,6 +271,20 @@ fn tightening_stops_and_never_releases() {
     let merged = latch.tighten(&[release(4, "1f2e3d4c-3"), other], []);
     assert_eq!((merged.engaged.len(), merged.released.len()), (1, 0));
     assert_eq!(latch.engagements().count(), 2);
+}
+
+#[test]
+fn what_must_be_kept_is_said_once() {
+    let (ann, bob) = (Someone::new("acme/acme", "ann", "ai"), Someone::new("acme/acme", "bob", "ai"));
+    let list = [Policy { targets: squad("ai"), ..stop(1) }];
+    let mut latch = Latch::default();
+    assert!(latch.tighten(&list, [ann.subject()]).changed && latch.is_known());
+    assert!(!latch.tighten(&list, [ann.subject()]).changed);
+    assert!(!latch.merge(&list, [ann.subject()]).changed);
+    assert!(latch.remember([ann.subject(), bob.subject(), ann.subject()]), "one of them is new");
+    assert!(!latch.remember([ann.subject(), bob.subject()]));
+    assert!(latch.merge(&[], []).changed, "an alarm is new");
+    assert!(!Latch::default().remember([ann.subject()]));
 }
 
 /// What an admin does to the policy, one edit after the other.

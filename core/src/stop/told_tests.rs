@@ -2,9 +2,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::selector::{Labels, Selector};
 use crate::stop::tests::{
-    Edit, OTHER_UID, Someone, UID, anybody, edits, live, policy, release, runs, seen, stop,
+    Edit, OTHER_UID, Someone, UID, anybody, edits, live, policy, release, runs, seen, squad, stop,
 };
 use crate::stop::{AlarmKind, EngagementName, Mirror, Workloads};
 
@@ -20,11 +19,6 @@ fn told_of(policy: Policy) -> Told {
 
 fn hear(latch: &mut Latch, told: &[Told]) -> Heard {
     latch.hear(told, None, [])
-}
-
-fn squad(name: &str) -> Targets {
-    let match_labels = Labels::from([("squad".into(), name.into())]);
-    Targets { tenants: vec![], agents: Selector { match_labels, ..Selector::default() } }
 }
 
 #[test]
@@ -163,6 +157,12 @@ fn hearing_widens_and_never_narrows() {
     assert_eq!(latch.engagements().next().unwrap().name().to_string(), "1f2e3d4c-5");
     assert!(!latch.decide(&Someone::new("acme/acme", "bob", "none").subject()).may_run());
     assert!(!latch.decide(&Someone::new("acme/acme", "oda", "ops").subject()).may_run());
+    // Whom a word means repeatedly it means once: it has not come to mean too many to be told apart.
+    let repeated = told_of(Policy { targets: squad("ai"), ..stop(3) });
+    let repeated = Told(Engagement { scopes: vec![squad("ai"); 40], ..repeated.0 });
+    let mut new = seen(&[&[]]);
+    hear(&mut new, &[repeated]);
+    assert_eq!(new.engagements().next().unwrap().scopes, [squad("ai")]);
     // Agents that only the other knew are told.
     let mut other = seen(&[&[]]);
     hear(&mut other, &told(&latch));
@@ -219,6 +219,15 @@ fn what_is_told_is_read_as_it_was_meant() {
         )
     );
     assert_eq!(Told::parse(UID, &json).unwrap(), told);
+    assert_eq!((told.uid(), told.generation()), (UID, 3));
+    // Whoever knows it by a word alone tells it alike, and that it did so is nothing that others take over.
+    let mut other = seen(&[&[]]);
+    hear(&mut other, std::slice::from_ref(&told));
+    assert_eq!(self::told(&other)[0].to_json(), json);
+    let heard = json.replace(r#""staleRelease""#, r#""heard":true,"staleRelease""#);
+    assert_eq!(Told::parse(UID, &heard).unwrap(), told);
+    let longest = format!("{json}{}", " ".repeat(MAX_TOLD_BYTES - json.len()));
+    assert_eq!(Told::parse(UID, &longest).unwrap(), told);
     let refused = |text: &str| Told::parse(UID, text).unwrap_err().to_string();
     assert_eq!(
         refused(&json.replace("\"version\":1", "\"version\":2")),
@@ -246,6 +255,9 @@ fn what_is_too_much_to_tell_stops_no_less() {
     let mut latch = Latch::default();
     let crowd: Vec<_> = (0..8000).map(|n| Someone::new("acme/acme", &format!("a{n}"), "ai")).collect();
     latch.merge(&[Policy { targets: squad("ai"), ..stop(1) }], crowd.iter().map(Someone::subject));
+    let mut fewer = Latch::default();
+    fewer.merge(&[Policy { targets: squad("ai"), ..stop(1) }], crowd[..6000].iter().map(Someone::subject));
+    assert_eq!(told(&fewer)[0].0.agents.len(), 6000);
     let [many] = told(&latch).try_into().unwrap();
     assert!(many.to_json().len() <= MAX_TOLD_BYTES);
     assert_eq!((many.0.agents.len(), &many.0.scopes), (0, &vec![squad("ai")]));
