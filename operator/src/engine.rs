@@ -106,6 +106,12 @@ impl Engine {
         match change {
             Change::Tenant(event) => {
                 let changed = self.tenants.take(event);
+                // One that never could be read is withheld though no other object names it, and goes when it is deleted.
+                let unread = changed
+                    .objects
+                    .iter()
+                    .filter(|key| self.tenants.get(key).is_none_or(|standing| standing.good.is_none()));
+                self.dirty.extend(unread.filter_map(|key| TenantKey::new(&key.0, &key.1).ok()));
                 // Whose Tenant comes or goes is judged by that.
                 self.note(changed, |key| TenantKey::new(&key.0, &key.1).ok());
             }

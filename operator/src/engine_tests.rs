@@ -103,3 +103,22 @@ fn a_tenant_that_was_made_anew_has_nothing_of_its_forerunner() {
     let tenant = TenantKey::new("acme", "acme").unwrap();
     assert!(engine.compiled(&tenant).unwrap().ingest.sources.is_empty());
 }
+
+/// A new operator finds a Tenant that nobody can read, and nothing else of it.
+#[test]
+fn a_tenant_that_never_could_be_read_is_withheld_whoever_names_it_and_goes_when_it_is_deleted() {
+    let mut broken = tenant("t");
+    broken["spec"]["sources"] = json!("nonsense");
+    let guard = || serde_json::from_value(broken.clone()).unwrap();
+    let mut engine = Engine::default();
+    engine.take(Change::Tenant(Event::InitApply(guard())));
+    engine.take(Change::Tenant(Event::InitDone));
+    engine.take(Change::Profile(Event::InitDone));
+    engine.take(Change::Mapping(Event::InitDone));
+    let settled = engine.settle();
+    assert!(matches!(&settled[..], [(_, Outcome::Withheld)]), "{settled:?}");
+    assert_eq!(engine.judged(&TenantKey::new("acme", "acme").unwrap()).len(), 1);
+    engine.take(Change::Tenant(Event::Delete(guard())));
+    let settled = engine.settle();
+    assert!(matches!(&settled[..], [(_, Outcome::Gone)]), "{settled:?}");
+}
