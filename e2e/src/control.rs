@@ -4,6 +4,7 @@
 //! and comes, that pods go on, and that what the operator leaves behind is what a run without the fault leaves.
 
 mod orphans;
+mod poison;
 mod quiet;
 mod races;
 mod report;
@@ -40,6 +41,8 @@ pub enum Fault {
     TornFile,
     /// A stop comes in the middle of something else.
     Races,
+    /// Objects come that are too large, or that nobody can read.
+    Poison,
 }
 
 impl Fault {
@@ -52,6 +55,7 @@ impl Fault {
             Self::Transitions => "objects change at random",
             Self::TornFile => "torn files, full disk",
             Self::Races => "a stop amid something else",
+            Self::Poison => "poison and too large objects",
         }
     }
 
@@ -169,5 +173,6 @@ async fn act(plan: &Plan, fault: Fault) -> anyhow::Result<Seen> {
         Fault::Transitions => transitions::play(plan, &folder).await,
         Fault::TornFile => torn::play(plan, &folder).await,
         Fault::Races => races::play(plan, &folder).await,
+        Fault::Poison => poison::play(plan, &folder).await,
     }
 }
