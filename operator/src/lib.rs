@@ -22,6 +22,7 @@ mod scale;
 mod server;
 mod slices;
 mod status;
+mod store;
 mod watch;
 mod write;
 

@@ -32,6 +32,7 @@ use crate::own::Own;
 use crate::scale::{Workload, annotated};
 use crate::server::{self, ServeError};
 use crate::slices;
+use crate::store::{self, Restored};
 use crate::watch::{self as watches, Named};
 use crate::write::{Writer, Written};
 
@@ -129,21 +130,56 @@ fn start_watches(
     let mappings: Api<DeserializeGuard<Mapping>> = Api::all(client.clone());
     let policies: Api<DeserializeGuard<NexusPolicy>> = Api::all(client.clone());
     let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), namespace);
+    let (tell, restored) = Restored::channel();
+    let store: Api<NexusPolicy> = Api::all(client.clone());
+    tasks.start("store", store::follow(store, tell, drain.clone()));
     tasks.start(
         "tenants",
-        watches::all("tenants", tenants, None, Change::Tenant, changes.clone(), drain.clone()),
+        watches::all(
+            "tenants",
+            tenants,
+            None,
+            Change::Tenant,
+            changes.clone(),
+            restored.clone(),
+            drain.clone(),
+        ),
     );
     tasks.start(
         "agentprofiles",
-        watches::all("agentprofiles", profiles, None, Change::Profile, changes.clone(), drain.clone()),
+        watches::all(
+            "agentprofiles",
+            profiles,
+            None,
+            Change::Profile,
+            changes.clone(),
+            restored.clone(),
+            drain.clone(),
+        ),
     );
     tasks.start(
         "mappings",
-        watches::all("mappings", mappings, None, Change::Mapping, changes.clone(), drain.clone()),
+        watches::all(
+            "mappings",
+            mappings,
+            None,
+            Change::Mapping,
+            changes.clone(),
+            restored.clone(),
+            drain.clone(),
+        ),
     );
     tasks.start(
         "nexuspolicies",
-        watches::all("nexuspolicies", policies, None, Change::Policy, changes.clone(), drain.clone()),
+        watches::all(
+            "nexuspolicies",
+            policies,
+            None,
+            Change::Policy,
+            changes.clone(),
+            restored.clone(),
+            drain.clone(),
+        ),
     );
     tasks.start(
         "endpointslices",
@@ -153,12 +189,15 @@ fn start_watches(
             Some(slices::LABELS),
             Change::Slice,
             changes.clone(),
+            restored.clone(),
             drain.clone(),
         ),
     );
-    let named = Named::new("secrets", client.clone(), values, Change::Secret, changes.clone());
+    let named =
+        Named::new("secrets", client.clone(), values, Change::Secret, changes.clone(), restored.clone());
     tasks.start("secrets", named.run(secrets.subscribe(), drain.clone()));
-    let named = Named::new("deployments", client.clone(), workload, Change::Workload, changes.clone());
+    let named =
+        Named::new("deployments", client.clone(), workload, Change::Workload, changes.clone(), restored);
     tasks.start("deployments", named.run(deployments.subscribe(), drain));
 }
 

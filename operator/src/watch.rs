@@ -2,6 +2,9 @@
 //!
 //! A watch is begun anew at least every [`LIFE`], so that a connection that died without a word is noticed soon after. Whoever is
 //! watched by name needs no right to list others: an API server grants that by `resourceNames`.
+//!
+//! After a failure, and when the store was restored, it begins with a list. Where it left off may be a revision that a restored
+//! store has not reached yet: there it would be deaf.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -16,9 +19,11 @@ use nexus_runtime::tasks::chain;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 
 use crate::engine::Observed;
 use crate::objects::Key;
+use crate::store::Restored;
 
 /// How long a watch of a kind may live, in seconds.
 const LIFE: u32 = 25;
@@ -29,8 +34,14 @@ const LIFE_BY_NAME: u32 = 60;
 /// The first pause after a failure, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
+/// A watch that lasted so long was a good one: what ends it is no failure like those before.
+const LASTED: Duration = Duration::from_secs(10);
+
 /// The longest pause of a watch by name: there may be thousands that nobody grants.
 const LONGEST_BY_NAME: Duration = Duration::from_secs(30);
+
+/// Within this time all that are watched by name are read anew when the store was restored.
+const SPREAD: Duration = Duration::from_secs(5);
 
 /// Nobody takes what is watched any more: the process ends.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +58,7 @@ pub(crate) async fn all<K, C>(
     labels: Option<&str>,
     change: impl Fn(Event<K>) -> C,
     changes: mpsc::Sender<C>,
+    mut restored: Restored,
     drain: Drain,
 ) -> Result<(), Unheard>
 where
@@ -57,26 +69,28 @@ where
         Some(labels) => config.labels(labels),
         None => config,
     };
-    let events = watcher(api, config);
-    pin_mut!(events);
-    let mut pause = PAUSE.0;
+    let mut pause = Pause::new(PAUSE.1);
     loop {
-        let event = tokio::select! {
-            () = drain.cancelled() => return Ok(()),
-            event = events.next() => event.ok_or(Unheard(what))?,
+        let events = watcher(api.clone(), config.clone());
+        pin_mut!(events);
+        restored.forget();
+        let begun = Instant::now();
+        let error = loop {
+            let event = tokio::select! {
+                () = drain.cancelled() => return Ok(()),
+                () = restored.again() => break None,
+                event = events.next() => event.ok_or(Unheard(what))?,
+            };
+            match event {
+                Ok(event) => changes.send(change(event)).await.map_err(|_| Unheard(what))?,
+                Err(error) => break Some(error),
+            }
         };
-        match event {
-            Ok(event) => {
-                // The start of a list is none of its success.
-                if !matches!(event, Event::Init) {
-                    pause = PAUSE.0;
-                }
-                changes.send(change(event)).await.map_err(|_| Unheard(what))?;
-            }
-            Err(error) => {
-                failed(what, &error);
-                wait(&mut pause, &drain).await;
-            }
+        let Some(error) = error else { continue };
+        failed(what, &error);
+        tokio::select! {
+            () = drain.cancelled() => return Ok(()),
+            () = tokio::time::sleep(pause.after(begun.elapsed())) => {}
         }
     }
 }
@@ -86,12 +100,26 @@ fn failed(what: &'static str, error: &watcher::Error) {
     tracing::warn!(error = chain(error), "cannot watch {what}; trying again");
 }
 
-async fn wait(pause: &mut Duration, drain: &Drain) {
-    tokio::select! {
-        () = drain.cancelled() => {}
-        () = tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..=1.0))) => {}
+/// The pauses after failures, which grow while no watch lasts.
+struct Pause {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Pause {
+    fn new(longest: Duration) -> Self {
+        Self { next: PAUSE.0, longest }
     }
-    *pause = (*pause * 2).min(PAUSE.1);
+
+    /// The pause after a watch that lasted so long. That its list was answered says nothing: the watch itself may be refused.
+    fn after(&mut self, lasted: Duration) -> Duration {
+        if lasted >= LASTED {
+            self.next = PAUSE.0;
+        }
+        let pause = self.next;
+        self.next = (pause * 2).min(self.longest);
+        pause.mul_f64(rand::random_range(0.5..=1.0))
+    }
 }
 
 /// Watches objects by their names, as many as are wanted.
@@ -102,6 +130,7 @@ pub(crate) struct Named<K, T, C> {
     read: fn(K) -> T,
     change: fn(Key, Observed<T>) -> C,
     changes: mpsc::Sender<C>,
+    restored: Restored,
 }
 
 impl<K, T, C> Named<K, T, C>
@@ -118,8 +147,9 @@ where
         read: fn(K) -> T,
         change: fn(Key, Observed<T>) -> C,
         changes: mpsc::Sender<C>,
+        restored: Restored,
     ) -> Self {
-        Self { what, client, read, change, changes }
+        Self { what, client, read, change, changes, restored }
     }
 
     /// Watches what is wanted until drained.
@@ -159,16 +189,22 @@ where
     /// Watches one object for as long as its future is driven.
     fn one(&self, key: Key) -> impl Future<Output = ()> + Send + 'static {
         let (what, read, change, changes) = (self.what, self.read, self.change, self.changes.clone());
+        let mut restored = self.restored.clone();
         let api: Api<K> = Api::namespaced(self.client.clone(), &key.0);
         async move {
             let config = Config::default().timeout(LIFE_BY_NAME).fields(&format!("metadata.name={}", key.1));
-            let mut pause = PAUSE.0;
+            let mut pause = Pause::new(LONGEST_BY_NAME);
             loop {
                 let events = watcher(api.clone(), config.clone());
                 pin_mut!(events);
-                let mut listed = None;
+                restored.forget();
+                let (mut listed, begun) = (None, Instant::now());
                 let error = loop {
-                    let told = match events.next().await {
+                    let event = tokio::select! {
+                        () = restored.again() => break None,
+                        event = events.next() => event,
+                    };
+                    let told = match event {
                         Some(Ok(Event::Init)) => {
                             listed = None;
                             continue;
@@ -182,13 +218,17 @@ where
                         }
                         Some(Ok(Event::Apply(object))) => Observed::There(read(object)),
                         Some(Ok(Event::Delete(_))) => Observed::Missing,
-                        Some(Err(error)) => break error,
+                        Some(Err(error)) => break Some(error),
                         None => return,
                     };
-                    pause = PAUSE.0;
                     if changes.send(change(key.clone(), told)).await.is_err() {
                         return;
                     }
+                };
+                let Some(error) = error else {
+                    // There may be thousands.
+                    tokio::time::sleep(SPREAD.mul_f64(rand::random_range(0.0..=1.0))).await;
+                    continue;
                 };
                 metrics::counter!("nexus_operator_watch_failures_total", "kind" => what).increment(1);
                 tracing::debug!(
@@ -200,9 +240,8 @@ where
                 if changes.send(change(key.clone(), Observed::Unreadable(why(&error)))).await.is_err() {
                     return;
                 }
-                tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..=1.0))).await;
-                // What nobody may read is asked for ever more seldom. A new watch lists: the former would go on as if nothing was.
-                pause = (pause * 2).min(LONGEST_BY_NAME);
+                // What nobody may read is asked for ever more seldom.
+                tokio::time::sleep(pause.after(begun.elapsed())).await;
             }
         }
     }
@@ -221,5 +260,21 @@ fn why(error: &watcher::Error) -> String {
         kube::Error::Api(status) if status.code == 403 => "forbidden".to_owned(),
         kube::Error::Api(status) => status.reason.to_string(),
         _ => "the API server does not answer".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_until_a_watch_lasts() {
+        let mut pause = Pause::new(PAUSE.1);
+        let mut after = |lasted| pause.after(Duration::from_secs(lasted)).as_secs_f64();
+        let first = after(0);
+        assert!((0.1..=0.2).contains(&first), "{first}");
+        let seventh = (0..6).map(|_| after(1)).fold(0.0, f64::max);
+        assert!((2.5..=5.0).contains(&seventh), "{seventh}");
+        assert!(after(10) <= 0.2);
     }
 }
