@@ -62,19 +62,26 @@ pub struct OperatorSettings {
 pub struct Operator {
     settings: OperatorSettings,
     client: Client,
+    alone: Client,
     clock: Clock,
     listener: TcpListener,
     publisher: Publisher,
 }
 
 impl Operator {
-    /// Takes the address.
+    /// Takes the address. The client `alone`, of the same API server, must keep no connection. One that is kept may be dead without a
+    /// word: a watch that is begun on it hears nothing until its time is over, and a few of them outlast the Lease.
     ///
     /// # Errors
     /// When it cannot be had.
-    pub async fn bind(client: Client, clock: Clock, settings: OperatorSettings) -> Result<Self, ServeError> {
+    pub async fn bind(
+        client: Client,
+        alone: Client,
+        clock: Clock,
+        settings: OperatorSettings,
+    ) -> Result<Self, ServeError> {
         let listener = server::bind(settings.listen).await?;
-        Ok(Self { settings, client, clock, listener, publisher: Publisher::new() })
+        Ok(Self { settings, client, alone, clock, listener, publisher: Publisher::new() })
     }
 
     /// What is published.
@@ -85,12 +92,12 @@ impl Operator {
 
     /// Starts all that the operator does.
     pub fn start(self, tasks: &mut Tasks, readiness: &Readiness) {
-        let Self { settings, client, clock, listener, publisher } = self;
+        let Self { settings, client, alone, clock, listener, publisher } = self;
         let (served, drain) = (Served::default(), tasks.drain());
-        let holder = Holder::new(client.clone(), &settings.namespace, &settings.identity, clock.clone());
+        let holder = Holder::new(alone.clone(), &settings.namespace, &settings.identity, clock.clone());
         let leading = holder.leading();
         let own = Own::new(
-            client.clone(),
+            alone.clone(),
             &settings.namespace,
             settings.names.clone(),
             served.clone(),
@@ -99,14 +106,14 @@ impl Operator {
         );
         let (changes, coming) = mpsc::channel(CHANGES);
         let (secrets, deployments) = (watch::Sender::default(), watch::Sender::default());
-        start_watches(tasks, &client, &settings.namespace, &changes, (&secrets, &deployments));
+        start_watches(tasks, &alone, &settings.namespace, &changes, (&secrets, &deployments));
         tasks.start("own", own.run(readiness.guard("the operator's certificate"), drain.clone()));
-        let reviewer = Reviewer::new(client.clone(), &settings.namespace);
+        let reviewer = Reviewer::new(alone.clone(), &settings.namespace);
         tasks.start("pods", server::serve(listener, served, publisher.clone(), reviewer, drain.clone()));
         let desk = Desk {
             decider: Decider::default(),
             publisher,
-            writer: Writer::new(client, leading.clone(), &settings.identity),
+            writer: Writer::new([client, alone], leading.clone(), &settings.identity),
             clock,
             secrets,
             deployments,

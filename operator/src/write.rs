@@ -4,6 +4,7 @@
 //! looks again: a write that failed is not repeated here.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::ByteString;
@@ -24,6 +25,7 @@ use rand::RngExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::lease::Leading;
 use crate::objects::Key;
@@ -38,6 +40,9 @@ const CREDENTIALS: &str = "nexus-operator/credentials";
 
 /// How long a call may take.
 const CALL: Duration = Duration::from_secs(5);
+
+/// Longer than a connection that nobody uses is kept.
+const KEPT: Duration = Duration::from_secs(120);
 
 /// What is written, and where: one at a time of each target.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -177,17 +182,29 @@ pub(crate) struct Written {
 #[derive(Clone)]
 pub(crate) struct Writer {
     client: Client,
+    /// Keeps no connection.
+    alone: Client,
+    /// When a call got no answer last.
+    silent: Arc<Mutex<Option<Instant>>>,
     leading: Leading,
     recorder: Recorder,
 }
 
 impl Writer {
-    /// One that writes while `leading`.
-    pub(crate) fn new(client: Client, leading: Leading, identity: &str) -> Self {
+    /// One that writes while `leading`; the second client must keep no connection.
+    pub(crate) fn new([client, alone]: [Client; 2], leading: Leading, identity: &str) -> Self {
         let reporter =
             Reporter { controller: "nexus-operator".to_owned(), instance: Some(identity.to_owned()) };
-        let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, leading, recorder }
+        let recorder = Recorder::new(alone.clone(), reporter);
+        Self { client, alone, silent: Arc::default(), leading, recorder }
+    }
+
+    /// The client to call by. After a call without an answer each has a connection of its own for a while: of those that are kept
+    /// all may be dead without a word, and each of them would cost the time of an answer.
+    fn client(&self) -> Client {
+        let silent = *self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        let trusted = silent.is_none_or(|at| at.elapsed() >= KEPT);
+        if trusted { self.client.clone() } else { self.alone.clone() }
     }
 
     /// Does one write.
@@ -208,6 +225,7 @@ impl Writer {
                 Answer::Failed
             }
             Err(_) => {
+                *self.silent.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                 tracing::warn!(?target, "the API server does not answer the write of {what}; trying again");
                 Answer::Failed
             }
@@ -226,7 +244,7 @@ impl Writer {
             Write::Profile(key, status, _) => Answer::Profile(Box::new(self.status(key, status).await?)),
             Write::Mapping(key, status, _) => Answer::Mapping(Box::new(self.status(key, status).await?)),
             Write::Policy(key, status, _) => {
-                let api = Api::all(self.client.clone());
+                let api = Api::all(self.client());
                 Answer::Policy(Box::new(apply(&api, &key.1, status).await?))
             }
             Write::Scale { key, replicas, held, revision, .. } => {
@@ -244,7 +262,7 @@ impl Writer {
             + DeserializeOwned
             + std::fmt::Debug,
     {
-        apply(&Api::namespaced(self.client.clone(), &key.0), &key.1, status).await
+        apply(&Api::namespaced(self.client(), &key.0), &key.1, status).await
     }
 
     /// One write, so that no crash comes between the number and its record.
@@ -255,7 +273,7 @@ impl Writer {
         held: Option<u32>,
         revision: Option<&str>,
     ) -> Result<Answer, kube::Error> {
-        let api: Api<Deployment> = Api::namespaced(self.client.clone(), &key.0);
+        let api: Api<Deployment> = Api::namespaced(self.client(), &key.0);
         let mut patch =
             json!({"metadata": {"annotations": {HELD_REPLICAS: held.map(|held| held.to_string())}}});
         if let Some(replicas) = replicas {
@@ -277,7 +295,7 @@ impl Writer {
         owner: &OwnerReference,
         agent: AgentId,
     ) -> Result<Answer, kube::Error> {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), &profile.0);
+        let api: Api<Secret> = Api::namespaced(self.client(), &profile.0);
         let secret = hex::encode(rand::rng().random::<[u8; 32]>());
         let data = BTreeMap::from([
             (CLIENT_ID.to_owned(), ByteString(agent.to_string().into_bytes())),

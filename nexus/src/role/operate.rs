@@ -42,7 +42,7 @@ pub struct OperateSettings {
 /// Runs the operator until Ctrl-C or SIGTERM, then drains.
 pub async fn operate(settings: OperateSettings) -> anyhow::Result<()> {
     let process = Process::begin(settings.log_json)?;
-    let client = client().await?;
+    let (client, alone) = clients().await?;
     let service = format!("nexus-operator.{}.svc", settings.namespace);
     let names = [service.clone(), format!("{service}.cluster.local"), "localhost".to_owned()];
     let operator = nexus_operator::OperatorSettings {
@@ -53,7 +53,7 @@ pub async fn operate(settings: OperateSettings) -> anyhow::Result<()> {
         names: names.into_iter().chain(settings.names).collect(),
     };
     let mut tasks = Tasks::new("nexus operator", process.drain.clone());
-    let operator = Operator::bind(client, process.clock.clone(), operator)
+    let operator = Operator::bind(client, alone, process.clock.clone(), operator)
         .await
         .with_context(|| ports::taken("--listen", settings.listen))?;
     let admin = ports::bind("--admin", settings.admin).await?;
@@ -73,15 +73,19 @@ pub async fn operate(settings: OperateSettings) -> anyhow::Result<()> {
     process.run(tasks, async {}).await
 }
 
-/// A client of the cluster that `KUBECONFIG` names, or of the one that this pod is in.
-async fn client() -> anyhow::Result<Client> {
+/// Clients of the cluster that `KUBECONFIG` names, or of the one that this pod is in. The second has a connection of its own for
+/// each request.
+async fn clients() -> anyhow::Result<(Client, Client)> {
     let config = kube::Config::infer().await;
     let mut config = config.context("there is no cluster here: set KUBECONFIG, or run in a pod")?;
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(READ);
     // Who asks tries again, and tells why.
     config.default_retry = false;
-    Client::try_from(config).context("cannot make a client of the cluster")
+    let mut alone = config.clone();
+    alone.headers.push((http::header::CONNECTION, http::HeaderValue::from_static("close")));
+    let client = |config| Client::try_from(config).context("cannot make a client of the cluster");
+    Ok((client(config)?, client(alone)?))
 }
 
 /// What the pods hold; nothing of what is secret, not even its hash.
