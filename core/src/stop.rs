@@ -119,7 +119,9 @@ impl Targets {
         self.tenants.is_empty() && self.agents.is_empty()
     }
 
-    fn covers(&self, subject: &Subject<'_>) -> bool {
+    /// Whether the policy means this agent.
+    #[must_use]
+    pub fn covers(&self, subject: &Subject<'_>) -> bool {
         (self.tenants.is_empty() || self.tenants.contains(subject.tenant))
             && self.agents.matches(subject.labels)
     }

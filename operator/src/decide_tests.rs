@@ -7,7 +7,7 @@ mod server;
 #[path = "decide_tests/ways.rs"]
 mod ways;
 
-use nexus_wire::config::ResourceType;
+use nexus_wire::config::{HeldStop, ResourceType};
 use serde_json::{Value, json};
 
 use self::rig::Rig;
@@ -94,6 +94,28 @@ fn a_stop_scales_to_zero_whatever_works_against_it_and_its_release_gives_back() 
     assert!(
         rig.server.objects[&("AgentProfile", "coder".to_owned())]["status"].get("heldReplicas").is_none()
     );
+}
+
+#[test]
+fn a_stop_that_gateways_hold_and_no_object_shows_scales_to_zero_until_it_is_released() {
+    let mut rig = Rig::begin(acme());
+    let uid = rig.server.objects[&("NexusPolicy", "stop-all".to_owned())]["metadata"]["uid"].clone();
+    let uid = uid.as_str().unwrap().to_owned();
+    let engagement = format!("{}-9", &uid[..8]);
+    // So it is once the store was restored from before the stop.
+    let policy = "stop-all".to_owned();
+    let held = HeldStop { policy, uid, engagement: engagement.clone(), sockets_severed: 0, last_byte: None };
+    rig.held = Some(held.clone());
+    rig.rest();
+    assert_eq!(rig.server.workloads["coder"], Workload { replicas: 0, held: Some(3), ..Workload::default() });
+    rig.server.apply("NexusPolicy", "stop-all", &json!({}), &json!({ "release": engagement }));
+    rig.held = None;
+    rig.rest();
+    assert_eq!(rig.server.workloads["coder"], Workload { replicas: 3, held: None, ..Workload::default() });
+    // A gateway that comes back and has not looked yet.
+    rig.held = Some(held);
+    rig.rest();
+    assert_eq!(rig.server.workloads["coder"].replicas, 3);
 }
 
 #[test]

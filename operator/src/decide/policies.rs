@@ -41,7 +41,8 @@ impl Decider {
         self.latch.remember(agents.iter().map(Known::subject));
     }
 
-    fn standing(&self) -> Vec<Policy> {
+    /// The policies as they stand.
+    pub(super) fn standing(&self) -> Vec<Policy> {
         let good = self.engine.policies.iter().filter_map(|(_, standing)| standing.good.clone());
         let policies = good.filter_map(|object| {
             let (name, uid) = (object.metadata.name.as_deref()?, object.metadata.uid.as_deref()?);

@@ -122,11 +122,36 @@ impl Decider {
         if let Some(stop) = scaling().find(|stop| stop.covers(&subject)) {
             return Some(stop.name());
         }
+        if let Some(name) = self.held_by_all(&subject) {
+            return Some(name);
+        }
         let by: EngagementName = record.by.as_deref()?.parse().ok()?;
         let of_pods = self.pods.values().filter_map(|pod| pod.stops.as_ref()).flat_map(|stops| &stops.held);
         let mut of_pods = of_pods.filter_map(|held| held.engagement.parse::<EngagementName>().ok());
         let holds = scaling().any(|stop| stop.name().reaches(&by)) || of_pods.any(|name| name.reaches(&by));
         holds.then_some(by)
+    }
+
+    /// A stop that every gateway holds, of a policy that means an agent and does not show it: the store was restored from before the
+    /// stop, and this operator began after that. One gateway alone may merely have missed the release.
+    fn held_by_all(&self, subject: &Subject<'_>) -> Option<EngagementName> {
+        let gateways = self.existing.get(&Role::Gateway)?;
+        let holds = |pod: &String| self.pods.get(pod)?.stops.as_ref().map(|stops| !stops.held.is_empty());
+        // Mostly nobody holds anything.
+        gateways.iter().all(|pod| holds(pod) == Some(true)).then_some(())?;
+        self.standing().into_iter().find_map(|policy| {
+            let held = |pod: &String| {
+                let held = &self.pods.get(pod)?.stops.as_ref()?.held;
+                let ours = held.iter().filter(|held| held.uid == policy.uid);
+                ours.filter_map(|held| held.engagement.parse::<EngagementName>().ok()).max()
+            };
+            let means = policy.workloads == Workloads::ScaleToZero && policy.targets.covers(subject);
+            let name =
+                means.then(|| gateways.iter().map(held).collect::<Option<Vec<_>>>())??.into_iter().max()?;
+            let release =
+                policy.release.as_deref().and_then(|release| release.parse::<EngagementName>().ok());
+            (!release.is_some_and(|release| release.reaches(&name))).then_some(name)
+        })
     }
 
     /// Scales a Deployment.

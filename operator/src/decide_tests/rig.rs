@@ -21,6 +21,8 @@ pub(super) struct Rig {
     pub(super) publisher: Publisher,
     /// What the operator was told of last, by kind and name.
     told: BTreeMap<Name, Value>,
+    /// A stop that gateways hold, whatever objects show.
+    pub(super) held: Option<HeldStop>,
     pub(super) now: Instant,
 }
 
@@ -33,6 +35,7 @@ impl Rig {
             decider: Decider::default(),
             publisher: Publisher::new(),
             told: BTreeMap::new(),
+            held: None,
             now,
         };
         let endpoints = |service: &str| {
@@ -179,6 +182,7 @@ impl Rig {
             }
             stops.seen.push(SeenPolicy { name: name.clone(), uid, generation });
         }
+        stops.held.extend(self.held.clone());
         gateway.stops = Some(stops);
         [("nexus-ingest-0", pod(Role::Ingest)), ("nexus-gateway-0", gateway)]
             .map(|(name, pod)| (name.to_owned(), Arc::new(pod)))
