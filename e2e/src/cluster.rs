@@ -4,6 +4,8 @@
 //! pipe of which this process has the other end. Any number of processes can do so beside each other. Each test takes a
 //! [`Namespace`] of its own, whose objects are shown when the test fails.
 
+mod orders;
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
@@ -16,9 +18,6 @@ use kube::{Client, Config};
 use rand::RngExt as _;
 use serde_json::Value;
 use serde_json::json;
-use tokio::time::{Instant, sleep};
-
-use crate::site::{LOOK, PATIENCE};
 
 /// Who applies things for tests.
 const FIELD_MANAGER: &str = "nexus-e2e";
@@ -228,55 +227,6 @@ impl Cluster {
         let mut wait = vec!["wait", "--for=condition=Established", "--timeout=30s"];
         wait.extend(applied.lines());
         self.kubectl(&wait)?;
-        Ok(())
-    }
-
-    /// Keeps a copy of the store of all objects. The API server is away meanwhile.
-    ///
-    /// # Errors
-    /// When the cluster is somebody else's, or does not come back.
-    pub async fn back_up(&self) -> anyhow::Result<()> {
-        self.order("backup").await
-    }
-
-    /// Puts the copy back, as after a disaster: what was written since is gone.
-    ///
-    /// # Errors
-    /// As [`Cluster::back_up`].
-    pub async fn restore(&self) -> anyhow::Result<()> {
-        self.order("restore").await
-    }
-
-    /// Ends the API server and its store. All else runs on.
-    ///
-    /// # Errors
-    /// As [`Cluster::back_up`].
-    pub async fn take_away(&self) -> anyhow::Result<()> {
-        self.order("stop").await
-    }
-
-    /// Starts them again, with all that was there.
-    ///
-    /// # Errors
-    /// As [`Cluster::back_up`].
-    pub async fn give_back(&self) -> anyhow::Result<()> {
-        self.order("start").await
-    }
-
-    async fn order(&self, what: &str) -> anyhow::Result<()> {
-        let held = self.control_plane.as_ref().and_then(|held| held.stdin.as_ref());
-        let mut held =
-            held.context("only a control plane of the tests' own can do that: unset KUBECONFIG")?;
-        let done = self.kubeconfig.with_file_name(format!("done.{what}"));
-        if done.exists() {
-            std::fs::remove_file(&done)?;
-        }
-        writeln!(held, "{what}")?;
-        let deadline = Instant::now() + PATIENCE;
-        while !done.exists() {
-            ensure!(Instant::now() < deadline, "the control plane does not come back after `{what}`");
-            sleep(LOOK).await;
-        }
         Ok(())
     }
 

@@ -132,12 +132,9 @@ async fn copy(
         if state.wait_for(&open).await.is_err() {
             return;
         }
-        let read = match from.read(&mut bytes).await {
-            Ok(0) | Err(_) => return,
-            Ok(read) => read,
-        };
-        // What was read before the cut waits, too.
-        if state.wait_for(&open).await.is_err() || to.write_all(&bytes[..read]).await.is_err() {
+        let read = from.read(&mut bytes).await.unwrap_or(0);
+        // What was read before the cut waits, too. So does an end: it would tell the other side.
+        if state.wait_for(&open).await.is_err() || read == 0 || to.write_all(&bytes[..read]).await.is_err() {
             return;
         }
     }

@@ -28,7 +28,7 @@ pub(super) async fn api_down(scene: &mut Scene, times: &mut Times, number: usize
     let gateway = scene.system.gateways.ready(GATEWAYS).await?.swap_remove(door);
     stops::order(&scene.system, reading).await?.measure_as_ever(times);
     scene.system.switch.engaged().await?;
-    scene.system.cluster.take_away().await?;
+    scene.system.cluster.stop_api().await?;
     scene.system.gateways.kill(std::slice::from_ref(&gateway)).await?;
     let began = Instant::now();
     let again = async {
@@ -37,7 +37,7 @@ pub(super) async fn api_down(scene: &mut Scene, times: &mut Times, number: usize
         knock(&scene.system, door, &token, KNOCKING).await
     };
     let refused = again.await;
-    scene.system.cluster.give_back().await?;
+    scene.system.cluster.start_api().await?;
     let refused = refused?;
     told_of_restart(&scene.system, &gateway).await?;
     let more = until_it_looks(&scene.system, door, &token).await?;
