@@ -3,13 +3,19 @@
 //! Each row has a control plane, pods and agents of its own. What is judged is what an admin relies on: that a stop holds
 //! and comes, that pods go on, and that what the operator leaves behind is what a run without the fault leaves.
 
+mod apidown;
+mod compacted;
+mod deadwatch;
+mod led;
 mod orphans;
 mod poison;
 mod quiet;
 mod races;
 mod report;
+mod restored;
 mod sleeper;
 mod stage;
+mod stale;
 mod torn;
 mod transitions;
 mod writes;
@@ -37,6 +43,16 @@ pub enum Fault {
     Orphans,
     /// Objects change at random, for better and for worse.
     Transitions,
+    /// Watches of gateways and operators are dead, and nobody is told.
+    DeadWatch,
+    /// etcd is restored from a backup of before a stop.
+    Restored,
+    /// The API server is away.
+    ApiDown,
+    /// etcd and the API server forget what happened while operators were cut off.
+    Compacted,
+    /// A second API server is cut off from etcd, and shows what was.
+    StaleServer,
     /// Files that pods keep are cut short, have wrong bits, or cannot be written.
     TornFile,
     /// A stop comes in the middle of something else.
@@ -53,6 +69,11 @@ impl Fault {
             Self::Sleeper => "operator SIGSTOP, SIGCONT",
             Self::Orphans => "pods start alone",
             Self::Transitions => "objects change at random",
+            Self::DeadWatch => "watches silently dead",
+            Self::Restored => "etcd restored from before a stop",
+            Self::ApiDown => "API server away",
+            Self::Compacted => "history compacted",
+            Self::StaleServer => "stale API server",
             Self::TornFile => "torn files, full disk",
             Self::Races => "a stop amid something else",
             Self::Poison => "poison and too large objects",
@@ -82,6 +103,9 @@ pub struct Settings {
     /// How long nothing happens, in seconds
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub quiet: u64,
+    /// How long the API server is away, in seconds
+    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    pub outage: u64,
     /// Changes of objects at random
     #[arg(long, default_value_t = 60, value_name = "N")]
     pub transitions: usize,
@@ -171,6 +195,11 @@ async fn act(plan: &Plan, fault: Fault) -> anyhow::Result<Seen> {
         Fault::Sleeper => sleeper::play(plan, &folder).await,
         Fault::Orphans => orphans::play(plan, &folder).await,
         Fault::Transitions => transitions::play(plan, &folder).await,
+        Fault::DeadWatch => deadwatch::play(plan, &folder).await,
+        Fault::Restored => restored::play(plan, &folder).await,
+        Fault::ApiDown => apidown::play(plan, &folder).await,
+        Fault::Compacted => compacted::play(plan, &folder).await,
+        Fault::StaleServer => stale::play(plan, &folder).await,
         Fault::TornFile => torn::play(plan, &folder).await,
         Fault::Races => races::play(plan, &folder).await,
         Fault::Poison => poison::play(plan, &folder).await,
