@@ -285,9 +285,19 @@ impl Unit {
         name: &str,
         with: &str,
     ) -> anyhow::Result<Option<f64>> {
-        let url = format!("http://127.0.0.1:{}/metrics", self.admin);
-        Ok(sum(&http.get(url).send().await?.error_for_status()?.text().await?, name, with))
+        metric(http, self.admin, name, with).await
     }
+}
+
+/// The sum of a metric over those labels that contain a text, as an admin port tells it.
+pub(crate) async fn metric(
+    http: &reqwest::Client,
+    admin: u16,
+    name: &str,
+    with: &str,
+) -> anyhow::Result<Option<f64>> {
+    let url = format!("http://127.0.0.1:{admin}/metrics");
+    Ok(sum(&http.get(url).send().await?.error_for_status()?.text().await?, name, with))
 }
 
 /// The sum of a metric over those labels that contain a text.

@@ -9,7 +9,7 @@ use tokio::process::Child;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::{Cluster, repository};
-use crate::fleet::{Fleet, GATEWAYS};
+use crate::fleet::{Fleet, GATEWAYS, metric};
 use crate::link::Link;
 use crate::program::mortal;
 use crate::site::{LOOK, PATIENCE, free_ports};
@@ -131,6 +131,14 @@ impl Operated {
     pub async fn operator_config(&self, number: usize) -> anyhow::Result<Value> {
         let url = format!("http://127.0.0.1:{}/config", self.admins[number]);
         Ok(self.fleet.doors.http.get(url).send().await?.error_for_status()?.json().await?)
+    }
+
+    /// The sum of a metric of an operator over its labels; none if it does not tell it.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn operator_metric(&self, number: usize, name: &str) -> anyhow::Result<Option<f64>> {
+        metric(&self.fleet.doors.http, self.admins[number], name, "").await
     }
 
     /// Where ingest keeps signing secrets.

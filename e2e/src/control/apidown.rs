@@ -8,7 +8,7 @@ use anyhow::ensure;
 use tokio::time::Instant;
 
 use super::led::Led;
-use super::stage::severed;
+use super::stage::Stage;
 use super::{Plan, Seen};
 use crate::agents::Agents;
 use crate::crowd;
@@ -100,7 +100,7 @@ async fn stop(led: &mut Led) -> anyhow::Result<String> {
     let agent = led.stage.admitted(0).await?;
     let ordered = Instant::now();
     led.stage.operated.patch_stop(&serde_json::json!({"stop": true}))?;
-    severed(agent).await?;
+    Stage::severed(agent).await?;
     let severed = ordered.elapsed();
     led.stop_is_told().await?;
     led.release().await?;

@@ -7,7 +7,7 @@ use anyhow::ensure;
 use tokio::time::Instant;
 
 use super::led::Led;
-use super::stage::severed;
+use super::stage::Stage;
 use super::{Plan, Seen};
 use crate::fleet::GATEWAYS;
 use crate::ledger::AGENTS;
@@ -40,7 +40,7 @@ pub(super) async fn play(plan: &Plan, folder: &Path) -> anyhow::Result<Seen> {
     led.stage.operated.patch_stop(&serde_json::json!({"stop": true}))?;
     let word = led.change()?;
     for agent in agents {
-        severed(agent).await?;
+        Stage::severed(agent).await?;
     }
     let stopped = ordered.elapsed();
     ensure!(stopped <= STOP, "the stop was in force {stopped:.1?} after it was ordered");

@@ -44,7 +44,7 @@ pub(super) struct Led {
 impl Led {
     /// So many operators, and pods, all ready; the first operator leads.
     pub(super) async fn set(plan: &Plan, folder: &Path, operators: usize) -> anyhow::Result<Self> {
-        let mut stage = Stage::empty(plan, folder).await?;
+        let mut stage = Stage::empty(&plan.nexus, folder).await?;
         let cluster = &stage.operated.cluster;
         let link = Link::to(cluster.address()?).await?;
         let kubeconfig = folder.join("kubeconfig-operator");

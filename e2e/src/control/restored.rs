@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::led::{Led, REPLICAS};
-use super::stage::severed;
+use super::stage::Stage;
 use super::{Plan, Seen};
 use crate::fleet::GATEWAYS;
 use crate::operated::condition;
@@ -73,7 +73,7 @@ async fn lost(led: &mut Led) -> anyhow::Result<String> {
     write_on(led, BEHIND).await?;
     let agent = led.stage.admitted(0).await?;
     led.stage.operated.patch_stop(&json!({"stop": true}))?;
-    severed(agent).await?;
+    Stage::severed(agent).await?;
     led.replicas(0).await?;
     led.stop_is_told().await?;
     led.stays_stopped(Duration::ZERO).await?;

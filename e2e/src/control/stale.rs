@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::led::{Led, REPLICAS};
-use super::stage::severed;
+use super::stage::Stage;
 use super::{Plan, Seen};
 use crate::ledger::AGENTS;
 use crate::link::Link;
@@ -36,7 +36,7 @@ pub(super) async fn play(plan: &Plan, folder: &Path) -> anyhow::Result<Seen> {
     let agent = fleet.doors.session(TENANTS[0], AGENTS[1], 1, 1).await?;
     let ordered = Instant::now();
     led.stage.operated.patch_stop(&json!({"stop": true}))?;
-    severed(agent).await.context("the gateway at the stale API server")?;
+    Stage::severed(agent).await.context("the gateway at the stale API server")?;
     let heard = ordered.elapsed();
     led.stays_stopped(Duration::ZERO).await?;
     led.replicas(0).await?;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Ward, current};
 use crate::cluster::repository;
-use crate::control::stage::severed;
+use crate::control::stage::Stage;
 use crate::fleet::GATEWAYS;
 use crate::site::{PATIENCE, until};
 
@@ -91,7 +91,7 @@ impl Ward {
         cluster
             .apply(&policy(json!({"stop": "perhaps", "targets": "who"})))
             .context("a stop that cannot be read")?;
-        let severs = severed(agent).await?;
+        let severs = Stage::severed(agent).await?;
         for gateway in 0..GATEWAYS {
             until("the stop is everywhere", PATIENCE, async || Ok(self.stage.refused(gateway).await.is_ok()))
                 .await?;

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
-use futures_util::{SinkExt as _, StreamExt as _};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_tungstenite::tungstenite::Message;
 
 use crate::control::stage::Stage;
 use crate::fleet::Unit;
