@@ -277,8 +277,9 @@ impl Engagement {
         if self.stale_release.is_some() && self.stale_release == policy.release {
             return None;
         }
-        // An older sight of the same object shows what was there before the stop, not that something is gone since.
-        if policy.uid != self.uid || policy.generation > self.generation {
+        // An older sight of the same object shows what was there before the stop, not that something is gone since. One of the same
+        // generation that does not say stop is of a restored store, where it was edited since.
+        if policy.uid != self.uid || policy.generation >= self.generation {
             self.stale_release = None;
         }
         let named = policy.release.as_deref()?.parse::<EngagementName>().ok()?;

@@ -231,7 +231,7 @@ fn a_release_that_stood_there_before_the_stop_releases_nothing() {
 fn an_older_sight_does_not_show_that_a_release_is_gone() {
     let armed = Policy { stop: true, ..release(3, "1f2e3d4c-3") };
     // A look from before that is taken in late, as one is that waited for a disk while a later one was put in force.
-    for late in [policy(1), stop(1), policy(3)] {
+    for late in [policy(1), stop(1), policy(2)] {
         let mut latch = seen(&[std::slice::from_ref(&armed), &[late], &[release(4, "1f2e3d4c-3")]]);
         assert!(!runs(&latch));
         assert_eq!(latch.alarms()[0].what, AlarmKind::StaleRelease);
@@ -243,6 +243,19 @@ fn an_older_sight_does_not_show_that_a_release_is_gone() {
     let recreated = Policy { uid: OTHER_UID.into(), ..policy(1) };
     let release = Policy { release: Some("1f2e3d4c-3".into()), generation: 2, ..recreated.clone() };
     assert!(runs(&seen(&[&[armed], &[recreated], &[release]])));
+}
+
+#[test]
+fn a_name_that_comes_again_after_a_restore_is_taken_out_and_set_anew() {
+    // A restore makes generations come again, and with them the name that released the stop before.
+    let armed = Policy { stop: true, ..release(3, "1f2e3d4c-3") };
+    let mut latch = seen(&[&[armed], &[policy(1)], &[release(2, "1f2e3d4c-3")]]);
+    assert!(!runs(&latch));
+    assert_eq!(latch.alarms()[0].what, AlarmKind::StaleRelease);
+    latch.merge(&[policy(3)], []);
+    assert_eq!(latch.alarms()[0].what, AlarmKind::NotReleased);
+    latch.merge(&[release(4, "1f2e3d4c-3")], []);
+    assert!(runs(&latch));
 }
 
 #[test]

@@ -37,3 +37,8 @@ fn an_operator_that_rests_sleeps_or_is_gone_does_no_harm() {
 fn what_changes_at_random_ends_as_if_it_had_come_at_once() {
     assert_eq!(times(&good_rows("transitions", &["--transitions", "24", "--seed", "1"])), [24]);
 }
+
+#[test]
+fn a_stop_outlives_a_restore_from_before_it() {
+    assert_eq!(times(&good_rows("restored", &[])), [3]);
+}

@@ -84,7 +84,10 @@ fn of_seen(engagement: &Engagement, policy: Option<&Policy>) -> Option<AlarmKind
     match policy {
         None => Some(AlarmKind::Absent),
         Some(policy) if policy.uid != engagement.uid => Some(AlarmKind::Recreated),
-        Some(policy) if policy.generation < engagement.generation => Some(AlarmKind::GenerationWentBack),
+        Some(policy) if policy.generation < engagement.generation => {
+            let stale = policy.release.is_some() && policy.release == engagement.stale_release;
+            Some(if stale { AlarmKind::StaleRelease } else { AlarmKind::GenerationWentBack })
+        }
         Some(policy) if policy.stop => None,
         Some(policy) => of_release(engagement, policy).or(Some(AlarmKind::NotReleased)),
     }

@@ -89,8 +89,9 @@ impl Held {
         if self.stale.is_some() && object.release == self.stale {
             return None;
         }
-        // An older sight of the same object shows what was before the stop, not that something is gone since.
-        if object.uid != uid || object.generation > self.generation {
+        // An older sight of the same object shows what was before the stop, not that something is gone since. One of the stop's own
+        // generation was edited after a restore.
+        if object.uid != uid || object.generation >= self.generation {
             self.stale = None;
         }
         let (named, generation) = object.release?;

@@ -72,7 +72,8 @@ async fn lost(led: &mut Led) -> anyhow::Result<String> {
     .await?;
     write_on(led, BEHIND).await?;
     let agent = led.stage.admitted(0).await?;
-    led.stage.operated.patch_stop(&json!({"stop": true}))?;
+    // Generations come again after a restore: a name that was left there would be that of the stop to come.
+    led.stage.operated.patch_stop(&json!({"stop": true, "release": null}))?;
     Stage::severed(agent).await?;
     led.replicas(0).await?;
     led.stop_is_told().await?;
