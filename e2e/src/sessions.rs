@@ -83,6 +83,12 @@ impl Reading {
         Self(sessions.into_iter().map(read).collect())
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// Waits until all have ended.
     ///
     /// # Errors

@@ -70,7 +70,16 @@ impl Switch {
         Ok(())
     }
 
-    async fn told(&self, which: fn(&Value) -> bool) -> anyhow::Result<Value> {
+    /// Waits until status counts at least so many closed connections; the moment when it did.
+    ///
+    /// # Errors
+    /// When it never does.
+    pub async fn severed(&self, least: u64) -> anyhow::Result<Instant> {
+        self.told(|status| status["socketsSevered"].as_u64().is_some_and(|severed| severed >= least)).await?;
+        Ok(Instant::now())
+    }
+
+    async fn told(&self, which: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
         let began = Instant::now();
         loop {
             let status = self.policies.get("stop-all").await?.data["status"].clone();

@@ -15,10 +15,11 @@ const LAST_BYTE: Duration = Duration::from_millis(250);
 const CLOSED: Duration = Duration::from_secs(1);
 
 /// What is measured of each stop.
-pub(super) const TO_LAST_BYTE: &str = "PATCH to the last byte that any agent read";
-pub(super) const TO_CLOSED: &str = "PATCH to the last close";
-pub(super) const TO_ZERO: &str = "PATCH to the agent's Deployment at zero";
-pub(super) const TO_GONE: &str = "PATCH to the agent's last pod gone";
+const TO_LAST_BYTE: &str = "PATCH to the last byte that any agent read";
+const TO_CLOSED: &str = "PATCH to the last close";
+const TO_ZERO: &str = "PATCH to the agent's Deployment at zero";
+const TO_GONE: &str = "PATCH to the agent's last pod gone";
+const TO_STATUS: &str = "PATCH to a status that counts all of these sessions";
 const TO_REPLICAS: &str = "release to the Deployment as before";
 const TO_INSIDE: &str = "release to the queued event in a new pod's log";
 const TO_OUTSIDE: &str = "release to the queued event at the agent outside";
@@ -31,6 +32,7 @@ pub(super) struct Stopped {
     pub(super) ends: Vec<End>,
     scaled: Instant,
     gone: Instant,
+    told: Instant,
 }
 
 /// One stop of all, and its release.
@@ -55,8 +57,14 @@ pub(super) async fn open(scene: &Scene) -> anyhow::Result<Reading> {
 pub(super) async fn order(system: &System, reading: Reading) -> anyhow::Result<Stopped> {
     let sent = Instant::now();
     system.switch.stop().await?;
-    let (ends, scaled, gone) = tokio::join!(reading.ends(), system.switch.replicas(0), system.agents.gone());
-    Ok(Stopped { sent, ends: ends?, scaled: scaled?, gone: gone? })
+    let all = reading.count() as u64;
+    let (ends, scaled, gone, told) = tokio::join!(
+        reading.ends(),
+        system.switch.replicas(0),
+        system.agents.gone(),
+        system.switch.severed(all)
+    );
+    Ok(Stopped { sent, ends: ends?, scaled: scaled?, gone: gone?, told: told? })
 }
 
 impl Stopped {
@@ -71,6 +79,7 @@ impl Stopped {
         }
         times.add(TO_ZERO, self.scaled - self.sent);
         times.add(TO_GONE, self.gone - self.sent);
+        times.add(TO_STATUS, self.told - self.sent);
     }
 
     /// Keeps the times of sockets, with what is promised while nothing that they depend on is away.
