@@ -10,6 +10,7 @@ use nexus_runtime::tasks::Tasks;
 use nexus_runtime::telemetry::{self, LogFormat};
 use nexus_runtime::trace::{self, Exporting};
 use nexus_runtime::{Drain, clock};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// What is logged by default: our own steps, and of the storage engine only what is wrong. What the client of an API server
 /// says of each failed request is told by who asked, once.
@@ -35,11 +36,12 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts telemetry.
+    /// Starts telemetry, and lets the process have as many files as it may.
     pub fn begin(log_json: bool) -> anyhow::Result<Self> {
         let format = if log_json { LogFormat::Json } else { LogFormat::Text };
         let metrics = telemetry::init(format, LOG_FILTER).context("cannot start telemetry")?;
         let exporting = trace::init().context("cannot start to export traces")?;
+        raise_file_limit();
         let (clock, readiness, drain) = (clock::system(), Readiness::default(), Drain::new());
         Ok(Self { clock, readiness, metrics, drain, exporting })
     }
@@ -62,6 +64,16 @@ impl Process {
         close.await;
         exporting.finish(LAST_TRACES).await;
         Ok(ended?)
+    }
+}
+
+/// Raises the limit of open files as far as it goes without a right. What a process is given is often 1,024, and a gateway would be
+/// full at a thousand agents; the number of sessions has a bound of its own.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot raise the limit of open files; more connections than it allows for wait");
     }
 }
 

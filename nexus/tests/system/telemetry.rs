@@ -9,6 +9,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use nexus_runtime::metrics::{METRICS, Metric, Type};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use tokio::process::Command;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::agent::{self, Socket};
@@ -409,4 +410,22 @@ async fn a_wrong_setting_is_told_at_the_start_and_not_shown() {
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && text.contains(variable) && !text.contains("hunter2"), "{text}");
     }
+}
+
+/// Of the usual 1,024 files a gateway would be full at a thousand agents.
+#[tokio::test]
+async fn a_process_takes_as_many_files_as_it_may() {
+    let site = Site::new(&[]);
+    let command = site.command(site.folder.path());
+    let mut bounded = Command::new("prlimit");
+    bounded
+        .arg("--nofile=256:2048")
+        .arg(command.as_std().get_program())
+        .args(command.as_std().get_args())
+        .stdout(Stdio::null())
+        .kill_on_drop(true);
+    let _nexus = Nexus::from(bounded.spawn().unwrap());
+    site.ready().await;
+    let metrics = scrape(&site).await;
+    assert!(metrics.lines().any(|line| line == "process_max_fds 2048"), "{metrics}");
 }
