@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
+use futures_util::StreamExt as _;
 use kube::Client;
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, WatchEvent, WatchParams};
 use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::site::PATIENCE;
 
@@ -91,16 +92,31 @@ impl Switch {
         }
     }
 
-    /// Waits until the Deployment is ordered to have so many replicas; the moment when it was.
+    /// Waits until the Deployment is ordered to have so many replicas; the moment when it was. A watch tells it, since to ask time and
+    /// again would hold up what is measured.
     ///
     /// # Errors
     /// When it never is.
     pub async fn replicas(&self, wanted: u64) -> anyhow::Result<Instant> {
-        let began = Instant::now();
-        while self.deployments.get(self.deployment).await?.data["spec"]["replicas"] != wanted {
-            ensure!(began.elapsed() < PATIENCE, "the Deployment does not come to {wanted} replicas");
-            sleep(Duration::from_millis(20)).await;
+        let ordered = timeout(PATIENCE, self.ordered(wanted)).await;
+        ordered.with_context(|| format!("the Deployment does not come to {wanted} replicas"))?
+    }
+
+    async fn ordered(&self, wanted: u64) -> anyhow::Result<Instant> {
+        let params = WatchParams::default().fields(&format!("metadata.name={}", self.deployment));
+        loop {
+            // It begins with the Deployment as it is.
+            let mut told = self.deployments.watch(&params, "0").await?.boxed();
+            while let Some(event) = told.next().await {
+                match event? {
+                    WatchEvent::Added(object) | WatchEvent::Modified(object)
+                        if object.data["spec"]["replicas"] == wanted =>
+                    {
+                        return Ok(Instant::now());
+                    }
+                    _ => {}
+                }
+            }
         }
-        Ok(Instant::now())
     }
 }

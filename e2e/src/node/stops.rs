@@ -58,13 +58,15 @@ pub(super) async fn order(system: &System, reading: Reading) -> anyhow::Result<S
     let sent = Instant::now();
     system.switch.stop().await?;
     let all = reading.count() as u64;
-    let (ends, scaled, gone, told) = tokio::join!(
-        reading.ends(),
-        system.switch.replicas(0),
-        system.agents.gone(),
-        system.switch.severed(all)
-    );
-    Ok(Stopped { sent, ends: ends?, scaled: scaled?, gone: gone?, told: told? })
+    let after = async {
+        let ends = reading.ends().await;
+        // Who asks the API server time and again before that, holds up what is measured.
+        let (gone, told) = tokio::join!(system.agents.gone(), system.switch.severed(all));
+        anyhow::Ok((ends?, gone?, told?))
+    };
+    let (scaled, after) = tokio::join!(system.switch.replicas(0), after);
+    let (ends, gone, told) = after?;
+    Ok(Stopped { sent, ends, scaled: scaled?, gone, told })
 }
 
 impl Stopped {
