@@ -9,7 +9,7 @@ use tokio::process::Child;
 use tokio::time::{Duration, Instant, sleep};
 
 use super::Plan;
-use super::stage::Stage;
+use super::stage::{PODS, Stage};
 use crate::fleet::GATEWAYS;
 use crate::ledger::AGENTS;
 use crate::link::Link;
@@ -19,9 +19,6 @@ use crate::webhook::TENANTS;
 
 /// The replicas of the first agent's Deployment.
 pub(super) const REPLICAS: u32 = 3;
-
-/// Ingest and the gateways.
-const PODS: usize = 1 + GATEWAYS;
 
 /// How often those who ended are looked for.
 const KEEP: Duration = Duration::from_millis(500);
@@ -50,9 +47,7 @@ impl Led {
         let kubeconfig = folder.join("kubeconfig-operator");
         cluster.lead(link.port, &cluster.token()?, &kubeconfig)?;
         stage.operated.kubeconfig = kubeconfig;
-        stage.start_operator(0)?;
-        stage.operated.start_pods().await?;
-        stage.ready().await?;
+        stage.begin().await?;
         let mut led =
             Self { stage, link, restarts: 0, kept: Instant::now(), leads: 0, follows: true, changes: 0 };
         for number in 1..operators {
@@ -140,8 +135,7 @@ impl Led {
         self.follows = false;
         self.stage.operated.lead_to(number);
         self.until("pods are with the operator that they are led to", PATIENCE, async |led| {
-            let config = led.stage.operated.operator_config(number).await?;
-            Ok(config["pods"].as_object().is_some_and(|pods| pods.len() == PODS))
+            Ok(led.stage.pods_of(number).await? == PODS)
         })
         .await?;
         Ok(())

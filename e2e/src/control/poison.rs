@@ -26,12 +26,7 @@ const SETTLING: Duration = Duration::from_secs(5);
 const MOST_CALLS: u64 = 12;
 
 pub(super) async fn play(plan: &Plan, folder: &Path) -> anyhow::Result<Seen> {
-    let mut stage = Stage::empty(&plan.nexus, folder).await?;
-    let door = Door::open(&stage.operated.cluster).await?;
-    stage.operated.kubeconfig = door.kubeconfig(folder)?;
-    stage.start_operator(0)?;
-    stage.operated.start_pods().await?;
-    stage.ready().await?;
+    let (stage, door) = Stage::behind_a_door(&plan.nexus, folder).await?;
     let mut ward = Ward { stage, door, changes: 0, figures: Vec::new() };
     ward.large().await?;
     ward.muddled().await?;

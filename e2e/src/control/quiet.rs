@@ -8,18 +8,12 @@ use tokio::time::sleep;
 
 use super::stage::Stage;
 use super::{Plan, Seen};
-use crate::apidoor::Door;
 
 /// Pods tell of what they do for so long after all is ready.
 const SETTLING: Duration = Duration::from_secs(10);
 
 pub(super) async fn play(plan: &Plan, folder: &Path) -> anyhow::Result<Seen> {
-    let mut stage = Stage::empty(&plan.nexus, folder).await?;
-    let door = Door::open(&stage.operated.cluster).await?;
-    stage.operated.kubeconfig = door.kubeconfig(folder)?;
-    stage.start_operator(0)?;
-    stage.operated.start_pods().await?;
-    stage.ready().await?;
+    let (mut stage, door) = Stage::behind_a_door(&plan.nexus, folder).await?;
     let made = door.calls();
     ensure!(made > 0, "the operator wrote nothing from the start: the door counts nothing");
     sleep(SETTLING).await;

@@ -8,11 +8,16 @@ use serde_json::{Value, json};
 use tokio::process::Child;
 use tokio::time::{Duration, timeout};
 
+use crate::apidoor::Door;
 use crate::doors::Socket;
+use crate::fleet::GATEWAYS;
 use crate::ledger::AGENTS;
 use crate::operated::{Operated, condition};
 use crate::site::{PATIENCE, until};
 use crate::webhook::{Delivery, Provider, TENANTS, Thread};
+
+/// Ingest and the gateways.
+pub(super) const PODS: usize = 1 + GATEWAYS;
 
 /// A system that runs.
 #[derive(Debug)]
@@ -27,10 +32,31 @@ impl Stage {
     /// An operator and its pods, all ready.
     pub async fn set(nexus: &Path, folder: &Path) -> anyhow::Result<Self> {
         let mut stage = Self::empty(nexus, folder).await?;
-        stage.start_operator(0)?;
-        stage.operated.start_pods().await?;
-        stage.ready().await?;
+        stage.begin().await?;
         Ok(stage)
+    }
+
+    /// The same, with a door between operators and the API server.
+    pub async fn behind_a_door(nexus: &Path, folder: &Path) -> anyhow::Result<(Self, Door)> {
+        let mut stage = Self::empty(nexus, folder).await?;
+        let door = Door::open(&stage.operated.cluster).await?;
+        stage.operated.kubeconfig = door.kubeconfig(folder)?;
+        stage.begin().await?;
+        Ok((stage, door))
+    }
+
+    /// Starts an operator and the pods, and waits until all is ready.
+    pub async fn begin(&mut self) -> anyhow::Result<()> {
+        self.start_operator(0)?;
+        self.operated.start_pods().await?;
+        self.ready().await?;
+        Ok(())
+    }
+
+    /// How many pods are with an operator.
+    pub async fn pods_of(&self, number: usize) -> anyhow::Result<usize> {
+        let config = self.operated.operator_config(number).await?;
+        Ok(config["pods"].as_object().map_or(0, serde_json::Map::len))
     }
 
     /// The control plane with its objects, and nobody yet.

@@ -14,11 +14,10 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::stage::Stage;
+use super::stage::{PODS, Stage};
 use super::writes::strip;
 use super::{Plan, Seen};
 use crate::apidoor::Door;
-use crate::fleet::GATEWAYS;
 use crate::site::PATIENCE;
 
 /// The namespace of all that changes.
@@ -40,9 +39,6 @@ const KINDS: [(&str, &str, &str); 6] = [
     ("", "v1", "Secret"),
 ];
 
-/// Ingest and the gateways.
-const PODS: usize = 1 + GATEWAYS;
-
 /// How a step begins that the API server did not take.
 const REFUSED: &str = "refused: ";
 
@@ -56,13 +52,8 @@ type Name = (&'static str, String);
 type End = BTreeMap<String, Value>;
 
 pub(super) async fn play(plan: &Plan, folder: &Path) -> anyhow::Result<Seen> {
-    let mut stage = Stage::empty(&plan.nexus, folder).await?;
-    let door = Door::open(&stage.operated.cluster).await?;
-    stage.operated.kubeconfig = door.kubeconfig(folder)?;
+    let (mut stage, door) = Stage::behind_a_door(&plan.nexus, folder).await?;
     stage.operated.cluster.kubectl(&["create", "namespace", NAMESPACE])?;
-    stage.start_operator(0)?;
-    stage.operated.start_pods().await?;
-    stage.ready().await?;
     let mut world = World {
         client: stage.operated.cluster.client().await?,
         random: StdRng::seed_from_u64(plan.seed),
@@ -118,11 +109,7 @@ async fn calm(stage: &Stage, door: &Door) -> anyhow::Result<()> {
         ensure!(Instant::now() < deadline, "the operator does not come to rest");
         sleep(CALM / 10).await;
         // A pod comes back to an operator that begins anew in its own time.
-        let pods = stage
-            .operated
-            .operator_config(0)
-            .await
-            .map_or(0, |config| config["pods"].as_object().map_or(0, serde_json::Map::len));
+        let pods = stage.pods_of(0).await.unwrap_or(0);
         if door.calls() != calls || pods < PODS {
             (calls, since) = (door.calls(), Instant::now());
         }
