@@ -14,6 +14,7 @@ use futures_util::{StreamExt as _, pin_mut};
 use k8s_openapi::NamespaceResourceScope;
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use kube::{Api, Client, Resource};
+use nexus_core::backoff::Backoff;
 use nexus_runtime::Drain;
 use nexus_runtime::tasks::chain;
 use serde::de::DeserializeOwned;
@@ -101,24 +102,19 @@ fn failed(what: &'static str, error: &watcher::Error) {
 }
 
 /// The pauses after failures, which grow while no watch lasts.
-struct Pause {
-    next: Duration,
-    longest: Duration,
-}
+struct Pause(Backoff);
 
 impl Pause {
     fn new(longest: Duration) -> Self {
-        Self { next: PAUSE.0, longest }
+        Self(Backoff::new(PAUSE.0, longest))
     }
 
     /// The pause after a watch that lasted so long. That its list was answered says nothing: the watch itself may be refused.
     fn after(&mut self, lasted: Duration) -> Duration {
         if lasted >= LASTED {
-            self.next = PAUSE.0;
+            self.0.reset();
         }
-        let pause = self.next;
-        self.next = (pause * 2).min(self.longest);
-        pause.mul_f64(rand::random_range(0.5..=1.0))
+        self.0.next(rand::random_range(0.5..=1.0))
     }
 }
 
