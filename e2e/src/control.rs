@@ -23,9 +23,9 @@ mod writes;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
+use crate::proof::{Choice, bar, tell};
 use crate::setup::{Begun, Setup};
 pub use report::{Report, Row};
 pub use stage::Stage;
@@ -91,12 +91,9 @@ impl Fault {
 #[command(after_help = "Examples:\n  nexus-e2e control --nexus target/release/nexus\n  \
                         nexus-e2e control --only writes,quiet -o json")]
 pub struct Settings {
-    /// Only these faults
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "FAULT")]
-    pub only: Vec<Fault>,
-    /// Not these faults
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "FAULT")]
-    pub without: Vec<Fault>,
+    /// Which of them
+    #[command(flatten)]
+    pub choice: Choice<Fault>,
     /// How long the operator sleeps, in seconds: its Lease lasts 15
     #[arg(long, default_value_t = 40, value_name = "SECONDS")]
     pub sleep: u64,
@@ -121,17 +118,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    fn faults(&self) -> Vec<Fault> {
-        let wanted = |fault: &&Fault| {
-            (self.only.is_empty() || self.only.contains(fault)) && !self.without.contains(fault)
-        };
-        Fault::value_variants().iter().filter(wanted).copied().collect()
-    }
-
     /// Whether a fault is among them that has to mount something.
     #[must_use]
     pub fn mounts(&self) -> bool {
-        self.faults().into_iter().any(Fault::mounts)
+        self.choice.rows().into_iter().any(Fault::mounts)
     }
 }
 
@@ -168,16 +158,16 @@ struct Seen {
 pub async fn run(settings: Settings) -> anyhow::Result<Report> {
     let Begun { nexus, seed, work } = settings.setup.begin("nexus-control-")?;
     let plan = Plan { nexus, work: work.path().canonicalize()?, seed, settings };
-    let faults = plan.settings.faults();
-    let style = ProgressStyle::with_template("{pos}/{len} {wide_bar} {msg} {elapsed}")?;
-    let bar = ProgressBar::new(faults.len() as u64).with_style(style);
-    bar.enable_steady_tick(std::time::Duration::from_secs(1));
+    let faults = plan.settings.choice.rows();
+    let bar = bar(faults.len() as u64)?;
     let mut report = Report { seed, rows: Vec::new(), kept: None };
     for fault in faults {
         bar.set_message(fault.name());
         let begun = Instant::now();
         let played = act(&plan, fault).await;
-        report.rows.push(Row::new(fault.name(), begun.elapsed(), played));
+        let row = Row::new(fault.name(), begun.elapsed(), played);
+        tell(&bar, row.name, &row.failures);
+        report.rows.push(row);
         bar.inc(1);
     }
     bar.finish_and_clear();

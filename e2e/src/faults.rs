@@ -16,11 +16,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use self::scene::Scene;
 use crate::load::Rate;
 use crate::powerloss::Model;
+use crate::proof::{Choice, bar, tell};
 use crate::setup::{Begun, Setup};
 pub use report::{Report, Row};
 
@@ -103,12 +103,9 @@ impl Fault {
 /// What `faults` is asked to do.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
-    /// Only these faults
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "FAULT")]
-    pub only: Vec<Fault>,
-    /// Not these faults
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "FAULT")]
-    pub without: Vec<Fault>,
+    /// Which of them
+    #[command(flatten)]
+    pub choice: Choice<Fault>,
     /// How often Redis is killed, and ingest, and a gateway
     #[arg(long, default_value_t = 10, value_name = "N")]
     pub kills: u32,
@@ -136,16 +133,9 @@ pub struct Settings {
 }
 
 impl Settings {
-    fn faults(&self) -> Vec<Fault> {
-        let wanted = |fault: &&Fault| {
-            (self.only.is_empty() || self.only.contains(fault)) && !self.without.contains(fault)
-        };
-        Fault::value_variants().iter().filter(wanted).copied().collect()
-    }
-
     /// Whether a fault is among them that has to mount something.
     pub fn mounts(&self) -> bool {
-        self.faults().into_iter().any(Fault::mounts)
+        self.choice.rows().into_iter().any(Fault::mounts)
     }
 }
 
@@ -166,16 +156,14 @@ pub async fn run(settings: Settings) -> anyhow::Result<Report> {
     let Begun { nexus, seed, work } = settings.setup.begin("nexus-faults-")?;
     let rate = Rate { per_second: settings.rate, bytes: 1500 };
     let plan = Plan { nexus, work: work.path().canonicalize()?, seed, rate, settings, files };
-    let faults = plan.settings.faults();
-    let style = ProgressStyle::with_template("{pos}/{len} {wide_bar} {msg} {elapsed}")?;
-    let bar = ProgressBar::new(faults.len() as u64).with_style(style);
-    bar.enable_steady_tick(std::time::Duration::from_secs(1));
+    let faults = plan.settings.choice.rows();
+    let bar = bar(faults.len() as u64)?;
     let least_events = plan.settings.least_events;
     let mut report = Report { seed, least_events, rows: Vec::new(), kept: None };
     for fault in faults {
         bar.set_message(fault.name());
         let row = act(&plan, fault).await.unwrap_or_else(|error| Row::broken(fault.name(), &error));
-        bar.suspend(|| row.failures.iter().for_each(|failure| tell(fault.name(), failure)));
+        tell(&bar, row.name, &row.failures);
         clear(&scene::folder(&plan, fault), &row)?;
         report.rows.push(row);
         bar.inc(1);
@@ -225,12 +213,6 @@ fn clear(folder: &Path, row: &Row) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Progress for people, beside the bar.
-fn tell(name: &str, what: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr().lock(), "FAILED {name}: {what}");
 }
 
 /// A crowd needs a socket each, on both sides. The most files that each process may open now.

@@ -30,6 +30,7 @@ pub mod node;
 pub mod operated;
 pub mod powerloss;
 pub mod program;
+pub mod proof;
 pub mod redis;
 pub mod sessions;
 pub mod setup;

@@ -17,7 +17,7 @@ mod system;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
@@ -25,6 +25,7 @@ use self::report::Times;
 pub use self::report::{Figure, Report, Row};
 use self::system::System;
 use crate::program;
+use crate::proof::{Choice, bar, tell};
 use crate::setup::{Begun, Setup};
 
 /// A part of the proof.
@@ -65,9 +66,9 @@ impl Part {
                         nexus-e2e node --only delivery,stop --stops 3 --sessions 200 -o json"
 )]
 pub struct Settings {
-    /// Only these parts
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "PART")]
-    pub only: Vec<Part>,
+    /// Which of them
+    #[command(flatten)]
+    pub choice: Choice<Part>,
     /// Sessions that a stop ends, over two gateways
     #[arg(long, default_value_t = 2000, value_name = "N")]
     pub sessions: usize,
@@ -86,11 +87,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    fn parts(&self) -> Vec<Part> {
-        let wanted = |part: &&Part| self.only.is_empty() || self.only.contains(part);
-        Part::value_variants().iter().filter(wanted).copied().collect()
-    }
-
     /// How often a part does what it does.
     const fn times(&self, part: Part) -> u32 {
         match part {
@@ -117,11 +113,9 @@ struct Scene {
 pub async fn run(settings: Settings) -> anyhow::Result<Report> {
     let Begun { nexus, seed, work } = settings.setup.begin("nexus-node-")?;
     let agent = program::locate_agent(settings.agent.as_deref())?;
-    let parts = settings.parts();
+    let parts = settings.choice.rows();
     let steps: u32 = parts.iter().map(|part| settings.times(*part)).sum();
-    let style = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} {elapsed}")?;
-    let bar = ProgressBar::new(steps.into()).with_style(style);
-    bar.enable_steady_tick(std::time::Duration::from_secs(1));
+    let bar = bar(steps.into())?;
     bar.set_message("installing");
     let mut installing = Times::default();
     let system = System::install(&nexus, &agent, work.path(), &mut installing).await?;
@@ -138,7 +132,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<Report> {
         let played = act(&mut scene, part, settings.times(part), &mut times, &bar).await;
         let row = times.row(part.name(), played);
         if !row.failures.is_empty() {
-            bar.suspend(|| row.failures.iter().for_each(|failure| tell(part.name(), failure)));
+            tell(&bar, row.name, &row.failures);
             scene.system.dump(&work.path().join(format!("{part:?}").to_lowercase()))?;
         }
         report.rows.push(row);
@@ -171,10 +165,4 @@ async fn act(
         bar.inc(1);
     }
     Ok(())
-}
-
-/// Progress for people, beside the bar.
-fn tell(name: &str, what: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr().lock(), "FAILED {name}: {what}");
 }

@@ -6,7 +6,12 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 
-/// The given program, or the `nexus` that lies beside this one, which is built first where cargo runs this.
+/// Names the folder of programs that are built already: to build one by itself would, after a test of the whole
+/// workspace, compile much of it once more with other features.
+const BUILT: &str = "NEXUS_PROGRAMS";
+
+/// The given program, or that of [`BUILT`], or the `nexus` that lies beside this one, which is built first where cargo
+/// runs this.
 pub fn locate(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     find(given, "nexus", "nexus", "--nexus")
 }
@@ -20,6 +25,11 @@ fn find(given: Option<&Path>, package: &str, name: &str, flag: &str) -> anyhow::
     if let Some(given) = given {
         ensure!(given.is_file(), "there is no program {}", given.display());
         return Ok(given.canonicalize()?);
+    }
+    if let Some(folder) = std::env::var_os(BUILT) {
+        let program = Path::new(&folder).join(name);
+        ensure!(program.is_file(), "there is no {}, where {BUILT} promises it", program.display());
+        return Ok(program.canonicalize()?);
     }
     let release = !cfg!(debug_assertions);
     let words: &[&str] =

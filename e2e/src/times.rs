@@ -9,12 +9,10 @@ mod stops;
 use std::time::Duration;
 
 use clap::Args;
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, Table};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::operated::Operated;
+use crate::proof::{align, bar, table};
 use crate::setup::{Begun, Setup};
 
 /// What is measured.
@@ -84,15 +82,12 @@ impl Report {
     /// As a table.
     #[must_use]
     pub fn table(&self) -> String {
-        let mut table = Table::new();
-        table.load_style(NOTHING).set_header(["MILLISECONDS", "TIMES", "P50", "P99", "MAX"]);
+        let mut table = table(["MILLISECONDS", "TIMES", "P50", "P99", "MAX"]);
         for spread in &self.spreads {
             let figures = [spread.p50, spread.p99, spread.max].map(|value| format!("{value:.1}"));
             table.add_row([spread.name.to_owned(), spread.count.to_string()].into_iter().chain(figures));
         }
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+        align(&mut table, 1, 4);
         let (sessions, mappings) = (self.sessions, self.mappings);
         format!(
             "{table}\n{sessions} sessions a stop, {mappings} Mappings; status of the last stop: {}",
@@ -110,9 +105,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<Report> {
     let mut operated = Operated::new(&nexus, work.path()).await?;
     let _operator = operated.start_operator(0)?;
     operated.start_pods().await?;
-    let progress = ProgressBar::new((settings.stops + settings.changes) as u64);
-    let style = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} {elapsed}")?;
-    progress.set_style(style);
+    let progress = bar((settings.stops + settings.changes) as u64)?;
     progress.set_message("stops");
     let (mut spreads, status) = stops::measure(&operated, &settings, &progress).await?;
     progress.set_message("changes");

@@ -1,14 +1,12 @@
 //! What is shown in the end.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
 use serde::Serialize;
 
 use super::Seen;
+use crate::proof::{Words, align, table};
 
 /// One kind of fault.
 #[derive(Debug, Clone, Serialize)]
@@ -23,7 +21,7 @@ pub struct Row {
     /// What was seen.
     pub figures: Vec<String>,
     /// What went wrong.
-    pub failure: Option<String>,
+    pub failures: Vec<String>,
 }
 
 /// All of it.
@@ -40,11 +38,11 @@ pub struct Report {
 
 impl Row {
     pub(super) fn new(name: &'static str, took: Duration, played: anyhow::Result<Seen>) -> Self {
-        let (seen, failure) = match played {
-            Ok(seen) => (seen, None),
-            Err(error) => (Seen::default(), Some(format!("{error:#}"))),
+        let (Seen { times, figures }, failures) = match played {
+            Ok(seen) => (seen, Vec::new()),
+            Err(error) => (Seen::default(), vec![format!("{error:#}")]),
         };
-        Self { name, times: seen.times, seconds: took.as_secs_f64(), figures: seen.figures, failure }
+        Self { name, times, seconds: took.as_secs_f64(), figures, failures }
     }
 }
 
@@ -52,43 +50,25 @@ impl Report {
     /// Whether nothing went wrong.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        !self.rows.is_empty() && self.rows.iter().all(|row| row.failure.is_none())
+        !self.rows.is_empty() && self.rows.iter().all(|row| row.failures.is_empty())
     }
 
     /// The report for people.
     #[must_use]
     pub fn table(&self) -> String {
-        let mut table = Table::new();
-        table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(["FAULT", "TIMES", "SECONDS", "SEEN"]);
+        let mut table = table(["FAULT", "TIMES", "SECONDS", "SEEN"]);
+        let mut words = Words::new(format_args!("seed {}", self.seed));
         for row in &self.rows {
-            let seen = match &row.failure {
-                None => row.figures.join("\n"),
-                Some(_) => "FAILED".to_owned(),
-            };
+            let seen = if row.failures.is_empty() { row.figures.join("\n") } else { "FAILED".to_owned() };
             table.add_row([row.name.to_owned(), row.times.to_string(), format!("{:.0}", row.seconds), seen]);
+            words.row(row.name, &[], &row.failures);
         }
-        for column in table.column_iter_mut().skip(1).take(2) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        format!("{table}\n\n{}", self.words().trim_end())
-    }
-
-    fn words(&self) -> String {
-        let mut words = format!("seed {}\n", self.seed);
-        for row in &self.rows {
-            if let Some(failure) = &row.failure {
-                // Writing to a String does not fail.
-                let _ = writeln!(words, "FAILED {}: {failure}", row.name);
-            }
-        }
+        align(&mut table, 1, 2);
         if self.rows.is_empty() {
-            words += "FAILED: no fault was asked for\n";
+            words.line(format_args!("FAILED: no fault was asked for"));
         }
-        if let Some(kept) = &self.kept {
-            let _ = writeln!(words, "data and logs are kept in {}", kept.display());
-        }
-        words
+        words.kept(self.kept.as_deref());
+        words.below(&table)
     }
 }
 

@@ -1,15 +1,13 @@
 //! What is shown in the end.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
 use serde::Serialize;
 
 use crate::ledger::Balance;
 use crate::powerloss::Model;
 use crate::powerloss::replay::Losses;
+use crate::proof::{Words, align, table};
 
 const HEADER: [&str; 14] = [
     "FAULT",
@@ -141,29 +139,13 @@ impl Report {
 
     /// The report for people.
     pub fn table(&self) -> String {
-        let mut table = Table::new();
-        table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(HEADER);
+        let mut table = table(HEADER);
         table.add_rows(self.parts.iter().flat_map(Part::rows));
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        format!("{table}\n\n{}", self.words().trim_end())
-    }
-
-    fn words(&self) -> String {
-        let mut words = format!("seed {}, model {}\n", self.seed, format!("{:?}", self.model).to_lowercase());
-        let mut line = |line: std::fmt::Arguments<'_>| {
-            // Writing to a String does not fail.
-            let _ = writeln!(words, "{line}");
-        };
-        for part in &self.parts {
-            part.notes.iter().for_each(|note| line(format_args!("{}: {note}", part.name)));
-            part.failures.iter().for_each(|failure| line(format_args!("FAILED {}: {failure}", part.name)));
-        }
-        if let Some(kept) = &self.kept {
-            line(format_args!("data, logs and images are kept in {}", kept.display()));
-        }
-        words
+        align(&mut table, 1, HEADER.len());
+        let model = format!("{:?}", self.model).to_lowercase();
+        let mut words = Words::new(format_args!("seed {}, model {model}", self.seed));
+        self.parts.iter().for_each(|part| words.row(part.name, &part.notes, &part.failures));
+        words.kept(self.kept.as_deref());
+        words.below(&table)
     }
 }

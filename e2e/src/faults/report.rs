@@ -1,13 +1,11 @@
 //! What is shown in the end.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
 use serde::Serialize;
 
 use crate::ledger::Balance;
+use crate::proof::{Words, align, table};
 
 const HEADER: [&str; 13] = [
     "FAULT",
@@ -115,9 +113,7 @@ impl Report {
 
     /// The report for people.
     pub fn table(&self) -> String {
-        let mut table = Table::new();
-        table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(HEADER);
+        let mut table = table(HEADER);
         table.add_rows(self.rows.iter().map(Row::cells));
         let sum = |of: fn(&Row) -> u64| self.rows.iter().map(of).sum::<u64>().to_string();
         let mut all = vec![String::new(); HEADER.len()];
@@ -127,35 +123,21 @@ impl Report {
         all[4] = sum(|row| row.balance.received);
         all[5] = sum(|row| row.balance.missing);
         table.add_row(all);
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        format!("{table}\n\n{}", self.words().trim_end())
+        align(&mut table, 1, HEADER.len());
+        self.words().below(&table)
     }
 
-    fn words(&self) -> String {
-        let mut words = format!("seed {}\n", self.seed);
-        let mut line = |line: std::fmt::Arguments<'_>| {
-            // Writing to a String does not fail.
-            let _ = writeln!(words, "{line}");
-        };
-        for row in &self.rows {
-            row.notes.iter().for_each(|note| line(format_args!("{}: {note}", row.name)));
-            row.failures.iter().for_each(|failure| line(format_args!("FAILED {}: {failure}", row.name)));
-        }
-        if self.accepted() < self.least_events {
-            line(format_args!(
-                "FAILED: {} events were accepted, fewer than {}",
-                self.accepted(),
-                self.least_events
-            ));
+    fn words(&self) -> Words {
+        let mut words = Words::new(format_args!("seed {}", self.seed));
+        self.rows.iter().for_each(|row| words.row(row.name, &row.notes, &row.failures));
+        let (accepted, least) = (self.accepted(), self.least_events);
+        if accepted < least {
+            words.line(format_args!("FAILED: {accepted} events were accepted, fewer than {least}"));
         }
         if self.rows.is_empty() {
-            line(format_args!("FAILED: no fault was asked for"));
+            words.line(format_args!("FAILED: no fault was asked for"));
         }
-        if let Some(kept) = &self.kept {
-            line(format_args!("data and logs are kept in {}", kept.display()));
-        }
+        words.kept(self.kept.as_deref());
         words
     }
 }

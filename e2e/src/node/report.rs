@@ -1,13 +1,11 @@
 //! What is shown in the end.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
 use serde::Serialize;
 
+use crate::proof::{Words, align, table};
 use crate::times::Spread;
 
 /// How values of one thing fall, and how they should.
@@ -111,41 +109,23 @@ impl Report {
     /// The report for people.
     #[must_use]
     pub fn table(&self) -> String {
-        let mut table = Table::new();
-        table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(["PART", "MILLISECONDS", "TIMES", "P50", "MAX", "GOAL"]);
+        let mut table = table(["PART", "MILLISECONDS", "TIMES", "P50", "MAX", "GOAL"]);
+        let mut words = Words::new(format_args!("{} sessions a stop, seed {}", self.sessions, self.seed));
         for row in &self.rows {
             for figure in &row.figures {
                 let Spread { name, count, p50, max, .. } = &figure.spread;
                 let goal = figure.goal.map(|goal| format!("{goal:.0}")).unwrap_or_default();
-                let values = [p50, max].map(|value| format!("{value:.0}"));
-                let [p50, max] = values;
+                let [p50, max] = [p50, max].map(|value| format!("{value:.0}"));
                 table.add_row([row.name, name, &count.to_string(), &p50, &max, &goal]);
             }
+            words.row(row.name, &row.notes, &row.failures);
         }
-        for column in table.column_iter_mut().skip(2) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        format!("{table}\n\n{}", self.words().trim_end())
-    }
-
-    fn words(&self) -> String {
-        let mut words = format!("{} sessions a stop, seed {}\n", self.sessions, self.seed);
-        let mut line = |line: std::fmt::Arguments<'_>| {
-            // Writing to a String does not fail.
-            let _ = writeln!(words, "{line}");
-        };
-        for row in &self.rows {
-            row.notes.iter().for_each(|note| line(format_args!("{}: {note}", row.name)));
-            row.failures.iter().for_each(|failure| line(format_args!("FAILED {}: {failure}", row.name)));
-        }
+        align(&mut table, 2, 4);
         if let Some(shown) = &self.shown {
-            line(format_args!("\nin a stop:\n{}", shown.trim_end()));
+            words.line(format_args!("\nin a stop:\n{}", shown.trim_end()));
         }
-        if let Some(kept) = &self.kept {
-            line(format_args!("logs are kept in {}", kept.display()));
-        }
-        words
+        words.kept(self.kept.as_deref());
+        words.below(&table)
     }
 }
 
