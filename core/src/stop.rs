@@ -125,6 +125,14 @@ impl Targets {
         (self.tenants.is_empty() || self.tenants.contains(subject.tenant))
             && self.agents.matches(subject.labels)
     }
+
+    /// Whether `others` mean everybody whom these mean, as far as that can be told without the agents: selectors that differ
+    /// are held to mean others.
+    fn is_within(&self, others: &Self) -> bool {
+        let tenants = others.tenants.is_empty()
+            || !self.tenants.is_empty() && self.tenants.iter().all(|tenant| others.tenants.contains(tenant));
+        tenants && (others.agents.is_empty() || others.agents == self.agents)
+    }
 }
 
 /// What happens to the Deployments of stopped agents.
@@ -411,8 +419,10 @@ impl Latch {
                 self.release(policy, &mut merged);
             }
         }
-        self.alarms =
-            self.engagements.values().filter_map(|engagement| alarm(engagement, policies)).collect();
+        let held = !self.engagements.is_empty();
+        let directory: Vec<_> = directory.into_iter().take_while(|_| held).collect();
+        let alarm = |engagement| alarm(engagement, policies, &directory);
+        self.alarms = self.engagements.values().filter_map(alarm).collect();
         self.remember(directory);
         merged.changed = *self != before;
         merged

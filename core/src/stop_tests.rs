@@ -162,11 +162,36 @@ fn narrowed_targets_and_changed_labels_release_nobody() {
     // Ann leaves the squad, then the policy means another one: she stays stopped, and so does whoever joins.
     let relabelled = Someone { labels: Labels::new(), ..Someone::new("acme/acme", "ann", "") };
     assert!(!latch.decide(&relabelled.subject()).may_run());
+    let alarm = |latch: &Latch| latch.alarms().first().map(|alarm| alarm.what.clone());
+    assert_eq!(alarm(&latch), None);
+    latch.merge(&[Policy { targets: squad("ai"), ..stop(1) }], [relabelled.subject(), bob.subject()]);
+    assert_eq!(alarm(&latch), Some(AlarmKind::Unmatched { agents: 1 }));
     latch.merge(&[Policy { targets: squad("ops"), ..stop(2) }], [relabelled.subject()]);
+    assert_eq!(alarm(&latch), Some(AlarmKind::Narrowed));
     assert!(!latch.decide(&relabelled.subject()).may_run());
     assert!(!latch.decide(&Someone::new("acme/acme", "new", "ai").subject()).may_run());
     assert!(!latch.decide(&Someone::new("acme/acme", "oda", "ops").subject()).may_run());
     assert!(latch.decide(&bob.subject()).may_run());
+}
+
+#[test]
+fn targets_that_were_widened_are_no_oddity() {
+    let tenants = |names: &[&str]| Targets {
+        tenants: names.iter().map(|name| name.parse().unwrap()).collect(),
+        ..Targets::default()
+    };
+    let of_one = Targets { tenants: tenants(&["acme/acme"]).tenants, ..squad("ai") };
+    let ways = [of_one.clone(), tenants(&["acme/acme"]), tenants(&["acme/lab", "acme/acme"]), Targets::default()];
+    let mut latch = Latch::default();
+    for (generation, targets) in (1..).zip(ways) {
+        latch.merge(&[Policy { targets, ..stop(generation) }], []);
+        assert_eq!(latch.alarms(), []);
+    }
+    let mut latch = seen(&[&[Policy { targets: tenants(&["acme/lab", "acme/acme"]), ..stop(1) }]]);
+    for (generation, targets) in (2..).zip([of_one, tenants(&["acme/lab"]), squad("ai")]) {
+        latch.merge(&[Policy { targets, ..stop(generation) }], []);
+        assert_eq!(latch.alarms()[0].what, AlarmKind::Narrowed);
+    }
 }
 
 #[test]

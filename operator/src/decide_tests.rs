@@ -104,7 +104,7 @@ fn a_stop_that_gateways_hold_and_no_object_shows_scales_to_zero_until_it_is_rele
     let engagement = format!("{}-9", &uid[..8]);
     // So it is once the store was restored from before the stop.
     let policy = "stop-all".to_owned();
-    let held = HeldStop { policy, uid, engagement: engagement.clone(), sockets_severed: 0, last_byte: None };
+    let held = HeldStop { policy, uid, engagement: engagement.clone(), sockets_severed: 0, last_byte: None, alarm: None };
     rig.held = Some(held.clone());
     rig.rest();
     assert_eq!(rig.server.workloads["coder"], Workload { replicas: 0, held: Some(3), ..Workload::default() });

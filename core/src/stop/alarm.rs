@@ -5,9 +5,9 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Engagement, EngagementName, Policy};
+use super::{Engagement, EngagementName, Policy, Subject, Targets};
 
-/// Something that an admin must look at: a stop holds although its policy no longer orders it.
+/// Something that an admin must look at: a stop holds although its policy no longer orders it, or not of all whom it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Alarm {
@@ -29,6 +29,13 @@ pub enum AlarmKind {
     Recreated,
     /// Its generation went back, as after a restore from an older backup.
     GenerationWentBack,
+    /// Its targets are others than those that it stopped, all of whom stay stopped.
+    Narrowed,
+    /// Agents that it stopped do not match it any more, as after a change of their labels. They stay stopped.
+    Unmatched {
+        /// How many of those that are known here.
+        agents: usize,
+    },
     /// `stop` was taken back without a release.
     NotReleased,
     /// `release` was there before the stop.
@@ -51,6 +58,10 @@ impl fmt::Display for Alarm {
             AlarmKind::Absent => write!(f, "policy {policy} is gone")?,
             AlarmKind::Recreated => write!(f, "policy {policy} is another object than the one that engaged")?,
             AlarmKind::GenerationWentBack => write!(f, "policy {policy} went back to an older generation")?,
+            AlarmKind::Narrowed => write!(f, "policy {policy} means others than those that it stopped")?,
+            AlarmKind::Unmatched { agents } => {
+                write!(f, "{agents} agents that policy {policy} stopped do not match it any more")?;
+            }
             AlarmKind::NotReleased => write!(f, "policy {policy} no longer says stop, but releases nothing")?,
             AlarmKind::StaleRelease => {
                 write!(
@@ -72,15 +83,23 @@ impl fmt::Display for Alarm {
     }
 }
 
-/// What is wrong with the policy of an engagement, given all policies as they stand.
-pub(super) fn alarm(engagement: &Engagement, policies: &[Policy]) -> Option<Alarm> {
+/// What is wrong with the policy of an engagement, given all policies as they stand, and the agents known now.
+pub(super) fn alarm(engagement: &Engagement, policies: &[Policy], directory: &[Subject<'_>]) -> Option<Alarm> {
     let policy = policies.iter().find(|policy| policy.name == engagement.policy);
-    let what = if engagement.heard { of_heard(engagement, policy) } else { of_seen(engagement, policy) };
+    let what = if engagement.heard {
+        of_heard(engagement, policy)
+    } else {
+        of_seen(engagement, policy, directory)
+    };
     what.map(|what| Alarm { engagement: engagement.name(), policy: engagement.policy.clone(), what })
 }
 
 /// Of a stop that was seen here.
-fn of_seen(engagement: &Engagement, policy: Option<&Policy>) -> Option<AlarmKind> {
+fn of_seen(
+    engagement: &Engagement,
+    policy: Option<&Policy>,
+    directory: &[Subject<'_>],
+) -> Option<AlarmKind> {
     match policy {
         None => Some(AlarmKind::Absent),
         Some(policy) if policy.uid != engagement.uid => Some(AlarmKind::Recreated),
@@ -88,9 +107,19 @@ fn of_seen(engagement: &Engagement, policy: Option<&Policy>) -> Option<AlarmKind
             let stale = policy.release.is_some() && policy.release == engagement.stale_release;
             Some(if stale { AlarmKind::StaleRelease } else { AlarmKind::GenerationWentBack })
         }
-        Some(policy) if policy.stop => None,
+        Some(policy) if policy.stop => of_targets(engagement, &policy.targets, directory),
         Some(policy) => of_release(engagement, policy).or(Some(AlarmKind::NotReleased)),
     }
+}
+
+/// Of a stop that is ordered, but not of all whom it holds.
+fn of_targets(engagement: &Engagement, now: &Targets, directory: &[Subject<'_>]) -> Option<AlarmKind> {
+    if !engagement.scopes.iter().all(|scope| scope.is_within(now)) {
+        return Some(AlarmKind::Narrowed);
+    }
+    let unmatched = |subject: &&Subject<'_>| engagement.agents.contains(&subject.agent) && !now.covers(subject);
+    let agents = directory.iter().filter(unmatched).count();
+    (agents > 0).then_some(AlarmKind::Unmatched { agents })
 }
 
 /// Of a stop that others told of. Its policy may be another object here, and this may look later than they.

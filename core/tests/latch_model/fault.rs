@@ -43,11 +43,13 @@ pub(crate) enum Fault {
     NoAlarmOfRestore,
     NoAlarmOfWithdrawal,
     NoAlarmOfHearsay,
+    NoAlarmOfNarrowing,
+    NoAlarmOfRelabelling,
     ChangeIsNotSaid,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 38] = [
+    pub(crate) const ALL: [Self; 40] = [
         Self::AbsenceReleases,
         Self::AnotherObjectReleases,
         Self::AnotherObjectReleasesByLaterNames,
@@ -85,6 +87,8 @@ impl Fault {
         Self::NoAlarmOfRestore,
         Self::NoAlarmOfWithdrawal,
         Self::NoAlarmOfHearsay,
+        Self::NoAlarmOfNarrowing,
+        Self::NoAlarmOfRelabelling,
         Self::ChangeIsNotSaid,
     ];
 
@@ -212,6 +216,8 @@ impl Fault {
             AlarmKind::NotReleased | AlarmKind::StaleRelease | AlarmKind::WrongRelease { .. } => {
                 self == Self::NoAlarmOfWithdrawal
             }
+            AlarmKind::Narrowed => self == Self::NoAlarmOfNarrowing,
+            AlarmKind::Unmatched { .. } => self == Self::NoAlarmOfRelabelling,
             AlarmKind::UnknownHere | AlarmKind::NotOrderedHere => self == Self::NoAlarmOfHearsay,
         }
     }

@@ -76,6 +76,13 @@ impl Held {
         self.bound & bit(person) != 0 || self.whom.mean(person)
     }
 
+    /// Whether it holds somebody whom the object does not mean as it stands: its targets were edited, or labels.
+    fn exceeds(&self, object: &Object, relabelled: bool) -> bool {
+        let means = |whom: Whom| object.whom == Whom::Everybody || object.whom == whom;
+        let bound = Person::directory(relabelled).into_iter().filter(|person| self.bound & bit(*person) != 0);
+        !self.whom.each().all(means) || bound.into_iter().any(|person| !person.is_meant(object.whom))
+    }
+
     /// What others are told of it. Of a stop of everybody nobody need be named.
     pub(crate) fn told(&self) -> Self {
         Self { bound: if self.whom.everybody { 0 } else { self.bound }, seen: true, ..*self }
@@ -197,14 +204,16 @@ impl Spec {
         }
     }
 
-    /// What a person must be told of after this list: each stop that holds although the list does not order it.
+    /// What a person must be told of after this list: each stop that holds although the list does not order it, or not of all
+    /// whom it holds.
     pub(crate) fn alarms(&self, at: usize, history: &History) -> Vec<Name> {
         let odd = |uid: usize, held: &Held| {
             let mut objects = history.states[at].objects();
             let orders = objects.find(|object| policy_name(object.uid) == policy_name(uid) && object.stop);
             !orders.is_some_and(|object| {
                 // A word may be of a gateway with objects of its own, and a later one than this look.
-                !held.seen || object.uid == uid && object.generation >= held.generation
+                let now = object.uid == uid && object.generation >= held.generation;
+                !held.seen || now && !held.exceeds(&object, history.states[at].relabelled)
             })
         };
         self.held().filter(|(uid, held)| odd(*uid, held)).map(|(uid, held)| (uid, held.generation)).collect()

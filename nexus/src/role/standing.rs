@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nexus_core::clock::Clock;
 use nexus_core::id::AgentId;
-use nexus_core::stop::{Engagement, EngagementName};
+use nexus_core::stop::{Alarm, Engagement, EngagementName};
 use nexus_gateway::presence::Severed;
 use nexus_gateway::{GatewayConfig, Presence as Table};
 use nexus_runtime::Drain;
@@ -82,8 +82,7 @@ impl Teller {
         let stops = Stops {
             known: latch.is_known(),
             seen: seen.collect(),
-            held: held.iter().map(|engagement| stop(engagement, &severed)).collect(),
-            alarms: latch.alarms().iter().map(ToString::to_string).collect(),
+            held: held.iter().map(|engagement| stop(engagement, &severed, latch.alarms())).collect(),
         };
         let (config, now) = (Arc::clone(&self.config.borrow()), self.clock.now());
         self.standing.send_if_modified(|standing| {
@@ -103,15 +102,18 @@ fn of_one_policy(engagement: &Engagement, name: &EngagementName) -> bool {
         && name.generation() <= engagement.generation
 }
 
-fn stop(engagement: &Engagement, severed: &BTreeMap<EngagementName, Severed>) -> HeldStop {
+fn stop(engagement: &Engagement, severed: &BTreeMap<EngagementName, Severed>, alarms: &[Alarm]) -> HeldStop {
+    let name = engagement.name();
+    let alarm = alarms.iter().find(|alarm| alarm.engagement == name);
     let ours = severed.iter().filter(|(name, _)| of_one_policy(engagement, name));
     let ours: Vec<_> = ours.map(|(_, severed)| severed).collect();
     HeldStop {
         policy: engagement.policy.clone(),
         uid: engagement.uid.clone(),
-        engagement: engagement.name().to_string(),
+        engagement: name.to_string(),
         sockets_severed: ours.iter().map(|severed| severed.sockets).sum(),
         last_byte: ours.iter().map(|severed| severed.last_byte).max(),
+        alarm: alarm.map(ToString::to_string),
     }
 }
 

@@ -178,7 +178,7 @@ impl Rig {
             if object["spec"]["stop"] == json!(true) {
                 let engagement = format!("{}-{generation}", &uid[..8]);
                 let (policy, uid) = (name.clone(), uid.clone());
-                stops.held.push(HeldStop { policy, uid, engagement, sockets_severed: 3, last_byte: None });
+                stops.held.push(HeldStop { policy, uid, engagement, sockets_severed: 3, last_byte: None, alarm: None });
             }
             stops.seen.push(SeenPolicy { name: name.clone(), uid, generation });
         }

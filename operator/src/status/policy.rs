@@ -50,22 +50,20 @@ impl Reported {
             }
             let held = stops.into_iter().flat_map(|stops| &stops.held);
             held.filter(|held| held.uid == uid || held.policy == policy).for_each(|held| reported.add(held));
-            let alarms = stops.into_iter().flat_map(|stops| &stops.alarms);
-            let ours = alarms.filter(|alarm| alarm.contains(policy)).cloned();
-            reported.alarm = reported.alarm.take().or_else(|| ours.into_iter().next());
         }
         reported
     }
 
     fn add(&mut self, held: &HeldStop) {
         self.held = self.held.take().max(held.engagement.parse().ok());
+        self.alarm = self.alarm.take().or_else(|| held.alarm.clone());
         self.severed = self.severed.saturating_add(held.sockets_severed);
         self.last_byte = self.last_byte.max(held.last_byte);
     }
 
     fn programmed(&self, generation: Option<i64>) -> Aspect {
         if let Some(alarm) = &self.alarm {
-            let message = format!("A pod holds a stop that this object does not show: {alarm}");
+            let message = format!("A pod holds more than this object orders: {alarm}");
             return Aspect {
                 kind: "Programmed",
                 holds: false,

@@ -53,8 +53,6 @@ pub struct Stops {
     pub seen: Vec<SeenPolicy>,
     /// The stops that it holds.
     pub held: Vec<HeldStop>,
-    /// What an admin must look at.
-    pub alarms: Vec<String>,
 }
 
 /// A policy as a pod saw it last.
@@ -81,6 +79,8 @@ pub struct HeldStop {
     pub sockets_severed: u64,
     /// When the last byte was written to an agent that it stops.
     pub last_byte: Option<Timestamp>,
+    /// What an admin must look at, for people.
+    pub alarm: Option<String>,
 }
 
 /// Whether an agent has a session at a pod.

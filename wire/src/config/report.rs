@@ -58,8 +58,7 @@ impl Pod {
             self.refused = refused.into_iter().take(MAX_ENTRIES).filter_map(refusal).collect();
         }
         if let Some(stops) = report.stops {
-            whole &=
-                [stops.seen.len(), stops.held.len(), stops.alarms.len()].iter().max() <= Some(&MAX_STOPS);
+            whole &= stops.seen.len().max(stops.held.len()) <= MAX_STOPS;
             self.stops = Some(stops_of(stops));
         }
         for presence in report.presence {
@@ -121,12 +120,12 @@ fn stops_proto(stops: &Stops) -> v1::Stops {
         engagement: bounded(stop.engagement.clone()),
         sockets_severed: stop.sockets_severed,
         last_byte: stop.last_byte.map(moment_proto),
+        alarm: stop.alarm.clone().map(bounded),
     });
     v1::Stops {
         known: stops.known,
         seen: seen.take(MAX_STOPS).collect(),
         held: held.take(MAX_STOPS).collect(),
-        alarms: stops.alarms.iter().take(MAX_STOPS).cloned().map(bounded).collect(),
     }
 }
 
@@ -142,12 +141,12 @@ fn stops_of(stops: v1::Stops) -> Stops {
         engagement: bounded(stop.engagement),
         sockets_severed: stop.sockets_severed,
         last_byte: stop.last_byte.as_ref().and_then(moment),
+        alarm: stop.alarm.map(bounded),
     });
     Stops {
         known: stops.known,
         seen: seen.take(MAX_STOPS).collect(),
         held: held.take(MAX_STOPS).collect(),
-        alarms: stops.alarms.into_iter().take(MAX_STOPS).map(bounded).collect(),
     }
 }
 
@@ -191,9 +190,10 @@ mod tests {
             engagement: "1f2e3d4c-3".into(),
             sockets_severed: 7,
             last_byte: Some("2026-11-24T07:00:00.123456789Z".parse().unwrap()),
+            alarm: Some("gone".into()),
         };
         let seen = SeenPolicy { name, uid, generation: 3 };
-        Stops { known: true, seen: vec![seen], held: vec![held], alarms: vec!["gone".into()] }
+        Stops { known: true, seen: vec![seen], held: vec![held] }
     }
 
     #[test]
@@ -242,12 +242,15 @@ mod tests {
         let reason = "ö".repeat(MAX_ENTRIES);
         let refused = vec![v1::Refusal { name, sha256: vec![0; 32], reason }];
         let holdings = Some(v1::Holdings { held, refused });
-        let alarms = vec![String::from("x"); MAX_STOPS + 1];
-        let stops = Some(v1::Stops { alarms, ..v1::Stops::default() });
+        let alarm = Some("ö".repeat(MAX_ENTRIES));
+        let held = vec![v1::HeldStop { alarm, ..v1::HeldStop::default() }; MAX_STOPS + 1];
+        let stops = Some(v1::Stops { held, ..v1::Stops::default() });
         assert!(!pod.take(v1::Report { holdings, stops, presence: vec![] }));
         assert_eq!(pod.held.len(), MAX_ENTRIES);
         assert!(pod.refused.values().all(|refused| refused.reason.len() <= super::super::MAX_TEXT_BYTES));
-        assert_eq!(pod.stops.unwrap().alarms.len(), MAX_STOPS);
+        let held = pod.stops.unwrap().held;
+        assert_eq!(held.len(), MAX_STOPS);
+        assert!(held.iter().all(|stop| stop.alarm.as_ref().unwrap().len() <= super::super::MAX_TEXT_BYTES));
         let strange = v1::Presence { agent: "who".into(), online: true, since: None };
         let mut pod = Pod::new(Role::Gateway);
         assert!(pod.take(v1::Report { presence: vec![strange], ..v1::Report::default() }));

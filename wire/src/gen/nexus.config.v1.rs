@@ -147,9 +147,6 @@ pub struct Stops {
     /// The stops that it holds.
     #[prost(message, repeated, tag = "3")]
     pub held: ::prost::alloc::vec::Vec<HeldStop>,
-    /// What an admin must look at.
-    #[prost(string, repeated, tag = "4")]
-    pub alarms: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// A policy as a pod saw it last.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -179,6 +176,9 @@ pub struct HeldStop {
     /// When the last byte was written to an agent that it stops.
     #[prost(message, optional, tag = "5")]
     pub last_byte: ::core::option::Option<::pbjson_types::Timestamp>,
+    /// What an admin must look at, for people.
+    #[prost(string, optional, tag = "6")]
+    pub alarm: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// Whether an agent has a session at a pod.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
