@@ -32,7 +32,7 @@ use nexus_core::snapshot::{Agent, GatewaySnapshot, IngestSnapshot, SigningSecret
 use nexus_crds::{AgentProfile, Mapping, Tenant};
 
 pub use conditions::{Condition, ConditionType, ObjectConditions, ObjectKind, Reason, Status};
-pub use policy::policy;
+pub use policy::{policy, policy_spec};
 pub use profile::{CLIENT_ID, CLIENT_SECRET, MIN_CLIENT_SECRET, credential_secret};
 pub use selector::{SelectorError, selector};
 pub use suggest::nearest;

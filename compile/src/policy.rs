@@ -4,6 +4,8 @@ use nexus_core::id::TenantKey;
 use nexus_core::stop::{Mirror, Policy, Targets, Workloads};
 use nexus_crds::NexusPolicySpec;
 use nexus_crds::nexuspolicy as crd;
+use serde::Deserialize as _;
+use serde_json::Value;
 
 use crate::selector;
 
@@ -28,6 +30,29 @@ pub fn policy(name: &str, uid: &str, generation: u64, spec: &NexusPolicySpec) ->
             crd::Mirror::Run => Mirror::Run,
         },
     }
+}
+
+/// The spec of a NexusPolicy as far as it can be read, and what cannot. The definition at the API server may be newer than this
+/// program, or older, or somebody else's. One that cannot be read and orders a stop means everybody, and it never releases
+/// anything.
+#[must_use]
+pub fn policy_spec(raw: &Value) -> (NexusPolicySpec, Option<String>) {
+    match NexusPolicySpec::deserialize(raw) {
+        Ok(spec) => (spec, None),
+        Err(error) => {
+            // The name of an engagement may stand there since before the stop, which the latch has to know.
+            let text = |key: &str| raw[key].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+            let (release, reason) = (text("release"), text("reason"));
+            let stop = NexusPolicySpec { stop: Some(true), release, reason, ..NexusPolicySpec::default() };
+            let spec = if orders_stop(raw) { stop } else { NexusPolicySpec::default() };
+            (spec, Some(error.to_string()))
+        }
+    }
+}
+
+/// Whoever writes `stop: "true"` wants no less, where the definition lets it pass.
+fn orders_stop(spec: &Value) -> bool {
+    !matches!(spec["stop"], Value::Null | Value::Bool(false))
 }
 
 fn targets(targets: &crd::Targets) -> Targets {

@@ -181,7 +181,8 @@ fn targets_that_were_widened_are_no_oddity() {
         ..Targets::default()
     };
     let of_one = Targets { tenants: tenants(&["acme/acme"]).tenants, ..squad("ai") };
-    let ways = [of_one.clone(), tenants(&["acme/acme"]), tenants(&["acme/lab", "acme/acme"]), Targets::default()];
+    let ways =
+        [of_one.clone(), tenants(&["acme/acme"]), tenants(&["acme/lab", "acme/acme"]), Targets::default()];
     let mut latch = Latch::default();
     for (generation, targets) in (1..).zip(ways) {
         latch.merge(&[Policy { targets, ..stop(generation) }], []);

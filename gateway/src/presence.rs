@@ -34,6 +34,8 @@ const MAX_SEVERED: usize = 1_000;
 pub struct Severed {
     /// How many it closed.
     pub sockets: u64,
+    /// When the first of them was closed.
+    pub first: Timestamp,
     /// When the last of them was closed: after that no byte was written.
     pub last_byte: Timestamp,
 }
@@ -160,8 +162,10 @@ impl Presence {
         if all.len() >= MAX_SEVERED && !all.contains_key(engagement) {
             all.pop_first();
         }
-        let severed = all.entry(engagement.clone()).or_insert(Severed { sockets: 0, last_byte: now });
+        let severed =
+            all.entry(engagement.clone()).or_insert(Severed { sockets: 0, first: now, last_byte: now });
         severed.sockets += 1;
+        severed.first = severed.first.min(now);
         severed.last_byte = severed.last_byte.max(now);
         drop(all);
         self.changed();
@@ -372,7 +376,7 @@ mod tests {
             presence.sever(engagement, at(second));
         }
         let severed = presence.severed(|_| true);
-        assert_eq!(severed[&one], Severed { sockets: 2, last_byte: at(5) });
+        assert_eq!(severed[&one], Severed { sockets: 2, first: at(4), last_byte: at(5) });
         assert_eq!(presence.severed(|name| *name == other).len(), 1);
         assert_eq!(presence.severed(|_| true).len(), 1, "it is forgotten");
         for generation in 0..=MAX_SEVERED {

@@ -19,7 +19,7 @@ use nexus_wire::config::{Pods, Publisher, Resource, ResourceName, ResourceType, 
 use tokio::time::Instant;
 
 use crate::engine::{Change, Engine, Outcome};
-use crate::objects::Key;
+use crate::objects::{Broken, Key};
 use crate::scale::Record;
 use crate::status::Existing;
 use crate::write::{Answer, Target, Write, Written};
@@ -88,8 +88,8 @@ pub(crate) struct Decider {
     gone: Vec<Instant>,
     /// Tenants that are deleted and stay with pods.
     held_back: BTreeSet<TenantKey>,
-    /// Objects that cannot be read and were told so, in which generation.
-    told: BTreeMap<Target, Option<i64>>,
+    /// Objects that cannot be read and were told so, as they were then.
+    told: BTreeMap<Target, Broken>,
 }
 
 impl Decider {
@@ -207,6 +207,10 @@ impl Decider {
 
     /// A tenant is no more. Where many go at once, somebody may have deleted more than he meant: pods then keep what they have.
     fn gone(&mut self, publisher: &Publisher, tenant: &TenantKey, now: Instant) {
+        // Also when the last object that names it goes, however long after.
+        if self.held_back.contains(tenant) {
+            return;
+        }
         self.know_agents(tenant, None);
         self.unpublished.remove(tenant);
         if self.published.remove(tenant).is_some() {
@@ -288,17 +292,22 @@ impl Decider {
     /// What is to be written now; `time` stands in what is written. Only who leads may ask.
     pub(crate) fn decide(&mut self, publisher: &Publisher, now: Instant, time: Timestamp) -> Vec<Write> {
         let mut writes = Vec::new();
-        if !self.engine.policies.is_complete() || !self.complete {
+        let engine = &self.engine;
+        self.told.retain(|target, broken| engine.broken(target) == Some(broken));
+        // What stops must not wait for what merely tells, which needs every Secret to be looked at.
+        if !self.engine.policies.is_complete() || !self.engine.profiles.is_complete() {
             return writes;
         }
         let moment = Moment { now, time };
         self.forget_absent(now);
-        // Before all that merely tells.
         if std::mem::take(&mut self.scaling_unsettled) {
             self.scaling_unsettled = self.decide_scaling(&moment, &mut writes);
         }
         if std::mem::take(&mut self.policies_unsettled) {
             self.policies_unsettled = self.decide_policies(&moment, &mut writes);
+        }
+        if !self.complete {
+            return writes;
         }
         for tenant in std::mem::take(&mut self.unsettled) {
             if self.decide_tenant(publisher, &tenant, &moment, &mut writes) {

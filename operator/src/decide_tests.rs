@@ -1,5 +1,7 @@
 //! An API server in miniature, and whatever may happen to its objects: the operator must come to the same end by any way.
 
+#[path = "decide_tests/anew.rs"]
+mod anew;
 #[path = "decide_tests/rig.rs"]
 mod rig;
 #[path = "decide_tests/server.rs"]
@@ -104,7 +106,15 @@ fn a_stop_that_gateways_hold_and_no_object_shows_scales_to_zero_until_it_is_rele
     let engagement = format!("{}-9", &uid[..8]);
     // So it is once the store was restored from before the stop.
     let policy = "stop-all".to_owned();
-    let held = HeldStop { policy, uid, engagement: engagement.clone(), sockets_severed: 0, last_byte: None, alarm: None };
+    let held = HeldStop {
+        policy,
+        uid,
+        engagement: engagement.clone(),
+        sockets_severed: 0,
+        last_byte: None,
+        alarm: None,
+        engaged: None,
+    };
     rig.held = Some(held.clone());
     rig.rest();
     assert_eq!(rig.server.workloads["coder"], Workload { replicas: 0, held: Some(3), ..Workload::default() });

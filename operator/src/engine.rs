@@ -12,12 +12,14 @@ use kube::runtime::watcher::Event;
 use nexus_compile::{Compiled, ObjectConditions, ObjectKind, Previous, SecretData, TenantObjects};
 use nexus_core::id::TenantKey;
 use nexus_core::secret::Secret;
-use nexus_crds::{AgentProfile, Mapping, NexusPolicy, Tenant};
+use nexus_crds::{AgentProfile, Mapping, Tenant};
 use nexus_wire::config::ResourceType;
 
-use crate::objects::{Changed, Key, Objects, OfTenant};
+use crate::objects::{Broken, Changed, Key, Objects, OfTenant};
+use crate::policy::ReadPolicy;
 use crate::scale::Workload;
 use crate::slices::Slices;
+use crate::write::Target;
 
 /// Something that is looked at by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +45,7 @@ pub(crate) enum Change {
     /// Of the Mappings.
     Mapping(Event<DeserializeGuard<Mapping>>),
     /// Of the NexusPolicies.
-    Policy(Event<DeserializeGuard<NexusPolicy>>),
+    Policy(Event<DeserializeGuard<ReadPolicy>>),
     /// Of a Secret.
     Secret(Key, Observed<SecretValues>),
     /// Of a Deployment.
@@ -80,7 +82,7 @@ pub(crate) struct Engine {
     /// Mappings.
     pub(crate) mappings: Objects<Mapping>,
     /// NexusPolicies.
-    pub(crate) policies: Objects<NexusPolicy>,
+    pub(crate) policies: Objects<ReadPolicy>,
     /// Deployments that profiles name.
     pub(crate) workloads: BTreeMap<Key, Observed<Workload>>,
     /// The EndpointSlices of our pods.
@@ -212,6 +214,16 @@ impl Engine {
             ObjectKind::Tenant => self.tenants.get(key).is_some_and(|one| one.broken.is_some()),
             ObjectKind::AgentProfile => self.profiles.get(key).is_some_and(|one| one.broken.is_some()),
             ObjectKind::Mapping => self.mappings.get(key).is_some_and(|one| one.broken.is_some()),
+        }
+    }
+
+    /// Why an object of a target cannot be read.
+    pub(crate) fn broken(&self, target: &Target) -> Option<&Broken> {
+        match target {
+            Target::Tenant(key) => self.tenants.get(key).and_then(|one| one.broken.as_ref()),
+            Target::Profile(key) => self.profiles.get(key).and_then(|one| one.broken.as_ref()),
+            Target::Mapping(key) => self.mappings.get(key).and_then(|one| one.broken.as_ref()),
+            Target::Policy(_) | Target::Deployment(_) | Target::Credentials(_) => None,
         }
     }
 

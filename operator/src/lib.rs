@@ -18,6 +18,7 @@ mod lease;
 mod objects;
 mod operator;
 mod own;
+mod policy;
 mod scale;
 mod server;
 mod slices;

@@ -13,7 +13,9 @@ use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 use nexus_compile::belongs_to;
 use nexus_core::id::TenantKey;
-use nexus_crds::{AgentProfile, Mapping, NexusPolicy, Tenant};
+use nexus_crds::{AgentProfile, Mapping, Tenant};
+
+use crate::policy::ReadPolicy;
 
 /// Namespace and name; the namespace is empty for kinds without.
 pub(crate) type Key = (String, String);
@@ -42,7 +44,7 @@ impl OfTenant for Mapping {
     }
 }
 
-impl OfTenant for NexusPolicy {
+impl OfTenant for ReadPolicy {
     fn tenant(&self) -> Option<TenantKey> {
         None
     }
@@ -60,6 +62,8 @@ pub(crate) struct Standing<K> {
 /// A value that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Broken {
+    /// `metadata.uid` of the object.
+    pub(crate) uid: Option<String>,
     /// `metadata.generation` of the value.
     pub(crate) generation: Option<i64>,
     /// What is wrong with it.
@@ -178,7 +182,8 @@ impl<K: OfTenant> Objects<K> {
         let now = match object.0 {
             Ok(object) => Standing { good: Some(Arc::new(object)), broken: None },
             Err(InvalidObject { error, metadata }) => {
-                let broken = Some(Broken { generation: metadata.generation, error });
+                let broken =
+                    Some(Broken { uid: metadata.uid.clone(), generation: metadata.generation, error });
                 // Another object under the same name has nothing of its forerunner.
                 let good = old.clone().filter(|old| old.meta().uid == metadata.uid);
                 Standing { good, broken }

@@ -12,7 +12,7 @@ use kube::core::DeserializeGuard;
 use kube::{Api, Client};
 use nexus_core::clock::Clock;
 use nexus_core::secret;
-use nexus_crds::{AgentProfile, Mapping, NexusPolicy, Tenant};
+use nexus_crds::{AgentProfile, Mapping, Tenant};
 use nexus_runtime::Drain;
 use nexus_runtime::readiness::{Readiness, ReadyGuard};
 use nexus_runtime::tasks::Tasks;
@@ -29,6 +29,7 @@ use crate::identity::Reviewer;
 use crate::lease::{Holder, Leading};
 use crate::objects::Key;
 use crate::own::Own;
+use crate::policy::ReadPolicy;
 use crate::scale::{Workload, annotated};
 use crate::server::{self, ServeError};
 use crate::slices;
@@ -106,7 +107,7 @@ impl Operator {
         );
         let (changes, coming) = mpsc::channel(CHANGES);
         let (secrets, deployments) = (watch::Sender::default(), watch::Sender::default());
-        start_watches(tasks, &alone, &settings.namespace, &changes, (&secrets, &deployments));
+        start_watches(tasks, readiness, &alone, &settings.namespace, &changes, (&secrets, &deployments));
         tasks.start("own", own.run(readiness.guard("the operator's certificate"), drain.clone()));
         let reviewer = Reviewer::new(alone.clone(), &settings.namespace);
         tasks.start("pods", server::serve(listener, served, publisher.clone(), reviewer, drain.clone()));
@@ -126,6 +127,7 @@ impl Operator {
 
 fn start_watches(
     tasks: &mut Tasks,
+    readiness: &Readiness,
     client: &Client,
     namespace: &str,
     changes: &mpsc::Sender<Change>,
@@ -135,11 +137,11 @@ fn start_watches(
     let tenants: Api<DeserializeGuard<Tenant>> = Api::all(client.clone());
     let profiles: Api<DeserializeGuard<AgentProfile>> = Api::all(client.clone());
     let mappings: Api<DeserializeGuard<Mapping>> = Api::all(client.clone());
-    let policies: Api<DeserializeGuard<NexusPolicy>> = Api::all(client.clone());
+    let policies: Api<DeserializeGuard<ReadPolicy>> = Api::all(client.clone());
     let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), namespace);
     let (tell, restored) = Restored::channel();
-    let store: Api<NexusPolicy> = Api::all(client.clone());
-    tasks.start("store", store::follow(store, tell, drain.clone()));
+    let store: Api<ReadPolicy> = Api::all(client.clone());
+    tasks.start("store", store::follow(store, tell, readiness.clone(), drain.clone()));
     tasks.start(
         "tenants",
         watches::all(

@@ -11,16 +11,20 @@ use std::time::Duration;
 use kube::api::ListParams;
 use kube::{Api, Resource};
 use nexus_runtime::Drain;
+use nexus_runtime::readiness::{Readiness, ReadyGuard};
 use nexus_runtime::tasks::chain;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 /// How often it is looked at. One that has passed what was seen by then is not told from one that went on.
 const LOOK: Duration = Duration::from_secs(10);
 
 /// How long a look may take.
 const CALL: Duration = Duration::from_secs(5);
+
+/// Who has seen nothing for so long is not ready, so that pods turn to a replica that sees, where there is one.
+const BLIND: Duration = Duration::from_secs(60);
 
 /// Tells that the store was restored.
 #[derive(Debug, Clone)]
@@ -57,16 +61,38 @@ impl Seen {
     }
 }
 
+/// Whether this replica sees anything of the store.
+struct Sight {
+    readiness: Readiness,
+    last: Instant,
+    blind: Option<ReadyGuard>,
+}
+
+impl Sight {
+    fn sees(&mut self, now: Instant) {
+        (self.last, self.blind) = (now, None);
+    }
+
+    fn sees_nothing(&mut self, now: Instant) {
+        if self.blind.is_none() && now.saturating_duration_since(self.last) >= BLIND {
+            tracing::warn!("nothing was seen of the API server for a minute: not ready until something is");
+            self.blind = Some(self.readiness.guard("a look at the API server"));
+        }
+    }
+}
+
 /// Looks at the store until drained, by a list of one object: lists are as new as the store itself.
 pub(crate) async fn follow<K>(
     api: Api<K>,
     restored: watch::Sender<u64>,
+    readiness: Readiness,
     drain: Drain,
 ) -> Result<(), Infallible>
 where
     K: Resource + Clone + DeserializeOwned + Debug,
 {
     let mut seen = Seen::default();
+    let mut sight = Sight { readiness, last: Instant::now(), blind: None };
     let mut tick = tokio::time::interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let one = ListParams::default().limit(1);
@@ -78,13 +104,16 @@ where
         let answer = tokio::time::timeout(CALL, api.list_metadata(&one)).await;
         let list = match answer {
             Ok(Ok(list)) => list,
-            Ok(Err(error)) => {
-                tracing::debug!(error = chain(&error), "cannot look at the store");
+            // Where it took too long, its connection is closed with it: the next one is another.
+            failed => {
+                if let Ok(Err(error)) = failed {
+                    tracing::debug!(error = chain(&error), "cannot look at the store");
+                }
+                sight.sees_nothing(Instant::now());
                 continue;
             }
-            // Its connection is closed with it: the next one is another.
-            Err(_) => continue,
         };
+        sight.sees(Instant::now());
         let revision = list.metadata.resource_version.and_then(|revision| revision.parse().ok());
         if revision.is_some_and(|revision| seen.look(revision)) {
             tracing::warn!("the API server's store was restored from a backup; all is read anew");
@@ -96,6 +125,22 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_sees_nothing_for_a_minute_is_not_ready_until_it_sees_again() {
+        let (readiness, begun) = (Readiness::default(), Instant::now());
+        let mut sight = Sight { readiness: readiness.clone(), last: begun, blind: None };
+        let ready = || readiness.awaited().is_empty();
+        sight.sees_nothing(begun + Duration::from_secs(59));
+        assert!(ready());
+        sight.sees_nothing(begun + BLIND);
+        assert!(!ready());
+        sight.sees_nothing(begun + BLIND * 2);
+        sight.sees(begun + BLIND * 3);
+        assert!(ready());
+        sight.sees_nothing(begun + BLIND * 3 + Duration::from_secs(10));
+        assert!(ready());
+    }
 
     #[test]
     fn only_a_revision_that_goes_back_is_of_a_restored_store() {

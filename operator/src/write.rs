@@ -13,12 +13,11 @@ use k8s_openapi::api::core::v1::{ObjectReference, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::{Api, Client, CustomResourceExt, Resource, ResourceExt as _};
+use kube::{Api, Client, Resource, ResourceExt as _};
 use nexus_compile::{CLIENT_ID, CLIENT_SECRET};
 use nexus_core::id::AgentId;
 use nexus_crds::{
-    AgentProfile, AgentProfileStatus, Mapping, MappingStatus, NexusPolicy, NexusPolicyStatus, Tenant,
-    TenantStatus,
+    AgentProfile, AgentProfileStatus, Mapping, MappingStatus, NexusPolicyStatus, Tenant, TenantStatus,
 };
 use nexus_runtime::tasks::chain;
 use rand::RngExt as _;
@@ -29,6 +28,7 @@ use tokio::time::Instant;
 
 use crate::lease::Leading;
 use crate::objects::Key;
+use crate::policy::ReadPolicy;
 use crate::scale::HELD_REPLICAS;
 
 /// Who writes status.
@@ -160,7 +160,7 @@ pub(crate) enum Answer {
     /// A Mapping as it is now.
     Mapping(Box<Mapping>),
     /// A NexusPolicy as it is now.
-    Policy(Box<NexusPolicy>),
+    Policy(Box<ReadPolicy>),
     /// It is done, or there is nothing any more to do it to; a watch tells the rest.
     Done,
     /// This replica does not lead.
@@ -257,7 +257,6 @@ impl Writer {
     async fn status<K>(&self, key: &Key, status: &impl Serialize) -> Result<K, kube::Error>
     where
         K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-            + CustomResourceExt
             + Clone
             + DeserializeOwned
             + std::fmt::Debug,
@@ -337,7 +336,7 @@ impl Writer {
 /// Server-side apply of a whole status: what is not in it any more goes.
 async fn apply<K>(api: &Api<K>, name: &str, status: &impl Serialize) -> Result<K, kube::Error>
 where
-    K: Resource<DynamicType = ()> + CustomResourceExt + Clone + DeserializeOwned + std::fmt::Debug,
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
 {
     let patch: Value = json!({
         "apiVersion": K::api_version(&()),

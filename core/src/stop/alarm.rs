@@ -84,22 +84,19 @@ impl fmt::Display for Alarm {
 }
 
 /// What is wrong with the policy of an engagement, given all policies as they stand, and the agents known now.
-pub(super) fn alarm(engagement: &Engagement, policies: &[Policy], directory: &[Subject<'_>]) -> Option<Alarm> {
+pub(super) fn alarm(
+    engagement: &Engagement,
+    policies: &[Policy],
+    directory: &[Subject<'_>],
+) -> Option<Alarm> {
     let policy = policies.iter().find(|policy| policy.name == engagement.policy);
-    let what = if engagement.heard {
-        of_heard(engagement, policy)
-    } else {
-        of_seen(engagement, policy, directory)
-    };
+    let what =
+        if engagement.heard { of_heard(engagement, policy) } else { of_seen(engagement, policy, directory) };
     what.map(|what| Alarm { engagement: engagement.name(), policy: engagement.policy.clone(), what })
 }
 
 /// Of a stop that was seen here.
-fn of_seen(
-    engagement: &Engagement,
-    policy: Option<&Policy>,
-    directory: &[Subject<'_>],
-) -> Option<AlarmKind> {
+fn of_seen(engagement: &Engagement, policy: Option<&Policy>, directory: &[Subject<'_>]) -> Option<AlarmKind> {
     match policy {
         None => Some(AlarmKind::Absent),
         Some(policy) if policy.uid != engagement.uid => Some(AlarmKind::Recreated),
@@ -117,7 +114,8 @@ fn of_targets(engagement: &Engagement, now: &Targets, directory: &[Subject<'_>])
     if !engagement.scopes.iter().all(|scope| scope.is_within(now)) {
         return Some(AlarmKind::Narrowed);
     }
-    let unmatched = |subject: &&Subject<'_>| engagement.agents.contains(&subject.agent) && !now.covers(subject);
+    let unmatched =
+        |subject: &&Subject<'_>| engagement.agents.contains(&subject.agent) && !now.covers(subject);
     let agents = directory.iter().filter(unmatched).count();
     (agents > 0).then_some(AlarmKind::Unmatched { agents })
 }

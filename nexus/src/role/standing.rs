@@ -41,11 +41,12 @@ impl Teller {
     /// Tells until drained.
     pub async fn run(self, drain: Drain) -> anyhow::Result<()> {
         let (mut gate, mut seen) = (self.switch.gate(), self.switch.seen());
+        let mut engaged = Engaged::default();
         loop {
             let table = self.gateway.get().and_then(|gateway| gateway.presence());
             // Subscribed before it looks, so that no change slips between.
             let mut changes = table.as_ref().map(Table::changes);
-            self.look(table.as_ref());
+            self.look(table.as_ref(), &mut engaged);
             tokio::select! {
                 () = drain.cancelled() => return Ok(()),
                 () = tokio::time::sleep(PACE) => {}
@@ -67,9 +68,10 @@ impl Teller {
         }
     }
 
-    fn look(&self, table: Option<&Table>) {
+    fn look(&self, table: Option<&Table>, engaged: &mut Engaged) {
         let latch = self.switch.gate().latch();
         let held: Vec<_> = latch.engagements().collect();
+        engaged.note(&held, self.clock.now());
         let severed = table.map_or_else(BTreeMap::new, |table| {
             table.severed(|name| held.iter().any(|engagement| of_one_policy(engagement, name)))
         });
@@ -82,7 +84,7 @@ impl Teller {
         let stops = Stops {
             known: latch.is_known(),
             seen: seen.collect(),
-            held: held.iter().map(|engagement| stop(engagement, &severed, latch.alarms())).collect(),
+            held: held.iter().map(|engagement| stop(engagement, &severed, latch.alarms(), engaged)).collect(),
         };
         let (config, now) = (Arc::clone(&self.config.borrow()), self.clock.now());
         self.standing.send_if_modified(|standing| {
@@ -102,11 +104,30 @@ fn of_one_policy(engagement: &Engagement, name: &EngagementName) -> bool {
         && name.generation() <= engagement.generation
 }
 
-fn stop(engagement: &Engagement, severed: &BTreeMap<EngagementName, Severed>, alarms: &[Alarm]) -> HeldStop {
+/// When stops were put in force, by the uid of their policy.
+#[derive(Debug, Default)]
+struct Engaged(BTreeMap<String, Timestamp>);
+
+impl Engaged {
+    fn note(&mut self, held: &[&Engagement], now: Timestamp) {
+        self.0.retain(|uid, _| held.iter().any(|engagement| engagement.uid == *uid));
+        for engagement in held {
+            self.0.entry(engagement.uid.clone()).or_insert(now);
+        }
+    }
+}
+
+fn stop(
+    engagement: &Engagement,
+    severed: &BTreeMap<EngagementName, Severed>,
+    alarms: &[Alarm],
+    engaged: &Engaged,
+) -> HeldStop {
     let name = engagement.name();
     let alarm = alarms.iter().find(|alarm| alarm.engagement == name);
     let ours = severed.iter().filter(|(name, _)| of_one_policy(engagement, name));
     let ours: Vec<_> = ours.map(|(_, severed)| severed).collect();
+    let first = ours.iter().map(|severed| severed.first);
     HeldStop {
         policy: engagement.policy.clone(),
         uid: engagement.uid.clone(),
@@ -114,6 +135,8 @@ fn stop(engagement: &Engagement, severed: &BTreeMap<EngagementName, Severed>, al
         sockets_severed: ours.iter().map(|severed| severed.sockets).sum(),
         last_byte: ours.iter().map(|severed| severed.last_byte).max(),
         alarm: alarm.map(ToString::to_string),
+        // A connection may have been closed before this looked.
+        engaged: engaged.0.get(&engagement.uid).copied().into_iter().chain(first).min(),
     }
 }
 

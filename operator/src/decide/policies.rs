@@ -7,6 +7,7 @@ use nexus_wire::config::Role;
 use tokio::time::Instant;
 
 use super::{ANSWER, Decider, Moment};
+use crate::policy::ReadPolicy;
 use crate::status::{self, Reported};
 use crate::write::{Note, Write, about};
 
@@ -68,6 +69,8 @@ impl Decider {
             let reported = Reported::of(&key.1, uid, generation.unwrap_or_default(), &existing, &self.pods);
             let seen = self.policies_seen.get(uid);
             let fresh = seen.is_some_and(|(_, since)| moment.now.saturating_duration_since(*since) < ANSWER);
+            // Of what stands there already nothing is turned over by an operator that begins anew; a new order is told of as it is.
+            let fresh = fresh || (self.awaits_pods(moment.now) && is_told(&object));
             again |= fresh && reported.obeying < reported.pods;
             let status = status::policy(&object, &reported, fresh, moment.time);
             if object.status.as_ref() == Some(&status) {
@@ -79,6 +82,13 @@ impl Decider {
         }
         again
     }
+}
+
+/// Whether what stands in the status is of the object as it stands.
+fn is_told(object: &ReadPolicy) -> bool {
+    let conditions = object.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let programmed = conditions.iter().find(|condition| condition.type_ == "Programmed");
+    programmed.is_some_and(|condition| condition.observed_generation == object.metadata.generation)
 }
 
 /// What to tell of a stop that was engaged or released.

@@ -19,7 +19,7 @@ use crate::write::{Note, Write, about};
 struct User {
     key: Key,
     profile: Arc<AgentProfile>,
-    /// Whether its status can be written.
+    /// Whether its status can be written: it can be read, and all that it is judged by.
     readable: bool,
 }
 
@@ -60,7 +60,7 @@ impl Decider {
             let Some(profile) = standing.good.clone() else { continue };
             let Some(workload) = &profile.spec.workload_ref else { continue };
             let deployment = (key.0.clone(), workload.name.clone());
-            let readable = standing.broken.is_none();
+            let readable = standing.broken.is_none() && self.complete;
             users.entry(deployment).or_default().push(User { key: key.clone(), profile, readable });
         }
         users
@@ -107,7 +107,8 @@ impl Decider {
             stops.is_some_and(|stops| stops.known)
         };
         let all = gateways.into_iter().flatten().all(told);
-        led >= PODS_COME || (led >= WATCH_FIRST && all)
+        // What was relabelled is known by what is compiled.
+        self.complete && (led >= PODS_COME || (led >= WATCH_FIRST && all))
     }
 
     /// The engagement that scales an agent to zero: one that means it, or the one that took its replicas and holds still.

@@ -128,7 +128,7 @@ impl Decider {
         let again = self.decide_credentials(tenant, &profile, &key, moment, writes);
         let agent = AgentId::of(tenant, &key.1);
         let present = profile.status.as_ref();
-        let seen = status::seen(agent, &self.pods);
+        let seen = status::seen(agent, &self.pods, self.awaits_pods(moment.now));
         let mut status = status::agent(object, programmed, seen, present, moment.time);
         if let Some(Record { replicas, by }) = self.records.get(&key).cloned() {
             (status.held_replicas, status.held_by) = (replicas, by);
@@ -191,14 +191,14 @@ impl Decider {
                 Write::Profile(key, status, Vec::new())
             }
         };
-        let generation = object.conditions.first().and_then(|condition| condition.observed_generation);
         let target = write.target();
-        if self.told.get(&target) == Some(&generation) {
+        let Some(broken) = self.engine.broken(&target).cloned() else { return false };
+        if self.told.get(&target) == Some(&broken) {
             return false;
         }
         let begun = self.begin(write, moment, writes);
         if begun {
-            self.told.insert(target, generation);
+            self.told.insert(target, broken);
         }
         !begun
     }

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
-use nexus_crds::{AgentProfile, Mapping, NexusPolicy, Tenant};
-use nexus_wire::config::{HeldStop, Pod, ResourceType, Role, SeenPolicy, Stops};
+use nexus_crds::{AgentProfile, Mapping, Tenant};
+use nexus_wire::config::{HeldStop, Pod, Presence, ResourceType, Role, SeenPolicy, Stops};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::super::*;
 use super::server::{Name, Server};
 use crate::engine::Observed;
+use crate::policy::ReadPolicy;
 
 /// An operator, the server that it watches, and pods that hold what is published.
 pub(super) struct Rig {
@@ -23,19 +24,31 @@ pub(super) struct Rig {
     told: BTreeMap<Name, Value>,
     /// A stop that gateways hold, whatever objects show.
     pub(super) held: Option<HeldStop>,
+    /// Whether the agent has a session.
+    pub(super) online: bool,
+    /// Whether pods are connected.
+    pub(super) connected: bool,
     pub(super) now: Instant,
 }
 
 impl Rig {
-    /// An operator that begins over what stands there, with a pod of each role.
+    /// An operator that began over what stands there, with a pod of each role.
     pub(super) fn begin(server: Server) -> Self {
-        let now = Instant::now();
+        let mut rig = Self::new(server, Instant::now());
+        rig.rest();
+        rig
+    }
+
+    /// One that begins now.
+    pub(super) fn new(server: Server, now: Instant) -> Self {
         let mut rig = Self {
             server,
             decider: Decider::default(),
             publisher: Publisher::new(),
             told: BTreeMap::new(),
             held: None,
+            online: false,
+            connected: true,
             now,
         };
         let endpoints = |service: &str| {
@@ -51,7 +64,6 @@ impl Rig {
         rig.decider.take(endpoints("nexus-gateway"), now);
         rig.list();
         rig.decider.lead(now);
-        rig.rest();
         rig
     }
 
@@ -110,7 +122,7 @@ impl Rig {
             "Tenant" => Change::Tenant(of::<Tenant>(object, deleted)),
             "AgentProfile" => Change::Profile(of::<AgentProfile>(object, deleted)),
             "Mapping" => Change::Mapping(of::<Mapping>(object, deleted)),
-            _ => Change::Policy(of::<NexusPolicy>(object, deleted)),
+            _ => Change::Policy(of::<ReadPolicy>(object, deleted)),
         };
         self.decider.take(change, self.now);
     }
@@ -130,7 +142,7 @@ impl Rig {
             self.decider.take(Change::Workload(key, observed), self.now);
         }
         self.decider.settle(&self.publisher, self.now);
-        let pods = self.pods();
+        let pods = if self.connected { self.pods() } else { Pods::default() };
         self.decider.pods(Arc::new(pods), self.now);
         let time = Timestamp::UNIX_EPOCH;
         let all = self.decider.decide(&self.publisher, self.now, time);
@@ -178,12 +190,23 @@ impl Rig {
             if object["spec"]["stop"] == json!(true) {
                 let engagement = format!("{}-{generation}", &uid[..8]);
                 let (policy, uid) = (name.clone(), uid.clone());
-                stops.held.push(HeldStop { policy, uid, engagement, sockets_severed: 3, last_byte: None, alarm: None });
+                stops.held.push(HeldStop {
+                    policy,
+                    uid,
+                    engagement,
+                    sockets_severed: 3,
+                    last_byte: None,
+                    alarm: None,
+                    engaged: None,
+                });
             }
             stops.seen.push(SeenPolicy { name: name.clone(), uid, generation });
         }
         stops.held.extend(self.held.clone());
         gateway.stops = Some(stops);
+        let agent = AgentId::of(&tenants[0], "coder");
+        let since = Timestamp::UNIX_EPOCH;
+        gateway.presence.extend(self.online.then_some((agent, Presence { online: true, since })));
         [("nexus-ingest-0", pod(Role::Ingest)), ("nexus-gateway-0", gateway)]
             .map(|(name, pod)| (name.to_owned(), Arc::new(pod)))
             .into()

@@ -16,12 +16,15 @@ pub(crate) struct Seen {
     pub(crate) online: Option<bool>,
     /// When its last session began or ended.
     pub(crate) since: Option<Timestamp>,
+    /// Whether a pod that exists may still come and tell of one.
+    pub(crate) awaits: bool,
 }
 
 /// What pods tell of an agent.
-pub(crate) fn seen(agent: AgentId, pods: &Pods) -> Seen {
+pub(crate) fn seen(agent: AgentId, pods: &Pods, awaits: bool) -> Seen {
     let told = pods.values().filter_map(|pod| pod.presence.get(&agent));
-    told.fold(Seen::default(), |seen, presence| Seen {
+    told.fold(Seen { awaits, ..Seen::default() }, |seen, presence| Seen {
+        awaits,
         online: Some(seen.online.unwrap_or(false) || presence.online),
         since: seen.since.max(Some(presence.since)),
     })
@@ -39,8 +42,13 @@ pub(crate) fn agent(
     let present = present.unwrap_or(&none);
     let mut conditions = conditions(object, programmed, &present.conditions, now);
     let before = present.conditions.iter().find(|condition| condition.type_ == "Online");
-    // Of whom no pod tells anything, what stands there was said by one that is gone: it is offline.
+    // Of whom no pod tells anything, what stands there was said by one that is gone: it is offline. An operator that begins anew
+    // knows no pod at first, and turns nothing over.
     let online = seen.online.unwrap_or(false);
+    if let Some(before) = before.filter(|_| seen.awaits && !online) {
+        conditions.push(before.clone());
+        return AgentProfileStatus { conditions, ..present.clone() };
+    }
     let turned = before.is_none_or(|before| before.status != super::word(online));
     // Facts are written on transitions only.
     let last_seen = match seen.since {

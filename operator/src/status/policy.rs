@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
 use nexus_core::stop::EngagementName;
-use nexus_crds::{NexusPolicy, NexusPolicyStatus};
+use nexus_crds::NexusPolicyStatus;
 use nexus_wire::config::{HeldStop, Pods, Role};
 
 use super::{Aspect, ready};
+use crate::policy::ReadPolicy;
 
 /// What pods tell of one policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub(crate) struct Reported {
     pub(crate) held: Option<EngagementName>,
     /// What one of them wants an admin to look at.
     pub(crate) alarm: Option<String>,
+    /// When the first of them put it in force.
+    pub(crate) engaged: Option<Timestamp>,
     /// Connections that they closed.
     pub(crate) severed: u64,
     /// When the last of them wrote its last byte to an agent.
@@ -58,6 +61,7 @@ impl Reported {
         self.held = self.held.take().max(held.engagement.parse().ok());
         self.alarm = self.alarm.take().or_else(|| held.alarm.clone());
         self.severed = self.severed.saturating_add(held.sockets_severed);
+        self.engaged = self.engaged.into_iter().chain(held.engaged).min();
         self.last_byte = self.last_byte.max(held.last_byte);
     }
 
@@ -88,7 +92,7 @@ impl Reported {
 
 /// The status of a policy. While `fresh`, pods are about to answer, and what stands there of them stays.
 pub(crate) fn policy(
-    object: &NexusPolicy,
+    object: &ReadPolicy,
     reported: &Reported,
     fresh: bool,
     now: Timestamp,
@@ -97,11 +101,10 @@ pub(crate) fn policy(
     let present = object.status.as_ref().unwrap_or(&none);
     let engagement = engagement(object, reported, present);
     let begins = engagement.is_some() && present.engagement.is_none();
-    let engaged_at = match (&engagement, begins) {
-        (None, _) => None,
-        (Some(_), true) => Some(MicroTime(now)),
-        (Some(_), false) => present.engaged_at.clone(),
-    };
+    // Whoever was the first to know, by its own clock: the operator may have been away.
+    let noted = if begins { Some(now) } else { present.engaged_at.as_ref().map(|at| at.0) };
+    let engaged_at =
+        engagement.as_ref().and_then(|_| noted.into_iter().chain(reported.engaged).min()).map(MicroTime);
     let kept = |value: u64, before: Option<u64>| {
         engagement.as_ref().map(|_| value.max(before.filter(|_| !begins).unwrap_or(0)))
     };
@@ -126,7 +129,7 @@ pub(crate) fn policy(
 
 /// The engagement that holds: by the order itself, by what pods hold, or by what stood there and was not released by its name.
 fn engagement(
-    object: &NexusPolicy,
+    object: &ReadPolicy,
     reported: &Reported,
     present: &NexusPolicyStatus,
 ) -> Option<EngagementName> {
@@ -135,7 +138,8 @@ fn engagement(
     if object.spec.stop == Some(true) {
         return Some(EngagementName::new(uid, generation?)).max(reported.held.clone());
     }
-    if reported.held.is_some() {
+    // Where all pods have seen the object as it stands, they know better than what was written of it.
+    if reported.held.is_some() || (reported.pods > 0 && reported.obeying == reported.pods) {
         return reported.held.clone();
     }
     let stood: EngagementName = present.engagement.as_deref()?.parse().ok()?;
@@ -143,21 +147,38 @@ fn engagement(
     (!named.is_some_and(|named| named.reaches(&stood))).then_some(stood)
 }
 
+/// Whether all of it could be read.
+fn accepted(object: &ReadPolicy) -> Aspect {
+    let complaint =
+        object.complaint.as_ref().map(|complaint| complaint.chars().take(512).collect::<String>());
+    let (reason, message) = match (complaint, object.spec.stop) {
+        (None, _) => ("Accepted", "All of it is valid.".to_owned()),
+        (Some(complaint), Some(true)) => (
+            "Unreadable",
+            format!("It says stop, and the rest cannot be read, so it stops everybody: {complaint}"),
+        ),
+        (Some(complaint), _) => {
+            ("Unreadable", format!("It cannot be read, and releases nothing: {complaint}"))
+        }
+    };
+    Aspect {
+        kind: "Accepted",
+        holds: object.complaint.is_none(),
+        reason: reason.to_owned(),
+        message,
+        generation: object.metadata.generation,
+    }
+}
+
 fn conditions(
-    object: &NexusPolicy,
+    object: &ReadPolicy,
     reported: &Reported,
     present: &[Condition],
     fresh: bool,
     now: Timestamp,
 ) -> Vec<Condition> {
     let generation = object.metadata.generation;
-    let accepted = Aspect {
-        kind: "Accepted",
-        holds: true,
-        reason: "Accepted".to_owned(),
-        message: "All of it is valid.".to_owned(),
-        generation,
-    };
+    let accepted = accepted(object);
     if fresh && reported.obeying < reported.pods {
         let stays = |kind: &str| present.iter().find(|condition| condition.type_ == kind).cloned();
         let accepted = accepted.condition(present, now);

@@ -1,4 +1,5 @@
-//! How the pods that are connected stand: an entry a stream, of which the latest of each pod is shown.
+//! How the pods that are connected stand: an entry a stream, of which the latest of each pod is shown that has told anything. A
+//! stream that has only begun says nothing of its pod, and to show that would take back what the pod told by the one before.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +20,14 @@ pub(super) struct Entries {
 #[derive(Debug, Default)]
 struct Streams {
     last: u64,
-    by_pod: BTreeMap<String, BTreeMap<u64, Arc<Pod>>>,
+    by_pod: BTreeMap<String, BTreeMap<u64, Stream>>,
+}
+
+/// What a pod told over one stream.
+#[derive(Debug)]
+struct Stream {
+    pod: Arc<Pod>,
+    told: bool,
 }
 
 /// The entry of one stream. Dropping it takes it out.
@@ -41,23 +49,28 @@ impl Entries {
         let mut streams = self.streams();
         streams.last += 1;
         let stream = streams.last;
-        streams.by_pod.entry(name.clone()).or_default().insert(stream, Arc::new(pod));
-        self.show(&streams, &name);
+        streams
+            .by_pod
+            .entry(name.clone())
+            .or_default()
+            .insert(stream, Stream { pod: Arc::new(pod), told: false });
         Entry { entries: Arc::clone(self), pod: name, stream }
     }
 
-    /// Shows the latest stream of a pod. The lock is held, so that nobody shows an older one afterwards.
+    /// Shows the latest stream of a pod that told anything. The lock is held, so that nobody shows an older one afterwards.
     fn show(&self, streams: &Streams, name: &str) {
-        let latest = streams.by_pod.get(name).and_then(|streams| streams.last_key_value());
+        let of_pod = streams.by_pod.get(name);
+        let latest = of_pod.and_then(|streams| streams.values().rfind(|stream| stream.told));
+        let latest = latest.map(|stream| &stream.pod);
         self.shown.send_if_modified(|pods| {
             let same = match (pods.get(name), latest) {
-                (Some(shown), Some((_, pod))) => Arc::ptr_eq(shown, pod),
+                (Some(shown), Some(pod)) => Arc::ptr_eq(shown, pod),
                 (shown, latest) => shown.is_none() && latest.is_none(),
             };
             if !same {
                 let pods = Arc::make_mut(pods);
                 match latest {
-                    Some((_, pod)) => pods.insert(name.to_owned(), Arc::clone(pod)),
+                    Some(pod) => pods.insert(name.to_owned(), Arc::clone(pod)),
                     None => pods.remove(name),
                 };
             }
@@ -79,10 +92,10 @@ impl Entry {
     /// Changes what the stream told.
     pub(super) fn update<T>(&self, change: impl FnOnce(&mut Pod) -> T) -> Option<T> {
         let mut streams = self.entries.streams();
-        let pod = streams.by_pod.get_mut(&self.pod).and_then(|streams| streams.get_mut(&self.stream))?;
-        let mut next = Pod::clone(pod);
+        let stream = streams.by_pod.get_mut(&self.pod).and_then(|streams| streams.get_mut(&self.stream))?;
+        let mut next = Pod::clone(&stream.pod);
         let answer = change(&mut next);
-        *pod = Arc::new(next);
+        *stream = Stream { pod: Arc::new(next), told: true };
         self.entries.show(&streams, &self.pod);
         Some(answer)
     }
@@ -111,14 +124,22 @@ mod tests {
         let entries = Arc::new(Entries::default());
         let shown = entries.shown();
         let known = || shown.borrow().get("pod").map(|pod| pod.stops.is_some());
-        let first = entries.enter("pod".into(), Pod::new(Role::Gateway));
-        let second = entries.enter("pod".into(), Pod::new(Role::Gateway));
+        let enter = || entries.enter("pod".into(), Pod::new(Role::Gateway));
+        let first = enter();
+        assert_eq!(known(), None, "it told nothing");
         first.update(|pod| pod.stops = Some(Stops::default()));
+        let second = enter();
+        assert_eq!(known(), Some(true), "what the first told stands until the second tells");
+        second.update(|pod| pod.stops = None);
         assert_eq!(known(), Some(false), "the second is shown");
+        first.update(|pod| pod.stops = Some(Stops::default()));
+        assert_eq!(known(), Some(false));
         drop(second);
         assert_eq!(known(), Some(true), "the first is there still");
-        let third = entries.enter("pod".into(), Pod::new(Role::Gateway));
+        let third = enter();
         drop(first);
+        assert_eq!(known(), None);
+        third.update(|pod| pod.stops = None);
         assert_eq!(known(), Some(false));
         drop(third);
         assert_eq!(known(), None);

@@ -81,6 +81,8 @@ pub struct HeldStop {
     pub last_byte: Option<Timestamp>,
     /// What an admin must look at, for people.
     pub alarm: Option<String>,
+    /// When it was put in force at this pod, by its clock.
+    pub engaged: Option<Timestamp>,
 }
 
 /// Whether an agent has a session at a pod.

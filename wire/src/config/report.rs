@@ -121,6 +121,7 @@ fn stops_proto(stops: &Stops) -> v1::Stops {
         sockets_severed: stop.sockets_severed,
         last_byte: stop.last_byte.map(moment_proto),
         alarm: stop.alarm.clone().map(bounded),
+        engaged: stop.engaged.map(moment_proto),
     });
     v1::Stops {
         known: stops.known,
@@ -142,12 +143,9 @@ fn stops_of(stops: v1::Stops) -> Stops {
         sockets_severed: stop.sockets_severed,
         last_byte: stop.last_byte.as_ref().and_then(moment),
         alarm: stop.alarm.map(bounded),
+        engaged: stop.engaged.as_ref().and_then(moment),
     });
-    Stops {
-        known: stops.known,
-        seen: seen.take(MAX_STOPS).collect(),
-        held: held.take(MAX_STOPS).collect(),
-    }
+    Stops { known: stops.known, seen: seen.take(MAX_STOPS).collect(), held: held.take(MAX_STOPS).collect() }
 }
 
 fn presence_proto(agent: AgentId, presence: Presence) -> v1::Presence {
@@ -191,6 +189,7 @@ mod tests {
             sockets_severed: 7,
             last_byte: Some("2026-11-24T07:00:00.123456789Z".parse().unwrap()),
             alarm: Some("gone".into()),
+            engaged: Some("2026-11-24T06:59:59.9Z".parse().unwrap()),
         };
         let seen = SeenPolicy { name, uid, generation: 3 };
         Stops { known: true, seen: vec![seen], held: vec![held] }

@@ -162,9 +162,22 @@ impl<O: Operators> Links<'_, O> {
                 claim = self.primary.claimed(address) => claim,
             },
         };
-        let ended = self.subscriber.stream(channel, &token, true).await;
+        let ended = tokio::select! {
+            ended = self.subscriber.stream(channel, &token, true) => ended,
+            () = self.replaced(address) => Err(StreamError::Replaced),
+        };
         drop(claim);
         ended
+    }
+
+    /// Waits until there are replicas to turn to, and this is none of them: one that sees nothing of the API server any more is
+    /// not ready, and would configure this pod by what it saw last.
+    async fn replaced(&self, address: SocketAddr) {
+        let mut addresses = self.addresses.subscribe();
+        let gone = |addresses: &BTreeSet<_>| !addresses.is_empty() && !addresses.contains(&address);
+        if addresses.wait_for(gone).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 

@@ -179,6 +179,9 @@ pub struct HeldStop {
     /// What an admin must look at, for people.
     #[prost(string, optional, tag = "6")]
     pub alarm: ::core::option::Option<::prost::alloc::string::String>,
+    /// When it was put in force here.
+    #[prost(message, optional, tag = "7")]
+    pub engaged: ::core::option::Option<::pbjson_types::Timestamp>,
 }
 /// Whether an agent has a session at a pod.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

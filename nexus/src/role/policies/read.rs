@@ -4,8 +4,6 @@
 //! read hides no other; if it orders a stop it means everybody, and it never releases anything.
 
 use nexus_core::stop::Policy;
-use nexus_crds::NexusPolicySpec;
-use serde::Deserialize as _;
 use serde_json::Value;
 
 /// What stands in place of a name or a uid where there is none, which no API server does.
@@ -28,7 +26,7 @@ pub fn read(object: &Value) -> Read {
     let name = text(metadata, "name").unwrap_or_else(|| NONE.to_owned());
     let uid = text(metadata, "uid").unwrap_or_else(|| name.clone());
     let generation = metadata["generation"].as_u64();
-    let (spec, wrong) = spec(&object["spec"]);
+    let (spec, wrong) = nexus_compile::policy_spec(&object["spec"]);
     let complaint = match wrong {
         Some(wrong) => Some(wrong),
         None => generation.is_none().then(|| "it has no generation".to_owned()),
@@ -40,24 +38,6 @@ pub fn read(object: &Value) -> Read {
 /// The revision of a list's or an object's metadata. Kubernetes' are numbers that grow, whatever the kind.
 pub fn revision(metadata: &Value) -> Option<u64> {
     metadata["resourceVersion"].as_str()?.parse().ok()
-}
-
-fn spec(raw: &Value) -> (NexusPolicySpec, Option<String>) {
-    match NexusPolicySpec::deserialize(raw) {
-        Ok(spec) => (spec, None),
-        Err(error) => {
-            // The name of an engagement may stand there since before the stop, which the latch has to know.
-            let (release, reason) = (text(raw, "release"), text(raw, "reason"));
-            let stop = NexusPolicySpec { stop: Some(true), release, reason, ..NexusPolicySpec::default() };
-            let spec = if orders_stop(raw) { stop } else { NexusPolicySpec::default() };
-            (spec, Some(error.to_string()))
-        }
-    }
-}
-
-/// Whoever writes `stop: "true"` wants no less, where the definition lets it pass.
-fn orders_stop(spec: &Value) -> bool {
-    !matches!(spec["stop"], Value::Null | Value::Bool(false))
 }
 
 fn text(value: &Value, key: &str) -> Option<String> {

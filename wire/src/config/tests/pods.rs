@@ -50,6 +50,30 @@ async fn one_replica_configures_all_hear_and_the_next_takes_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pod_turns_from_a_replica_that_is_not_ready_any_more_if_another_is() {
+    let (replicas, mut tasks) = (Replicas::of("gateway:pod"), JoinSet::new());
+    let publishers = [1, 2].map(|port| {
+        let publisher = Publisher::new();
+        publisher.publish(&tenant("a"), vec![gateway("a", u32::from(port))]);
+        publisher.complete();
+        replicas.serve(port, &publisher, &mut tasks);
+        publisher
+    });
+    let pod = TestPod::new(Role::Gateway, "pod");
+    pod.run(&replicas, &mut tasks);
+    let first = misses(&pod.holds("something", |held| held.is_complete()).await).unwrap();
+    let other = 3 - first;
+    // Its stream is as good as ever.
+    replicas.doors.lock().unwrap().remove(&address(u16::try_from(first).unwrap()));
+    pod.holds("what the other says", |held| misses(held) == Some(other)).await;
+    // Where none is to be found, who is there is better than nobody.
+    replicas.doors.lock().unwrap().clear();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    publishers[usize::try_from(other).unwrap() - 1].publish(&tenant("a"), vec![gateway("a", 7)]);
+    pod.holds("what it says now", |held| misses(held) == Some(7)).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replica_that_comes_later_is_found_and_one_that_is_away_is_tried_again() {
     let (replicas, mut tasks) = (Replicas::of("gateway"), JoinSet::new());
     let pod = TestPod::new(Role::Gateway, "pod");
