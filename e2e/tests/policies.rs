@@ -116,6 +116,19 @@ impl Site {
             .unwrap();
     }
 
+    /// Labels the first agent, in the folder.
+    fn label(&self, squad: &str) {
+        let (agent, tenant) = (AGENTS[0], TENANTS[0]);
+        let file = self.work.path().join(format!("resources/{tenant}.yaml"));
+        let objects = std::fs::read_to_string(&file).unwrap();
+        let before =
+            objects.split("---\n").find(|object| object.contains(&format!("{{name: {agent}, "))).unwrap();
+        let head = before.lines().find(|line| line.starts_with("metadata:")).unwrap();
+        let metadata =
+            format!("metadata: {{name: {agent}, namespace: {tenant}, labels: {{squad: {squad}}}}}");
+        std::fs::write(&file, objects.replace(head, &metadata)).unwrap();
+    }
+
     /// The name by which the stop that the policy orders now is released.
     fn engagement(&self) -> String {
         let get = |path: &str| {
@@ -244,6 +257,34 @@ async fn a_patch_stops_whom_it_means_and_only_its_name_releases() {
     site.patch(&json!({"release": name}));
     site.admits(TENANTS[0]).await;
     until("there is no alarm any more", async || site.metric("nexus_stop_alarms", "").await < 1.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_is_relabelled_out_of_a_stop_stays_stopped_and_raises_an_alarm() {
+    let mut site = Site::new("relabel").await;
+    site.label("ai");
+    site.start().await;
+    let agent = site.admits(TENANTS[0]).await;
+    site.patch(
+        &json!({"stop": true, "targets": {"tenants": null, "agents": {"matchLabels": {"squad": "ai"}}}}),
+    );
+    severed(agent).await;
+    site.admits(TENANTS[1]).await;
+    site.looks_again_and_refuses().await;
+    assert!(site.metric("nexus_stop_alarms", "").await < 1.0);
+
+    site.label("web");
+    site.measures("nexus_stop_alarms", "", 1.0).await;
+    site.looks_again_and_refuses().await;
+    site.label("ai");
+    until("there is no alarm any more", async || site.metric("nexus_stop_alarms", "").await < 1.0).await;
+
+    // A policy that means others now is as odd, and stops them besides.
+    site.patch(&json!({"targets": {"agents": {"matchLabels": {"squad": "ops"}}}}));
+    site.measures("nexus_stop_alarms", "", 1.0).await;
+    site.looks_again_and_refuses().await;
+    site.patch(&json!({"stop": null, "release": site.engagement()}));
+    site.admits(TENANTS[0]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -101,7 +101,7 @@ pub struct StopLane {
 #[derive(Debug)]
 struct State {
     latch: Arc<Latch>,
-    agents: Vec<KnownAgent>,
+    agents: Arc<[KnownAgent]>,
     /// The policies as they were seen last, and when.
     look: Option<(Instant, Arc<[Policy]>)>,
     /// Whether the file lags behind the latch.
@@ -150,7 +150,7 @@ impl StopLane {
         Ok(Self {
             path: path.to_owned(),
             latch: watch::Sender::new(Arc::clone(&latch)),
-            state: Mutex::new(State { latch, agents: Vec::new(), look: None, unsaved: false }),
+            state: Mutex::new(State { latch, agents: Arc::default(), look: None, unsaved: false }),
             written: Mutex::new(None),
         })
     }
@@ -197,7 +197,7 @@ impl StopLane {
     /// # Errors
     /// When the latch file cannot be written; see [`StopLane::observe`].
     pub fn know(&self, agents: Vec<KnownAgent>) -> Result<(), LaneError> {
-        lock(&self.state).agents = agents;
+        lock(&self.state).agents = agents.into();
         self.update(|latch, agents, _| (latch.remember(agents.iter().map(KnownAgent::subject)), ()));
         self.keep()
     }
@@ -240,13 +240,13 @@ impl StopLane {
     fn settle(&self, policies: Option<&[Policy]>) -> Result<Merged, LaneError> {
         let mut written = lock(&self.written);
         loop {
-            let (base, unsaved) = {
+            let (base, agents, unsaved) = {
                 let state = lock(&self.state);
-                (Arc::clone(&state.latch), state.unsaved)
+                (Arc::clone(&state.latch), Arc::clone(&state.agents), state.unsaved)
             };
             let mut next = (*base).clone();
-            // The agents are known to the latch already; binding them again would change nothing.
-            let merged = policies.map_or_else(Merged::default, |policies| next.merge(policies, []));
+            let agents = agents.iter().map(KnownAgent::subject);
+            let merged = policies.map_or_else(Merged::default, |policies| next.merge(policies, agents));
             if !merged.changed && !unsaved {
                 return Ok(merged);
             }

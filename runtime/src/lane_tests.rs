@@ -173,6 +173,31 @@ async fn only_a_fresh_look_keeps_a_word_from_stopping() {
 }
 
 #[test]
+fn an_agent_that_is_relabelled_out_of_a_stop_is_told_of_at_the_next_look() {
+    let folder = tempfile::tempdir().unwrap();
+    let lane = StopLane::open(&folder.path().join("latch.json")).unwrap();
+    let tenant: TenantKey = "acme/acme".parse().unwrap();
+    let know = |squad: &str| {
+        let labels = Labels::from([("squad".to_owned(), squad.to_owned())]);
+        lane.know(vec![KnownAgent { tenant: tenant.clone(), agent: AgentId::of(&tenant, "a"), labels }])
+            .unwrap();
+    };
+    let ai = Labels::from([("squad".to_owned(), "ai".to_owned())]);
+    let agents = nexus_core::selector::Selector { match_labels: ai, ..Default::default() };
+    let stop = Policy { targets: Targets { agents, ..Targets::default() }, ..policy(2, true, None) };
+    let alarms = || {
+        lane.observe(std::slice::from_ref(&stop)).unwrap();
+        lane.gate().latch().alarms().len()
+    };
+    know("ai");
+    assert_eq!(alarms(), 0);
+    know("web");
+    assert_eq!(alarms(), 1);
+    know("ai");
+    assert_eq!(alarms(), 0);
+}
+
+#[test]
 fn an_idle_lane_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("latch.json");
