@@ -77,6 +77,8 @@ pub(crate) struct Decider {
     profiles_changed: bool,
     /// What a stop is to record of profiles, where that is not what stands there.
     records: BTreeMap<Key, Record>,
+    /// Since when a Deployment waits for its record before it is scaled.
+    recording: BTreeMap<Key, Instant>,
     strays_unsettled: bool,
     leading_since: Option<Instant>,
     /// Writes that are under way.
@@ -329,6 +331,7 @@ impl Decider {
             Answer::Profile(object) => self.engine.profiles.written(*object),
             Answer::Mapping(object) => self.engine.mappings.written(*object),
             Answer::Policy(object) => self.engine.policies.written(*object),
+            Answer::Scaled(answer) => self.scaled(&target, answer),
             Answer::Done if matches!(target, Target::Deployment(_) | Target::Credentials(_)) => {
                 // The watch tells in a moment; until then it would be done again.
                 self.resting.insert(target, (now + SEEN, PAUSE.0));

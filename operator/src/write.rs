@@ -26,10 +26,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::engine::Observed;
 use crate::lease::Leading;
 use crate::objects::Key;
 use crate::policy::ReadPolicy;
-use crate::scale::HELD_REPLICAS;
+use crate::scale::{HELD_REPLICAS, Workload};
 
 /// Who writes status.
 const STATUS: &str = "nexus-operator/status";
@@ -161,12 +162,25 @@ pub(crate) enum Answer {
     Mapping(Box<Mapping>),
     /// A NexusPolicy as it is now.
     Policy(Box<ReadPolicy>),
+    /// How a Deployment is now.
+    Scaled(Scaled),
     /// It is done, or there is nothing any more to do it to; a watch tells the rest.
     Done,
     /// This replica does not lead.
     NotLeading,
     /// It failed, and is to be tried again later.
     Failed,
+}
+
+/// A Deployment after a write, or after a write of it came too late.
+#[derive(Debug, Clone)]
+pub(crate) struct Scaled {
+    /// The revision that the write was of.
+    pub(crate) sent: Option<String>,
+    /// What is there now.
+    pub(crate) now: Observed<Workload>,
+    /// Whether it was written.
+    pub(crate) written: bool,
 }
 
 /// What became of a write.
@@ -230,7 +244,11 @@ impl Writer {
                 Answer::Failed
             }
         };
-        let outcome = if matches!(answer, Answer::Failed) { "failed" } else { "done" };
+        let outcome = match &answer {
+            Answer::Failed => "failed",
+            Answer::Scaled(scaled) if !scaled.written => "late",
+            _ => "done",
+        };
         metrics::counter!("nexus_operator_writes_total", "target" => what, "outcome" => outcome).increment(1);
         if outcome == "done" {
             self.tell(write.notes()).await;
@@ -283,8 +301,24 @@ impl Writer {
             patch["metadata"]["resourceVersion"] = json!(revision);
         }
         let params = PatchParams { field_manager: Some(SCALE.to_owned()), ..PatchParams::default() };
-        api.patch(&key.1, &params, &Patch::Merge(patch)).await?;
-        Ok(Answer::Done)
+        let sent = revision.map(str::to_owned);
+        match api.patch(&key.1, &params, &Patch::Merge(patch)).await {
+            Ok(now) => {
+                let now = Observed::There(Workload::of(now));
+                Ok(Answer::Scaled(Scaled { sent, now, written: true }))
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                let now = api.get_opt(&key.1).await?.map(Workload::of);
+                // What has not changed is refused for another reason.
+                if now.as_ref().is_some_and(|now| now.revision == sent) {
+                    return Err(kube::Error::Api(status));
+                }
+                // The watch may be dead without a word: it would be written as of the same revision until it is begun anew.
+                let now = now.map_or(Observed::Missing, Observed::There);
+                Ok(Answer::Scaled(Scaled { sent, now, written: false }))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// A Secret that is there already is somebody's, and stays as it is.
@@ -358,3 +392,7 @@ pub(crate) fn about<K: Resource<DynamicType = ()>>(object: &K) -> ObjectReferenc
         ..ObjectReference::default()
     }
 }
+
+#[cfg(test)]
+#[path = "write_tests.rs"]
+mod tests;

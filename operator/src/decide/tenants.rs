@@ -130,8 +130,8 @@ impl Decider {
         let present = profile.status.as_ref();
         let seen = status::seen(agent, &self.pods, self.awaits_pods(moment.now));
         let mut status = status::agent(object, programmed, seen, present, moment.time);
-        if let Some(Record { replicas, by }) = self.records.get(&key).cloned() {
-            (status.held_replicas, status.held_by) = (replicas, by);
+        if let Some(Record { replicas, by, from }) = self.records.get(&key).cloned() {
+            (status.held_replicas, status.held_by, status.held_from) = (replicas, by, from);
         }
         if present == Some(&status) {
             return again;

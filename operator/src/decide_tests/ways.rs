@@ -106,7 +106,7 @@ proptest! {
         rig.rest();
         let mut fresh = rig.server.clone();
         for object in fresh.objects.values_mut() {
-            let held = ["heldReplicas", "heldBy", "engagement"].map(|key| (key, object["status"].get(key).cloned()));
+            let held = ["heldReplicas", "heldBy", "heldFrom", "engagement"].map(|key| (key, object["status"].get(key).cloned()));
             object["status"] = json!({});
             // What a stop recorded is no derived state.
             for (key, value) in held {
