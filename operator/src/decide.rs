@@ -4,6 +4,7 @@
 //! how often. A write that is under way, or that failed a moment ago, is waited for; then it is decided again.
 
 mod policies;
+mod reach;
 mod scaling;
 mod tenants;
 
@@ -18,6 +19,7 @@ use nexus_core::stop::Latch;
 use nexus_wire::config::{Pods, Publisher, Resource, ResourceName, ResourceType, TooLarge};
 use tokio::time::Instant;
 
+use self::reach::{Reach, Refused};
 use crate::engine::{Change, Engine, Outcome};
 use crate::objects::{Broken, Key};
 use crate::scale::Record;
@@ -79,6 +81,9 @@ pub(crate) struct Decider {
     records: BTreeMap<Key, Record>,
     /// Since when a Deployment waits for its record before it is scaled.
     recording: BTreeMap<Key, Instant>,
+    refused: Refused,
+    /// Whether a stop reaches Deployments, as of the last decision.
+    reached: BTreeMap<Key, Reach>,
     strays_unsettled: bool,
     leading_since: Option<Instant>,
     /// Writes that are under way.
@@ -105,6 +110,9 @@ impl Decider {
         }
         if matches!(change, Change::Workload(..) | Change::Profile(_) | Change::Policy(_)) {
             self.scaling_unsettled = true;
+        }
+        if let Change::Workload(key, observed) = &change {
+            self.refused.heard(key, observed, now);
         }
         let (policy, slice) = (matches!(change, Change::Policy(_)), matches!(change, Change::Slice(_)));
         self.engine.take(change);
@@ -338,7 +346,10 @@ impl Decider {
                 return;
             }
             Answer::Done | Answer::NotLeading => {}
-            Answer::Failed => {
+            Answer::Failed | Answer::Refused => {
+                if let (Target::Deployment(key), Answer::Refused) = (&target, answer) {
+                    self.refused.scaled(key, true);
+                }
                 let pause = self.resting.get(&target).map_or(PAUSE.0, |&(_, pause)| pause);
                 self.again(&target);
                 self.resting.insert(target, (now + pause, (pause * 2).min(PAUSE.1)));

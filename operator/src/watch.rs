@@ -34,7 +34,7 @@ pub(crate) const LIFE: u32 = 25;
 pub(crate) const LIFE_OF_SECRETS: u32 = 60;
 
 /// Why something cannot be read that nobody grants.
-const FORBIDDEN: &str = "forbidden";
+pub(crate) const FORBIDDEN: &str = "forbidden";
 
 /// The first pause after a failure, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));

@@ -168,6 +168,8 @@ pub(crate) enum Answer {
     Done,
     /// This replica does not lead.
     NotLeading,
+    /// It is refused, and will be until somebody grants it.
+    Refused,
     /// It failed, and is to be tried again later.
     Failed,
 }
@@ -236,7 +238,7 @@ impl Writer {
             Ok(Err(kube::Error::SerdeError(_))) => Answer::Done,
             Ok(Err(error)) => {
                 tracing::warn!(error = chain(&error), ?target, "cannot write {what}; trying again");
-                Answer::Failed
+                if refuses(&target, &error) { Answer::Refused } else { Answer::Failed }
             }
             Err(_) => {
                 *self.silent.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
@@ -245,7 +247,7 @@ impl Writer {
             }
         };
         let outcome = match &answer {
-            Answer::Failed => "failed",
+            Answer::Failed | Answer::Refused => "failed",
             Answer::Scaled(scaled) if !scaled.written => "late",
             _ => "done",
         };
@@ -365,6 +367,12 @@ impl Writer {
             }
         }
     }
+}
+
+/// Whether the API server refuses to scale a Deployment, by RBAC or by an admission policy, and not for a moment.
+fn refuses(target: &Target, error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    matches!(target, Target::Deployment(_)) && [400, 403, 422].contains(&status.code)
 }
 
 /// Server-side apply of a whole status: what is not in it any more goes.

@@ -113,3 +113,12 @@ async fn a_conflict_over_what_has_not_changed_fails() {
     let (answer, _) = scaled(vec![(409, refusal(409)), (200, deployment("1", 3))]).await;
     assert!(matches!(answer, Err(kube::Error::Api(status)) if status.code == 409));
 }
+
+#[tokio::test]
+async fn what_nobody_grants_is_refused() {
+    let target = Target::Deployment(("acme".to_owned(), "coder".to_owned()));
+    for (code, refused) in [(403, true), (422, true), (500, false)] {
+        let (answer, _) = scaled(vec![(code, refusal(code))]).await;
+        assert_eq!(refuses(&target, &answer.unwrap_err()), refused, "{code}");
+    }
+}

@@ -31,12 +31,13 @@ struct User {
 impl Decider {
     /// Decides for all Deployments. True if it must be done again.
     pub(super) fn decide_scaling(&mut self, moment: &Moment, writes: &mut Vec<Write>) -> bool {
-        let mut records = BTreeMap::new();
+        let (mut records, mut pending) = (BTreeMap::new(), BTreeSet::new());
         let users = self.users();
         let wanted: BTreeSet<_> = users.keys().cloned().collect();
         self.engine.workloads.retain(|key, _| wanted.contains(key));
         self.recording.retain(|key, _| wanted.contains(key));
-        let mut again = self.forget_unnamed(moment, &mut records);
+        self.reached.retain(|key, _| wanted.contains(key));
+        let mut again = self.refused.settle(&wanted, moment.now) | self.forget_unnamed(moment, &mut records);
         for (deployment, users) in &users {
             let (steps, wait) = self.next(deployment, users, moment);
             again |= wait || !steps.is_empty();
@@ -50,11 +51,19 @@ impl Decider {
                     }
                     Step::Scale { replicas, held } => {
                         self.scale(deployment, users, (replicas, held), moment, writes);
+                        pending.insert(deployment.clone());
                     }
                 }
             }
         }
         self.records = records;
+        self.refused.pending(pending);
+        for (deployment, users) in users {
+            let reach = self.reach(&deployment);
+            if self.reached.insert(deployment, reach) != Some(reach) {
+                self.unsettled.extend(users.iter().filter_map(|user| user.profile.tenant()));
+            }
+        }
         again
     }
 
@@ -182,6 +191,7 @@ impl Decider {
     /// Takes in how a Deployment is after it was scaled, or after that was refused since it had changed.
     pub(super) fn scaled(&mut self, target: &Target, answer: Scaled) {
         let Target::Deployment(key) = target else { return };
+        self.refused.scaled(key, false);
         self.scaling_unsettled = true;
         let known = match self.engine.workloads.get(key) {
             Some(Observed::There(workload)) => &workload.revision,

@@ -4,10 +4,11 @@ use serde_json::{Value, json};
 
 use super::rig::Rig;
 use super::server::Server;
-use super::{acme, profile, tenant};
+use super::{acme, condition, profile, tenant};
 use crate::decide::{Answer, Duration, Instant, Timestamp, Write, Written};
 use crate::engine::{Change, Observed};
 use crate::scale::Workload;
+use crate::watch::FORBIDDEN;
 use crate::write::Scaled;
 
 /// Rounds of 100 ms in which Deployments' watches say nothing; each write is answered so. How many there were.
@@ -135,6 +136,89 @@ fn an_answer_is_older_than_what_its_watch_said_meanwhile() {
     let target = crate::write::Target::Deployment(key.clone());
     rig.decider.written(Written { target, answer: Answer::Scaled(answer) }, rig.now);
     assert_eq!(rig.decider.engine.workloads[&key], Observed::There(raised));
+}
+
+fn references(rig: &Rig) -> (String, String, String) {
+    let of = |kind, field: &str| condition(coder(rig), kind)[field].as_str().unwrap().to_owned();
+    (of("ResolvedRefs", "status"), of("ResolvedRefs", "reason"), of("Ready", "status"))
+}
+
+fn told(status: &str, reason: &str, ready: &str) -> (String, String, String) {
+    (status.to_owned(), reason.to_owned(), ready.to_owned())
+}
+
+#[test]
+fn a_deployment_that_may_not_be_watched_is_told_before_a_stop_comes() {
+    let mut rig = Rig::begin(acme());
+    let there = Observed::There(rig.server.workloads["coder"].clone());
+    let forbidden = || Observed::Unreadable(FORBIDDEN.to_owned());
+    assert_eq!(references(&rig), told("True", "ResolvedRefs", "True"));
+    // An API server that is away says nothing of rights.
+    hear(&mut rig, Observed::Unreadable("the API server does not answer".to_owned()));
+    assert_eq!(play(&mut rig, 10, Server::write), 0);
+    hear(&mut rig, forbidden());
+    assert_eq!(play(&mut rig, 10, Server::write), 1);
+    assert_eq!(references(&rig), told("False", "WorkloadForbidden", "False"));
+    let message = condition(coder(&rig), "ResolvedRefs")["message"].as_str().unwrap();
+    assert!(message.contains("`spec.workloadRef`") && message.contains("`coder`"), "{message}");
+    assert!(message.contains("`nexus rbac`"), "{message}");
+    // Where a list is granted and a watch is not, it can be read in between.
+    for _ in 0..5 {
+        hear(&mut rig, there.clone());
+        assert_eq!(play(&mut rig, 20, Server::write), 0);
+        hear(&mut rig, forbidden());
+        assert_eq!(play(&mut rig, 20, Server::write), 0);
+    }
+    // An operator that begins anew takes nothing back before it was answered.
+    let mut rig = Rig::new(rig.server, rig.now);
+    assert_eq!(play(&mut rig, 10, Server::write), 0);
+    hear(&mut rig, forbidden());
+    assert_eq!(play(&mut rig, 10, Server::write), 0);
+    hear(&mut rig, there);
+    play(&mut rig, 60, Server::write);
+    assert_eq!(references(&rig), told("True", "ResolvedRefs", "True"));
+}
+
+#[test]
+fn a_deployment_that_may_not_be_scaled_is_told_while_it_runs_on() {
+    let mut rig = Rig::begin(acme());
+    order(&mut rig);
+    let refused = |server: &mut Server, write| match write {
+        Write::Scale { .. } => Answer::Refused,
+        write => server.write(write),
+    };
+    play(&mut rig, 20, refused);
+    stands(&rig, 3, None);
+    assert_eq!(references(&rig), told("False", "WorkloadForbidden", "False"));
+    // So it is for an operator that begins anew, which takes nothing back before.
+    let workload = Observed::There(rig.server.workloads["coder"].clone());
+    let mut rig = Rig::new(rig.server, rig.now);
+    hear(&mut rig, workload);
+    let profiles = |rig: &mut Rig| {
+        let mut profiles = 0;
+        play(rig, 20, |server, write| {
+            profiles += usize::from(matches!(write, Write::Profile(..)));
+            refused(server, write)
+        });
+        profiles
+    };
+    assert_eq!(profiles(&mut rig), 0);
+    rig.now += Duration::from_secs(30);
+    rig.rest();
+    stands(&rig, 0, Some(3));
+    // An engaged stop makes nothing unready.
+    assert_eq!(references(&rig), told("True", "ResolvedRefs", "True"));
+}
+
+#[test]
+fn a_deployment_that_is_not_there_is_worth_a_look_and_no_fault() {
+    let mut server = acme();
+    let workload = server.workloads.remove("coder").unwrap();
+    let mut rig = Rig::begin(server);
+    assert_eq!(references(&rig), told("True", "WorkloadNotFound", "True"));
+    rig.server.workloads.insert("coder".to_owned(), workload);
+    rig.rest();
+    assert_eq!(references(&rig), told("True", "ResolvedRefs", "True"));
 }
 
 #[test]
