@@ -112,6 +112,8 @@ reasons! {
     SecretEmpty,
     /// A Secret cannot be read, so that nobody knows whether it is there.
     SecretUnreadable,
+    /// A Deployment may not be watched or scaled, so that no stop reaches it.
+    WorkloadForbidden,
     /// A client secret is too short to be safe as a hash.
     ClientSecretTooShort,
     /// The client id of an agent's Secret is not the agent's id.
@@ -120,6 +122,8 @@ reasons! {
     NoMembers,
     /// Not wrong: a name is claimed twice, and one meaning wins.
     NameClash,
+    /// Not wrong: a Deployment is not there, or not yet.
+    WorkloadNotFound,
     /// Not wrong: a secret ends with a line break, which is seldom meant.
     SecretEndsWithNewline,
 }
@@ -181,6 +185,29 @@ impl ObjectConditions {
     #[must_use]
     pub fn get(&self, kind: ConditionType) -> Option<&Condition> {
         self.conditions.iter().find(|condition| condition.kind == kind)
+    }
+
+    /// Adds what only a cluster shows of what the object refers to: at this path, in this way, to be mended like this. What is
+    /// wrong comes before what is merely worth a look, and what was found before it stays first.
+    pub fn refer(&mut self, wrong: bool, reason: Reason, path: &str, what: &str, remedy: &str) {
+        let of_references = |condition: &&mut Condition| condition.kind == ConditionType::ResolvedRefs;
+        let Some(condition) = self.conditions.iter_mut().find(of_references) else { return };
+        let well = condition.reason == Reason::ResolvedRefs;
+        let told = if well { String::new() } else { std::mem::take(&mut condition.message) };
+        let mut message = String::new();
+        sentence(&mut message, &format!("`{path}`: {what}; {remedy}"));
+        let first = well || (wrong && condition.status == Status::True);
+        condition.message = match first {
+            _ if told.is_empty() => message,
+            true => format!("{message} {told}"),
+            false => format!("{told} {message}"),
+        };
+        if first {
+            condition.reason = reason;
+        }
+        if wrong {
+            condition.status = Status::False;
+        }
     }
 }
 

@@ -319,3 +319,24 @@ fn a_secret_that_cannot_be_read_keeps_what_was_known_of_it() {
     }
     assert_eq!(objects.secret_names(), ["coder-nexus-agent", "webhooks"].map(str::to_owned).into());
 }
+
+#[test]
+fn what_only_a_cluster_shows_is_added_to_what_was_found() {
+    let compiled = compile(&valid(), Previous::default()).unwrap();
+    let well = compiled.conditions.iter().find(|one| one.kind == ObjectKind::AgentProfile).unwrap();
+    let told = |object: &ObjectConditions| {
+        let condition = object.get(ConditionType::ResolvedRefs).unwrap();
+        (condition.status, condition.reason, condition.message.clone())
+    };
+    let mut object = well.clone();
+    object.refer(false, Reason::WorkloadNotFound, "a", "b", "c");
+    assert_eq!(told(&object), (Status::True, Reason::WorkloadNotFound, "`a`: b; c.".to_owned()));
+    // What is wrong comes first.
+    object.refer(true, Reason::WorkloadForbidden, "d", "e", "f");
+    let message = "`d`: e; f. `a`: b; c.".to_owned();
+    assert_eq!(told(&object), (Status::False, Reason::WorkloadForbidden, message));
+    // What was found wrong before stays first.
+    object.refer(true, Reason::SecretNotFound, "g", "h", "i");
+    let message = "`d`: e; f. `a`: b; c. `g`: h; i.".to_owned();
+    assert_eq!(told(&object), (Status::False, Reason::WorkloadForbidden, message));
+}

@@ -154,6 +154,10 @@ pub struct AgentProfileStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::engagement")]
     pub held_by: Option<String>,
+    /// The uid of the Deployment whose replicas they were: they are restored to no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub held_from: Option<String>,
 }
 
 /// Names by which an agent can be mentioned.

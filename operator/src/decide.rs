@@ -4,6 +4,7 @@
 //! how often. A write that is under way, or that failed a moment ago, is waited for; then it is decided again.
 
 mod policies;
+mod reach;
 mod scaling;
 mod tenants;
 
@@ -18,6 +19,7 @@ use nexus_core::stop::Latch;
 use nexus_wire::config::{Pods, Publisher, Resource, ResourceName, ResourceType, TooLarge};
 use tokio::time::Instant;
 
+use self::reach::{Reach, Refused};
 use crate::engine::{Change, Engine, Outcome};
 use crate::objects::{Broken, Key};
 use crate::scale::Record;
@@ -77,6 +79,11 @@ pub(crate) struct Decider {
     profiles_changed: bool,
     /// What a stop is to record of profiles, where that is not what stands there.
     records: BTreeMap<Key, Record>,
+    /// Since when a Deployment waits for its record before it is scaled.
+    recording: BTreeMap<Key, Instant>,
+    refused: Refused,
+    /// Whether a stop reaches Deployments, as of the last decision.
+    reached: BTreeMap<Key, Reach>,
     strays_unsettled: bool,
     leading_since: Option<Instant>,
     /// Writes that are under way.
@@ -103,6 +110,9 @@ impl Decider {
         }
         if matches!(change, Change::Workload(..) | Change::Profile(_) | Change::Policy(_)) {
             self.scaling_unsettled = true;
+        }
+        if let Change::Workload(key, observed) = &change {
+            self.refused.heard(key, observed, now);
         }
         let (policy, slice) = (matches!(change, Change::Policy(_)), matches!(change, Change::Slice(_)));
         self.engine.take(change);
@@ -329,13 +339,17 @@ impl Decider {
             Answer::Profile(object) => self.engine.profiles.written(*object),
             Answer::Mapping(object) => self.engine.mappings.written(*object),
             Answer::Policy(object) => self.engine.policies.written(*object),
+            Answer::Scaled(answer) => self.scaled(&target, answer),
             Answer::Done if matches!(target, Target::Deployment(_) | Target::Credentials(_)) => {
                 // The watch tells in a moment; until then it would be done again.
                 self.resting.insert(target, (now + SEEN, PAUSE.0));
                 return;
             }
             Answer::Done | Answer::NotLeading => {}
-            Answer::Failed => {
+            Answer::Failed | Answer::Refused => {
+                if let (Target::Deployment(key), Answer::Refused) = (&target, answer) {
+                    self.refused.scaled(key, true);
+                }
                 let pause = self.resting.get(&target).map_or(PAUSE.0, |&(_, pause)| pause);
                 self.again(&target);
                 self.resting.insert(target, (now + pause, (pause * 2).min(PAUSE.1)));

@@ -4,6 +4,8 @@
 mod anew;
 #[path = "decide_tests/rig.rs"]
 mod rig;
+#[path = "decide_tests/scaled.rs"]
+mod scaled;
 #[path = "decide_tests/server.rs"]
 mod server;
 #[path = "decide_tests/ways.rs"]

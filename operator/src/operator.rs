@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::DeserializeGuard;
@@ -30,7 +29,7 @@ use crate::lease::{Holder, Leading};
 use crate::objects::Key;
 use crate::own::Own;
 use crate::policy::ReadPolicy;
-use crate::scale::{Workload, annotated};
+use crate::scale::Workload;
 use crate::server::{self, ServeError};
 use crate::slices;
 use crate::store::{self, Restored};
@@ -202,11 +201,20 @@ fn start_watches(
             drain.clone(),
         ),
     );
-    let named =
-        Named::new("secrets", client.clone(), values, Change::Secret, changes.clone(), restored.clone());
+    let (client, told) = (client.clone(), changes.clone());
+    let named = Named::new(
+        "secrets",
+        watches::LIFE_OF_SECRETS,
+        client.clone(),
+        values,
+        Change::Secret,
+        told,
+        restored.clone(),
+    );
     tasks.start("secrets", named.run(secrets.subscribe(), drain.clone()));
+    let told = changes.clone();
     let named =
-        Named::new("deployments", client.clone(), workload, Change::Workload, changes.clone(), restored);
+        Named::new("deployments", watches::LIFE, client, Workload::of, Change::Workload, told, restored);
     tasks.start("deployments", named.run(deployments.subscribe(), drain));
 }
 
@@ -214,16 +222,6 @@ fn start_watches(
 fn values(secret: Secret) -> SecretValues {
     let data = secret.data.unwrap_or_default();
     data.into_iter().map(|(key, bytes)| (key, secret::Secret::new(bytes.0))).collect()
-}
-
-/// A Deployment, as far as scaling goes. One that says nothing has one replica.
-fn workload(deployment: Deployment) -> Workload {
-    let replicas = deployment.spec.replicas.unwrap_or(1);
-    Workload {
-        replicas: u32::try_from(replicas).unwrap_or(0),
-        held: annotated(deployment.metadata.annotations.as_ref()),
-        revision: deployment.metadata.resource_version,
-    }
 }
 
 /// The one who decides.

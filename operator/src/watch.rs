@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, pin_mut};
 use k8s_openapi::NamespaceResourceScope;
+use kube::core::Status;
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use kube::{Api, Client, Resource};
 use nexus_core::backoff::Backoff;
@@ -26,11 +27,14 @@ use crate::engine::Observed;
 use crate::objects::Key;
 use crate::store::Restored;
 
-/// How long a watch of a kind may live, in seconds.
-const LIFE: u32 = 25;
+/// How long a watch may live, in seconds.
+pub(crate) const LIFE: u32 = 25;
 
-/// The same of a single object; there may be thousands.
-const LIFE_BY_NAME: u32 = 60;
+/// The same of a single Secret; there may be thousands.
+pub(crate) const LIFE_OF_SECRETS: u32 = 60;
+
+/// Why something cannot be read that nobody grants.
+pub(crate) const FORBIDDEN: &str = "forbidden";
 
 /// The first pause after a failure, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -121,6 +125,8 @@ impl Pause {
 /// Watches objects by their names, as many as are wanted.
 pub(crate) struct Named<K, T, C> {
     what: &'static str,
+    /// How long a watch may live, in seconds.
+    life: u32,
     client: Client,
     /// What is told of an object.
     read: fn(K) -> T,
@@ -139,13 +145,14 @@ where
     /// One that watches nothing yet.
     pub(crate) fn new(
         what: &'static str,
+        life: u32,
         client: Client,
         read: fn(K) -> T,
         change: fn(Key, Observed<T>) -> C,
         changes: mpsc::Sender<C>,
         restored: Restored,
     ) -> Self {
-        Self { what, client, read, change, changes, restored }
+        Self { what, life, client, read, change, changes, restored }
     }
 
     /// Watches what is wanted until drained.
@@ -184,11 +191,12 @@ where
 
     /// Watches one object for as long as its future is driven.
     fn one(&self, key: Key) -> impl Future<Output = ()> + Send + 'static {
-        let (what, read, change, changes) = (self.what, self.read, self.change, self.changes.clone());
+        let (what, life, read, change, changes) =
+            (self.what, self.life, self.read, self.change, self.changes.clone());
         let mut restored = self.restored.clone();
         let api: Api<K> = Api::namespaced(self.client.clone(), &key.0);
         async move {
-            let config = Config::default().timeout(LIFE_BY_NAME).fields(&format!("metadata.name={}", key.1));
+            let config = Config::default().timeout(life).fields(&format!("metadata.name={}", key.1));
             let mut pause = Pause::new(LONGEST_BY_NAME);
             loop {
                 let events = watcher(api.clone(), config.clone());
@@ -249,14 +257,17 @@ fn why(error: &watcher::Error) -> String {
         watcher::Error::InitialListFailed(source)
         | watcher::Error::WatchStartFailed(source)
         | watcher::Error::WatchFailed(source) => source,
-        watcher::Error::WatchError(status) => return status.reason.to_string(),
+        watcher::Error::WatchError(status) => return reason(status),
         watcher::Error::NoResourceVersion => return "no answer that makes sense".to_owned(),
     };
     match source {
-        kube::Error::Api(status) if status.code == 403 => "forbidden".to_owned(),
-        kube::Error::Api(status) => status.reason.to_string(),
+        kube::Error::Api(status) => reason(status),
         _ => "the API server does not answer".to_owned(),
     }
+}
+
+fn reason(status: &Status) -> String {
+    if status.code == 403 { FORBIDDEN.to_owned() } else { status.reason.clone() }
 }
 
 #[cfg(test)]

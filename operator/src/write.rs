@@ -26,10 +26,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::engine::Observed;
 use crate::lease::Leading;
 use crate::objects::Key;
 use crate::policy::ReadPolicy;
-use crate::scale::HELD_REPLICAS;
+use crate::scale::{HELD_REPLICAS, Workload};
 
 /// Who writes status.
 const STATUS: &str = "nexus-operator/status";
@@ -161,12 +162,27 @@ pub(crate) enum Answer {
     Mapping(Box<Mapping>),
     /// A NexusPolicy as it is now.
     Policy(Box<ReadPolicy>),
+    /// How a Deployment is now.
+    Scaled(Scaled),
     /// It is done, or there is nothing any more to do it to; a watch tells the rest.
     Done,
     /// This replica does not lead.
     NotLeading,
+    /// It is refused, and will be until somebody grants it.
+    Refused,
     /// It failed, and is to be tried again later.
     Failed,
+}
+
+/// A Deployment after a write, or after a write of it came too late.
+#[derive(Debug, Clone)]
+pub(crate) struct Scaled {
+    /// The revision that the write was of.
+    pub(crate) sent: Option<String>,
+    /// What is there now.
+    pub(crate) now: Observed<Workload>,
+    /// Whether it was written.
+    pub(crate) written: bool,
 }
 
 /// What became of a write.
@@ -222,7 +238,7 @@ impl Writer {
             Ok(Err(kube::Error::SerdeError(_))) => Answer::Done,
             Ok(Err(error)) => {
                 tracing::warn!(error = chain(&error), ?target, "cannot write {what}; trying again");
-                Answer::Failed
+                if refuses(&target, &error) { Answer::Refused } else { Answer::Failed }
             }
             Err(_) => {
                 *self.silent.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
@@ -230,7 +246,11 @@ impl Writer {
                 Answer::Failed
             }
         };
-        let outcome = if matches!(answer, Answer::Failed) { "failed" } else { "done" };
+        let outcome = match &answer {
+            Answer::Failed | Answer::Refused => "failed",
+            Answer::Scaled(scaled) if !scaled.written => "late",
+            _ => "done",
+        };
         metrics::counter!("nexus_operator_writes_total", "target" => what, "outcome" => outcome).increment(1);
         if outcome == "done" {
             self.tell(write.notes()).await;
@@ -283,8 +303,24 @@ impl Writer {
             patch["metadata"]["resourceVersion"] = json!(revision);
         }
         let params = PatchParams { field_manager: Some(SCALE.to_owned()), ..PatchParams::default() };
-        api.patch(&key.1, &params, &Patch::Merge(patch)).await?;
-        Ok(Answer::Done)
+        let sent = revision.map(str::to_owned);
+        match api.patch(&key.1, &params, &Patch::Merge(patch)).await {
+            Ok(now) => {
+                let now = Observed::There(Workload::of(now));
+                Ok(Answer::Scaled(Scaled { sent, now, written: true }))
+            }
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                let now = api.get_opt(&key.1).await?.map(Workload::of);
+                // What has not changed is refused for another reason.
+                if now.as_ref().is_some_and(|now| now.revision == sent) {
+                    return Err(kube::Error::Api(status));
+                }
+                // The watch may be dead without a word: it would be written as of the same revision until it is begun anew.
+                let now = now.map_or(Observed::Missing, Observed::There);
+                Ok(Answer::Scaled(Scaled { sent, now, written: false }))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// A Secret that is there already is somebody's, and stays as it is.
@@ -333,6 +369,12 @@ impl Writer {
     }
 }
 
+/// Whether the API server refuses to scale a Deployment, by RBAC or by an admission policy, and not for a moment.
+fn refuses(target: &Target, error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    matches!(target, Target::Deployment(_)) && [400, 403, 422].contains(&status.code)
+}
+
 /// Server-side apply of a whole status: what is not in it any more goes.
 async fn apply<K>(api: &Api<K>, name: &str, status: &impl Serialize) -> Result<K, kube::Error>
 where
@@ -358,3 +400,7 @@ pub(crate) fn about<K: Resource<DynamicType = ()>>(object: &K) -> ObjectReferenc
         ..ObjectReference::default()
     }
 }
+
+#[cfg(test)]
+#[path = "write_tests.rs"]
+mod tests;

@@ -43,7 +43,7 @@ const KINDS: [(&str, &str, &str); 6] = [
 const REFUSED: &str = "refused: ";
 
 /// What of a status tells of the past.
-const RECORDS: [&str; 3] = ["heldReplicas", "heldBy", "engagement"];
+const RECORDS: [&str; 4] = ["heldReplicas", "heldBy", "heldFrom", "engagement"];
 
 /// An object by its kind and name.
 type Name = (&'static str, String);

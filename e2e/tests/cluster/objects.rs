@@ -21,7 +21,7 @@ pub(crate) fn full(kind: &str) -> Value {
         ),
         "AgentProfile" => (
             profile(),
-            json!({"lastSeen": "2026-01-02T03:04:05Z", "heldReplicas": 3, "heldBy": "1f2e3d4c-7"}),
+            json!({"lastSeen": "2026-01-02T03:04:05Z", "heldReplicas": 3, "heldBy": "1f2e3d4c-7", "heldFrom": "0a1b2c3d-0000-4000-8000-000000000000"}),
         ),
         "NexusPolicy" => (
             policy(),

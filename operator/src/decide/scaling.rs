@@ -1,7 +1,8 @@
 //! Which Deployments a stop scales to zero, and which it gives back: decided for each Deployment, for several agents may name one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::ResourceExt as _;
 use nexus_core::id::{AgentId, TenantKey};
@@ -10,10 +11,14 @@ use nexus_crds::AgentProfile;
 use nexus_wire::config::Role;
 
 use super::{Decider, Moment, PODS_COME, WATCH_FIRST};
-use crate::engine::Observed;
+use crate::engine::{Change, Observed};
 use crate::objects::{Key, OfTenant as _};
 use crate::scale::{Record, Step, step};
-use crate::write::{Note, Write, about};
+use crate::write::{Note, Scaled, Target, Write, about};
+
+/// How long scaling waits for its record in a status. The annotation is set in the same write, so nothing is lost without it; and a
+/// status may be refused for as long as the stop holds.
+const RECORDED: Duration = Duration::from_millis(500);
 
 /// An agent that names a Deployment.
 struct User {
@@ -26,30 +31,60 @@ struct User {
 impl Decider {
     /// Decides for all Deployments. True if it must be done again.
     pub(super) fn decide_scaling(&mut self, moment: &Moment, writes: &mut Vec<Write>) -> bool {
-        let mut again = false;
-        let mut records = BTreeMap::new();
+        let (mut records, mut pending) = (BTreeMap::new(), BTreeSet::new());
         let users = self.users();
-        let wanted = users.keys().cloned().collect::<std::collections::BTreeSet<_>>();
+        let wanted: BTreeSet<_> = users.keys().cloned().collect();
         self.engine.workloads.retain(|key, _| wanted.contains(key));
-        for (deployment, users) in users {
-            let (step, wait) = self.next(&deployment, &users, moment);
-            again |= wait;
-            match step {
-                Some(Step::Record(record)) => {
-                    for user in users.iter().filter(|user| user.readable) {
-                        records.insert(user.key.clone(), record.clone());
-                        self.unsettled.extend(user.profile.tenant());
+        self.recording.retain(|key, _| wanted.contains(key));
+        self.reached.retain(|key, _| wanted.contains(key));
+        let mut again = self.refused.settle(&wanted, moment.now) | self.forget_unnamed(moment, &mut records);
+        for (deployment, users) in &users {
+            let (steps, wait) = self.next(deployment, users, moment);
+            again |= wait || !steps.is_empty();
+            for step in steps {
+                match step {
+                    Step::Record(record) => {
+                        for user in users.iter().filter(|user| user.readable) {
+                            records.insert(user.key.clone(), record.clone());
+                            self.unsettled.extend(user.profile.tenant());
+                        }
                     }
-                    again = true;
+                    Step::Scale { replicas, held } => {
+                        self.scale(deployment, users, (replicas, held), moment, writes);
+                        pending.insert(deployment.clone());
+                    }
                 }
-                Some(Step::Scale { replicas, held }) => {
-                    self.scale(&deployment, &users, (replicas, held), moment, writes);
-                    again = true;
-                }
-                None => {}
             }
         }
         self.records = records;
+        self.refused.pending(pending);
+        for (deployment, users) in users {
+            let reach = self.reach(&deployment);
+            if self.reached.insert(deployment, reach) != Some(reach) {
+                self.unsettled.extend(users.iter().filter_map(|user| user.profile.tenant()));
+            }
+        }
+        again
+    }
+
+    /// Takes the record from profiles that name no Deployment any more, once nothing stops them. True if it must be done again.
+    fn forget_unnamed(&mut self, moment: &Moment, records: &mut BTreeMap<Key, Record>) -> bool {
+        let mut again = false;
+        let recorded = self.engine.profiles.iter().filter_map(|(key, standing)| {
+            let profile = standing.good.clone().filter(|good| good.spec.workload_ref.is_none())?;
+            let record = Record::of(profile.status.as_ref());
+            (standing.broken.is_none() && record != Record::default()).then(|| (key.clone(), profile, record))
+        });
+        for (key, profile, record) in recorded.collect::<Vec<_>>() {
+            if self.stopped(&profile, &record).is_some() {
+                continue;
+            }
+            again = true;
+            if self.may_restore(moment) {
+                records.insert(key, Record::default());
+                self.unsettled.extend(profile.tenant());
+            }
+        }
         again
     }
 
@@ -66,35 +101,33 @@ impl Decider {
         users
     }
 
-    /// The next step for a Deployment, and whether it is too early for it.
-    fn next(&self, deployment: &Key, users: &[User], moment: &Moment) -> (Option<Step>, bool) {
+    /// The next steps for a Deployment, and whether it is too early for them.
+    fn next(&mut self, deployment: &Key, users: &[User], moment: &Moment) -> (Vec<Step>, bool) {
         let workload = match self.engine.workloads.get(deployment) {
-            Some(Observed::There(workload)) => Some(workload),
+            Some(Observed::There(workload)) => Some(workload.clone()),
             Some(Observed::Missing) => None,
             // Nothing is done to what nobody has looked at.
-            Some(Observed::Unreadable(_)) | None => return (None, false),
+            Some(Observed::Unreadable(_)) | None => return (Vec::new(), false),
         };
         let records: Vec<_> = users.iter().map(|user| Record::of(user.profile.status.as_ref())).collect();
         let mut stops =
             users.iter().zip(&records).filter_map(|(user, record)| self.stopped(&user.profile, record));
         let stopped = stops.next();
-        // All of those whose status can be written must have the record; it is gone once none has it.
-        let readable = users.iter().zip(&records).filter(|(user, _)| user.readable).map(|(_, record)| record);
-        let record = match &stopped {
-            Some(_) => readable.clone().min_by_key(|record| record.replicas.is_some()),
-            None => readable.clone().max_by_key(|record| record.replicas.is_some()),
-        };
-        let unwritable = Record { replicas: workload.and_then(|it| it.held.or(Some(it.replicas))), by: None };
-        let next = match record {
-            Some(record) => step(stopped.as_ref(), record, workload),
-            // Nowhere to record: the annotation is set in the write that scales.
-            None => step(stopped.as_ref(), &unwritable, workload)
-                .filter(|step| matches!(step, Step::Scale { .. })),
-        };
-        match stopped.is_none() && next.is_some() && !self.may_restore(moment) {
-            true => (None, true),
-            false => (next, false),
+        // All of those whose status can be written must have the record. Where there is none, the annotation is all.
+        let readable = users.iter().zip(&records).filter(|(user, _)| user.readable);
+        let readable: Vec<_> = readable.map(|(_, record)| record).collect();
+        let next = step(stopped.as_ref(), &readable, workload.as_ref());
+        if stopped.is_none() && next.is_some() && !self.may_restore(moment) {
+            return (Vec::new(), true);
         }
+        let (Some(Step::Record(record)), Some(_)) = (&next, &stopped) else {
+            self.recording.remove(deployment);
+            return (next.into_iter().collect(), false);
+        };
+        let since = *self.recording.entry(deployment.clone()).or_insert(moment.now);
+        let waited = moment.now.saturating_duration_since(since) >= RECORDED;
+        let then = waited.then(|| step(stopped.as_ref(), &[record], workload.as_ref())).flatten();
+        (next.into_iter().chain(then).collect(), false)
     }
 
     /// Whether pods had the time to tell of stops that no object shows.
@@ -153,6 +186,21 @@ impl Decider {
                 policy.release.as_deref().and_then(|release| release.parse::<EngagementName>().ok());
             (!release.is_some_and(|release| release.reaches(&name))).then_some(name)
         })
+    }
+
+    /// Takes in how a Deployment is after it was scaled, or after that was refused since it had changed.
+    pub(super) fn scaled(&mut self, target: &Target, answer: Scaled) {
+        let Target::Deployment(key) = target else { return };
+        self.refused.scaled(key, false);
+        self.scaling_unsettled = true;
+        let known = match self.engine.workloads.get(key) {
+            Some(Observed::There(workload)) => &workload.revision,
+            _ => return,
+        };
+        // Unless its watch said something meanwhile: that is later than what was written.
+        if *known == answer.sent {
+            self.engine.take(Change::Workload(key.clone(), answer.now));
+        }
     }
 
     /// Scales a Deployment.

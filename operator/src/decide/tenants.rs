@@ -129,9 +129,10 @@ impl Decider {
         let agent = AgentId::of(tenant, &key.1);
         let present = profile.status.as_ref();
         let seen = status::seen(agent, &self.pods, self.awaits_pods(moment.now));
+        let object = &self.with_workload(object, &profile);
         let mut status = status::agent(object, programmed, seen, present, moment.time);
-        if let Some(Record { replicas, by }) = self.records.get(&key).cloned() {
-            (status.held_replicas, status.held_by) = (replicas, by);
+        if let Some(Record { replicas, by, from }) = self.records.get(&key).cloned() {
+            (status.held_replicas, status.held_by, status.held_from) = (replicas, by, from);
         }
         if present == Some(&status) {
             return again;

@@ -127,15 +127,20 @@ impl Rig {
         self.decider.take(change, self.now);
     }
 
-    /// One round of everything: watches, publication, pods, and some of the writes.
-    pub(super) fn round(&mut self, writes: usize) -> usize {
-        self.catch_up();
+    /// Tells the operator of the Secrets that it asks for.
+    pub(super) fn tell_secrets(&mut self) {
         let wanted: Vec<_> = self.decider.engine.secret_names().into_iter().collect();
         for key in wanted {
             let observed =
                 self.server.secrets.get(&key.1).cloned().map_or(Observed::Missing, Observed::There);
             self.decider.take(Change::Secret(key, observed), self.now);
         }
+    }
+
+    /// One round of everything: watches, publication, pods, and some of the writes.
+    pub(super) fn round(&mut self, writes: usize) -> usize {
+        self.catch_up();
+        self.tell_secrets();
         for key in self.decider.workloads() {
             let observed =
                 self.server.workloads.get(&key.1).cloned().map_or(Observed::Missing, Observed::There);

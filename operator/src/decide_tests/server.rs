@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::engine::SecretValues;
+use crate::engine::{Observed, SecretValues};
 use crate::scale::Workload;
-use crate::write::{Answer, Write};
+use crate::write::{Answer, Scaled, Write};
 
 /// Kind and name.
 pub(super) type Name = (&'static str, String);
@@ -83,11 +83,11 @@ impl Server {
                 .status("NexusPolicy", &key.1, &json!(status))
                 .map_or(Answer::Done, |one| Answer::Policy(Box::new(one))),
             Write::Scale { key, replicas, held, .. } => {
-                if let Some(workload) = self.workloads.get_mut(&key.1) {
-                    let replicas = replicas.unwrap_or(workload.replicas);
-                    *workload = Workload { replicas, held, ..Workload::default() };
-                }
-                Answer::Done
+                let Some(workload) = self.workloads.get_mut(&key.1) else { return Answer::Done };
+                workload.replicas = replicas.unwrap_or(workload.replicas);
+                workload.held = held;
+                let now = Observed::There(workload.clone());
+                Answer::Scaled(Scaled { sent: workload.revision.clone(), now, written: true })
             }
             Write::Credentials { profile, .. } => {
                 let name = nexus_compile::credential_secret(&profile.1);
