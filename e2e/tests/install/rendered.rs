@@ -58,6 +58,23 @@ fn pods_of_every_workload_are_made_where_only_restricted_ones_are() {
     assert!(refused.contains("PodSecurity \"restricted"), "{refused}");
 }
 
+/// Where Redis has no bound of its own, or one at its container's limit, a backlog ends in the kernel's killing it, over and over.
+#[test]
+fn redis_refuses_long_before_its_container_is_full() {
+    let (cluster, _) = installed();
+    let objects = objects(cluster, &folder("config/redis"));
+    let of = |kind: &str| objects.iter().find(|one| one["kind"] == kind).unwrap();
+    let lines = of("ConfigMap")["data"]["redis.conf"].as_str().unwrap().lines();
+    let maxmemory: Vec<_> = lines.filter_map(|line| line.strip_prefix("maxmemory ")).collect();
+    // As Redis counts them.
+    let [maxmemory] = maxmemory[..] else { panic!("{maxmemory:?}") };
+    let maxmemory: u64 = maxmemory.strip_suffix("mb").unwrap().parse().unwrap();
+    let container = &of("StatefulSet")["spec"]["template"]["spec"]["containers"][0];
+    let limit = container["resources"]["limits"]["memory"].as_str().unwrap();
+    let limit: u64 = limit.strip_suffix("Gi").unwrap().parse().unwrap();
+    assert!(maxmemory >= 512 && maxmemory * 3 <= limit * 1024 * 2, "{maxmemory} MiB of {limit} GiB");
+}
+
 #[test]
 fn no_right_is_a_wildcard() {
     let (cluster, _) = installed();
