@@ -76,6 +76,18 @@ fn redis_refuses_long_before_its_container_is_full() {
 }
 
 #[test]
+fn no_reconciler_takes_away_the_definitions_or_the_stop() {
+    let (cluster, _) = installed();
+    let mut objects = ["config/crd", "config/admission"].map(|name| objects(cluster, &folder(name))).concat();
+    objects.retain(|object| {
+        let kept = &object["metadata"]["annotations"];
+        let flux = kept["kustomize.toolkit.fluxcd.io/prune"] == "disabled";
+        !flux || kept["argocd.argoproj.io/sync-options"] != "Prune=false,Delete=false"
+    });
+    assert!(objects.is_empty(), "{objects:#?}");
+}
+
+#[test]
 fn no_right_is_a_wildcard() {
     let (cluster, _) = installed();
     let mut objects = objects(cluster, &folder("config/default"));
