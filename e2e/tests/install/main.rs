@@ -7,4 +7,5 @@ mod access;
 mod bounds;
 mod image;
 mod installed;
+mod people;
 mod rendered;

@@ -15,7 +15,8 @@ fn folders() -> Vec<String> {
     folders.iter().map(|path| path.to_str().unwrap().to_owned()).collect()
 }
 
-fn objects(cluster: &Cluster, folder: &str) -> Vec<Value> {
+/// The objects of a folder as kubectl renders them.
+pub(crate) fn objects(cluster: &Cluster, folder: &str) -> Vec<Value> {
     let text = cluster.kubectl(&["kustomize", folder]).unwrap();
     serde_saphyr::from_multiple::<Value>(&text).unwrap()
 }
@@ -98,6 +99,7 @@ fn no_right_is_a_wildcard() {
         assert_eq!(role.get("aggregationRule"), None, "{role}");
         for rule in role["rules"].as_array().unwrap() {
             assert!(!rule.to_string().contains('*'), "{}: {rule}", role["metadata"]["name"]);
+            assert_eq!(rule.get("nonResourceURLs"), None, "{rule}");
             // Empty names would be all names.
             assert_ne!(rule.get("resourceNames").and_then(Value::as_array).map(Vec::len), Some(0), "{rule}");
             rules += 1;
