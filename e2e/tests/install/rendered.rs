@@ -76,6 +76,31 @@ fn redis_refuses_long_before_its_container_is_full() {
     assert!(maxmemory >= 512 && maxmemory * 3 <= limit * 1024 * 2, "{maxmemory} MiB of {limit} GiB");
 }
 
+/// A volume with a sizeLimit on a disk evicts its pod when it is full, and with the pod goes every emptyDir of it.
+#[test]
+fn nothing_that_a_gateway_writes_can_evict_it_from_its_latch() {
+    let (cluster, _) = installed();
+    let objects = objects(cluster, &folder("config/gateway"));
+    let pod = objects.iter().find(|one| one["kind"] == "Deployment").unwrap();
+    let pod = &pod["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    assert_eq!(container["resources"]["limits"].get("ephemeral-storage"), None);
+    let volume = |setting: &str| {
+        let env = container["env"].as_array().unwrap();
+        let path = env.iter().find(|one| one["name"] == setting).unwrap()["value"].as_str().unwrap();
+        let mounts = container["volumeMounts"].as_array().unwrap();
+        let mount = mounts.iter().find(|mount| path.starts_with(mount["mountPath"].as_str().unwrap()));
+        let name = &mount.unwrap()["name"];
+        pod["volumes"].as_array().unwrap().iter().find(|volume| volume["name"] == *name).unwrap()
+    };
+    let (latch, configuration) = (volume("NEXUS_DATA"), volume("NEXUS_LAST_GOOD"));
+    assert_ne!(latch["name"], configuration["name"]);
+    assert_eq!(latch["emptyDir"], serde_json::json!({}));
+    // In memory the limit is the file system's size.
+    assert_eq!(configuration["emptyDir"]["medium"], "Memory");
+    assert!(configuration["emptyDir"]["sizeLimit"].is_string());
+}
+
 #[test]
 fn no_reconciler_takes_away_the_definitions_or_the_stop() {
     let (cluster, _) = installed();
