@@ -8,4 +8,5 @@ mod bounds;
 mod image;
 mod installed;
 mod people;
+mod removed;
 mod rendered;
