@@ -22,6 +22,9 @@ use crate::schema::rule;
     printcolumn = r#"{"name": "Online", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Online\")].status", "description": "Whether it has a session"}"#
 )]
 #[kube(
+    printcolumn = r#"{"name": "Held by", "type": "string", "jsonPath": ".status.heldBy", "description": "The engagement of the stop that scaled its workload to zero; nothing: no stop did, and if it is not online that has another cause"}"#
+)]
+#[kube(
     printcolumn = r#"{"name": "Seen", "type": "date", "jsonPath": ".status.lastSeen", "description": "When its last session began or ended"}"#
 )]
 #[kube(
@@ -34,7 +37,7 @@ use crate::schema::rule;
     printcolumn = r#"{"name": "Owner", "type": "string", "jsonPath": ".spec.owner", "description": "Who answers for it", "priority": 1}"#
 )]
 #[kube(
-    printcolumn = r#"{"name": "Message", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Accepted\")].message", "description": "What is wrong and how to mend it", "priority": 1}"#
+    printcolumn = r#"{"name": "Message", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].message", "description": "What is wrong and how to mend it", "priority": 1}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct AgentProfileSpec {

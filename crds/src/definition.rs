@@ -1,5 +1,7 @@
 //! From the derived definitions to those that an API server is given.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
@@ -18,10 +20,19 @@ pub fn definitions() -> [CustomResourceDefinition; 4] {
     ]
 }
 
+/// What keeps reconcilers from deleting a definition, and every object with it, once it has left their repository or the
+/// application that it came by goes.
+const KEPT: [(&str, &str); 2] = [
+    ("argocd.argoproj.io/sync-options", "Prune=false,Delete=false"),
+    ("kustomize.toolkit.fluxcd.io/prune", "disabled"),
+];
+
 /// The definition of one kind.
 #[must_use]
 pub fn definition<K: CustomResourceExt>() -> CustomResourceDefinition {
     let mut definition = K::crd();
+    let annotations = definition.metadata.annotations.get_or_insert_with(BTreeMap::new);
+    annotations.extend(KEPT.map(|(key, value)| (key.to_owned(), value.to_owned())));
     for version in &mut definition.spec.versions {
         if let Some(schema) =
             version.schema.as_mut().and_then(|validation| validation.open_api_v3_schema.as_mut())

@@ -26,10 +26,13 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name": "Accepted", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Accepted\")].status", "description": "Whether it is valid and makes no loop with an older one"}"#
 )]
 #[kube(
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status", "description": "Whether it is in force: messages cross"}"#
+)]
+#[kube(
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": "Since when it is there"}"#
 )]
 #[kube(
-    printcolumn = r#"{"name": "Message", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Accepted\")].message", "description": "What is wrong and how to mend it", "priority": 1}"#
+    printcolumn = r#"{"name": "Message", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].message", "description": "What is wrong and how to mend it", "priority": 1}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MappingSpec {

@@ -29,7 +29,10 @@ const ONLY_WIDENS: &str = "!(has(oldSelf.stop) && oldSelf.stop && has(self.stop)
     printcolumn = r#"{"name": "Engagement", "type": "string", "jsonPath": ".status.engagement", "description": "The engagement that holds, which a release has to name"}"#
 )]
 #[kube(
-    printcolumn = r#"{"name": "Acknowledged", "type": "string", "jsonPath": ".status.acknowledged", "description": "How many pods have stopped, of how many there are"}"#
+    printcolumn = r#"{"name": "Acknowledged", "type": "string", "jsonPath": ".status.acknowledged", "description": "How many pods obey it as it stands, of how many there are"}"#
+)]
+#[kube(
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status", "description": "Whether every pod obeys it as it stands; says nothing of a stop being engaged"}"#
 )]
 #[kube(
     printcolumn = r#"{"name": "Severed", "type": "integer", "jsonPath": ".status.socketsSevered", "description": "How many connections of agents were closed"}"#
@@ -43,6 +46,9 @@ const ONLY_WIDENS: &str = "!(has(oldSelf.stop) && oldSelf.stop && has(self.stop)
 #[kube(
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": "Since when it is there"}"#
 )]
+#[kube(
+    printcolumn = r#"{"name": "Message", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].message", "description": "Which pods do not obey it, or what an admin must look at", "priority": 1}"#
+)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [rule(
     ONLY_WIDENS,
@@ -52,7 +58,10 @@ pub struct NexusPolicySpec {
     /// Order the stop. There is no default: a manifest that does not speak of it never takes it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<bool>,
-    /// The engagement to release, `<first 8 of the uid>-<generation>` of this object as it was engaged.
+    /// The engagement to release, `<first 8 of the uid>-<generation>` of this object as it stands now: `status.engagement` shows
+    /// it, and any edit of a stop that is engaged gives it another name. Take `stop` out in the same change. Where the
+    /// admission policies are installed that needs the RBAC verb `release` on this policy, which ClusterRole `nexus-release`
+    /// has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::engagement")]
     pub release: Option<String>,
@@ -129,7 +138,8 @@ pub struct NexusPolicyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::schema::conditions")]
     pub conditions: Vec<Condition>,
-    /// The engagement that holds, which `spec.release` has to name. None: no stop of this policy holds.
+    /// The engagement that holds, which `spec.release` has to name; a moment after an edit it may still be the name before
+    /// that, and the refusal of a release tells the present one. None: no stop of this policy holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::engagement")]
     pub engagement: Option<String>,

@@ -240,7 +240,7 @@ pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
             "required": ["type", "status", "reason", "message", "lastTransitionTime"],
             "properties": {
                 "type": {
-                    "description": "Which aspect: `Accepted`, `ResolvedRefs`, `Programmed` or `Ready`.",
+                    "description": "Which aspect: `Accepted`, `ResolvedRefs`, `Programmed`, `Ready` or, of an agent, `Online`.",
                     "type": "string",
                     "minLength": 1,
                     "maxLength": 63,

@@ -28,7 +28,7 @@ use crate::schema::rule;
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": "Since when it is there"}"#
 )]
 #[kube(
-    printcolumn = r#"{"name": "Message", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Accepted\")].message", "description": "What is wrong and how to mend it", "priority": 1}"#
+    printcolumn = r#"{"name": "Message", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].message", "description": "What is wrong and how to mend it", "priority": 1}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TenantSpec {

@@ -175,6 +175,35 @@ fn a_stop_is_not_ended_by_deletion() {
     say(cluster, &["delete", "nexuspolicy", &stop.name]);
 }
 
+/// A request to delete a collection names nothing; only what it finds has names.
+#[test]
+fn nothing_is_deleted_with_a_collection_either() {
+    let cluster = cluster();
+    let delete = |collection: &str, name: &str| {
+        // Nothing happens where it is not refused.
+        let path = format!("/apis/{collection}?dryRun=All&fieldSelector=metadata.name%3D{name}");
+        cluster.kubectl(&["delete", "--raw", &path])
+    };
+    let definitions = "apiextensions.k8s.io/v1/customresourcedefinitions";
+    for kind in ["nexuspolicies", "tenants", "agentprofiles", "mappings"] {
+        let refused = format!("{:#}", delete(definitions, &format!("{kind}.nexus.dev")).unwrap_err());
+        assert!(refused.contains("the stop switch"), "{refused}");
+    }
+    let all = format!("{:#}", delete("nexus.dev/v1alpha1/nexuspolicies", "stop-all").unwrap_err());
+    assert!(all.contains("is never deleted"), "{all}");
+    // What others define is theirs.
+    let (group, plural) = (format!("g{:06x}.example", rand::random_range(0..0x100_0000)), "widgets");
+    let name = format!("{plural}.{group}");
+    let definition = format!(
+        r#"{{"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {{"name": "{name}"}},
+        "spec": {{"group": "{group}", "scope": "Cluster", "names": {{"kind": "Widget", "plural": "{plural}"}}, "versions": [
+        {{"name": "v1", "served": true, "storage": true, "schema": {{"openAPIV3Schema": {{"type": "object"}}}}}}]}}}}"#
+    );
+    cluster.kubectl_on(&["create", "-f", "-"], &definition).unwrap();
+    delete(definitions, &name).unwrap();
+    say(cluster, &["delete", "crd", &name]);
+}
+
 #[test]
 fn the_manifest_applied_again_leaves_the_stop_engaged() {
     let cluster = cluster();

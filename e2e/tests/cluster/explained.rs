@@ -1,10 +1,13 @@
 //! `kubectl explain` is the manual, and `kubectl get` answers the question of whoever is on call.
 
 use nexus_e2e::cluster::Cluster;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::objects::{KINDS, api, create, full};
 use crate::schema::{Step, definitions, walk};
+
+/// What is wrong with an object, and stands in its condition `Ready`.
+const WRONG: &str = "ResolvedRefs is False: there is no Secret `webhooks`.";
 
 #[test]
 fn kubectl_explains_every_field() {
@@ -57,34 +60,45 @@ async fn kubectl_get_shows_what_matters_by_every_name_of_a_kind() {
         object["metadata"]["name"] = json!(namespace.name());
         let api = api(&client, namespace.name(), kind);
         create(&api, &object, false).await.unwrap();
-        let status = json!({"status": object["status"]});
+        let mut status = json!({"status": object["status"]});
+        status["status"]["conditions"] = json!([
+            condition("Accepted", "True", "Accepted", "All of it is valid."),
+            condition("Ready", "False", "SecretNotFound", WRONG),
+        ]);
         api.patch_status(namespace.name(), &Default::default(), &kube::api::Patch::Merge(&status))
             .await
             .unwrap();
     }
-    let get = |what: &str| {
-        let all = cluster.kubectl(&["get", what, "-n", namespace.name()]).unwrap();
+    let get = |what: &str, form: &str| {
+        let all = cluster.kubectl(&["get", what, "-n", namespace.name(), "-o", form]).unwrap();
         let of_test = |line: &&str| line.starts_with("NAME ") || line.contains(namespace.name());
         all.lines().filter(of_test).map(words).collect::<Vec<_>>()
     };
     let name = namespace.name();
     for (kind, columns, row) in [
-        ("nxt", "NAME READY REASON ACKNOWLEDGED AGE", format!("{name} True Ready 2/3 …")),
+        ("nxt", "NAME READY REASON ACKNOWLEDGED AGE", format!("{name} False SecretNotFound 2/3 …")),
         (
             "nxm",
-            "NAME TENANT LIST CHANNEL DIRECTION ACCEPTED AGE",
-            format!("{name} acme 901 C024BE91L toSlack …"),
+            "NAME TENANT LIST CHANNEL DIRECTION ACCEPTED READY AGE",
+            format!("{name} acme 901 C024BE91L toSlack True False …"),
         ),
-        ("nxa", "NAME TENANT ROLE ONLINE SEEN READY AGE", format!("{name} acme engineer …")),
+        (
+            "nxa",
+            "NAME TENANT ROLE ONLINE HELD BY SEEN READY AGE",
+            format!("{name} acme engineer 1f2e3d4c-7 …"),
+        ),
         (
             "nxp",
-            "NAME STOP ENGAGEMENT ACKNOWLEDGED SEVERED LAST BYTE MS REASON AGE",
-            format!("{name} false 0a1b2c3d-7 3/3 10000 41 drill …"),
+            "NAME STOP ENGAGEMENT ACKNOWLEDGED READY SEVERED LAST BYTE MS REASON AGE",
+            format!("{name} false 0a1b2c3d-7 3/3 False 10000 41 drill …"),
         ),
     ] {
-        let shown = get(kind);
+        let shown = get(kind, "");
         assert_eq!(shown[0], columns, "{kind}");
         assert!(shown[1].starts_with(row.trim_end_matches('…')), "{kind}: {shown:?}");
+        // The words go with what they are shown beside.
+        let wide = get(kind, "wide");
+        assert!(wide[0].ends_with(" MESSAGE") && wide[1].ends_with(WRONG), "{kind}: {wide:?}");
     }
     // All of them at once, by their category.
     let all = cluster.kubectl(&["get", "nexus", "-n", name, "-o", "name"]).unwrap();
@@ -92,6 +106,13 @@ async fn kubectl_get_shows_what_matters_by_every_name_of_a_kind() {
         assert!(all.to_lowercase().contains(&kind.to_lowercase()), "{kind} is missing in {all}");
     }
     cluster.kubectl(&["delete", "nxp", name]).unwrap();
+}
+
+fn condition(kind: &str, status: &str, reason: &str, message: &str) -> Value {
+    json!({
+        "type": kind, "status": status, "reason": reason, "message": message, "observedGeneration": 1,
+        "lastTransitionTime": "2026-01-02T03:04:05Z",
+    })
 }
 
 fn words(line: &str) -> String {

@@ -11,8 +11,10 @@ use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessRevie
 use kube::api::PostParams;
 use kube::{Api, Client};
 use nexus_e2e::cluster::repository;
+use serde_json::Value;
 
-use crate::installed::installed;
+use crate::installed::{folder, installed};
+use crate::rendered;
 
 /// Who is asked for: the ServiceAccounts of `nexus-system`. `default` is what a pod is that names none.
 const WHO: [&str; 4] = ["nexus-operator", "nexus-ingest", "nexus-gateway", "default"];
@@ -185,6 +187,58 @@ async fn everybody_may_do_what_is_written_down_and_no_more() {
         was.difference(&is).collect::<Vec<_>>(),
         golden.display()
     );
+}
+
+/// What a rule of a Role grants: a group, its resource, a name (`*` is any) and a verb.
+fn granted(rule: &Value) -> Vec<[String; 4]> {
+    let texts = |field: &str| {
+        let texts = rule.get(field).and_then(Value::as_array).into_iter().flatten();
+        texts.map(|text| text.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let names = match texts("resourceNames") {
+        names if names.is_empty() => vec!["*".to_owned()],
+        names => names,
+    };
+    let mut granted = vec![Vec::new()];
+    for each in [texts("apiGroups"), texts("resources"), names, texts("verbs")] {
+        let with = |one: &Vec<String>| {
+            each.iter().map(|text| [&one[..], &[text.clone()]].concat()).collect::<Vec<_>>()
+        };
+        granted = granted.iter().flat_map(with).collect();
+    }
+    granted.into_iter().map(|one| one.try_into().unwrap()).collect()
+}
+
+/// To ask about what is listed shows no right on what nobody listed, and none of whom nobody listed.
+#[test]
+fn every_right_that_is_granted_is_asked_about() {
+    let (cluster, _) = installed();
+    let mut objects = rendered::objects(cluster, &folder("config/rbac"));
+    let tenant = fs::read_to_string(folder("examples/quickstart/rbac.yaml.golden")).unwrap();
+    objects.extend(serde_saphyr::from_multiple::<Value>(&tenant).unwrap());
+    let asked = Object::all();
+    let mut rights = 0;
+    let roles = objects.iter().filter(|one| one["kind"] == "Role" || one["kind"] == "ClusterRole");
+    for rule in roles.flat_map(|role| role["rules"].as_array().unwrap()) {
+        let granted = granted(rule);
+        assert!(!granted.is_empty(), "{rule}");
+        for [group, resource, name, verb] in granted {
+            let asks = |one: &Object| {
+                (one.group, one.resource, one.name) == (&*group, &*resource, &*name)
+                    && one.verbs.contains(&&*verb)
+            };
+            assert!(asked.iter().any(asks), "nobody asks about `{verb}` of {resource}.{group} {name}");
+            rights += 1;
+        }
+    }
+    assert!(rights > 40, "{rights} rights only");
+    for binding in objects.iter().filter(|one| one["kind"].as_str().unwrap().ends_with("Binding")) {
+        for subject in binding.get("subjects").and_then(Value::as_array).into_iter().flatten() {
+            let account = (subject["kind"].as_str().unwrap(), subject["namespace"].as_str().unwrap());
+            assert_eq!(account, ("ServiceAccount", "nexus-system"), "{binding}");
+            assert!(WHO.contains(&subject["name"].as_str().unwrap()), "nobody asks for {subject}");
+        }
+    }
 }
 
 /// A test that asks about nothing real would always pass.

@@ -7,4 +7,6 @@ mod access;
 mod bounds;
 mod image;
 mod installed;
+mod people;
+mod removed;
 mod rendered;

@@ -15,7 +15,8 @@ fn folders() -> Vec<String> {
     folders.iter().map(|path| path.to_str().unwrap().to_owned()).collect()
 }
 
-fn objects(cluster: &Cluster, folder: &str) -> Vec<Value> {
+/// The objects of a folder as kubectl renders them.
+pub(crate) fn objects(cluster: &Cluster, folder: &str) -> Vec<Value> {
     let text = cluster.kubectl(&["kustomize", folder]).unwrap();
     serde_saphyr::from_multiple::<Value>(&text).unwrap()
 }
@@ -58,6 +59,60 @@ fn pods_of_every_workload_are_made_where_only_restricted_ones_are() {
     assert!(refused.contains("PodSecurity \"restricted"), "{refused}");
 }
 
+/// Where Redis has no bound of its own, or one at its container's limit, a backlog ends in the kernel's killing it, over and over.
+#[test]
+fn redis_refuses_long_before_its_container_is_full() {
+    let (cluster, _) = installed();
+    let objects = objects(cluster, &folder("config/redis"));
+    let of = |kind: &str| objects.iter().find(|one| one["kind"] == kind).unwrap();
+    let lines = of("ConfigMap")["data"]["redis.conf"].as_str().unwrap().lines();
+    let maxmemory: Vec<_> = lines.filter_map(|line| line.strip_prefix("maxmemory ")).collect();
+    // As Redis counts them.
+    let [maxmemory] = maxmemory[..] else { panic!("{maxmemory:?}") };
+    let maxmemory: u64 = maxmemory.strip_suffix("mb").unwrap().parse().unwrap();
+    let container = &of("StatefulSet")["spec"]["template"]["spec"]["containers"][0];
+    let limit = container["resources"]["limits"]["memory"].as_str().unwrap();
+    let limit: u64 = limit.strip_suffix("Gi").unwrap().parse().unwrap();
+    assert!(maxmemory >= 512 && maxmemory * 3 <= limit * 1024 * 2, "{maxmemory} MiB of {limit} GiB");
+}
+
+/// A volume with a sizeLimit on a disk evicts its pod when it is full, and with the pod goes every emptyDir of it.
+#[test]
+fn nothing_that_a_gateway_writes_can_evict_it_from_its_latch() {
+    let (cluster, _) = installed();
+    let objects = objects(cluster, &folder("config/gateway"));
+    let pod = objects.iter().find(|one| one["kind"] == "Deployment").unwrap();
+    let pod = &pod["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    assert_eq!(container["resources"]["limits"].get("ephemeral-storage"), None);
+    let volume = |setting: &str| {
+        let env = container["env"].as_array().unwrap();
+        let path = env.iter().find(|one| one["name"] == setting).unwrap()["value"].as_str().unwrap();
+        let mounts = container["volumeMounts"].as_array().unwrap();
+        let mount = mounts.iter().find(|mount| path.starts_with(mount["mountPath"].as_str().unwrap()));
+        let name = &mount.unwrap()["name"];
+        pod["volumes"].as_array().unwrap().iter().find(|volume| volume["name"] == *name).unwrap()
+    };
+    let (latch, configuration) = (volume("NEXUS_DATA"), volume("NEXUS_LAST_GOOD"));
+    assert_ne!(latch["name"], configuration["name"]);
+    assert_eq!(latch["emptyDir"], serde_json::json!({}));
+    // In memory the limit is the file system's size.
+    assert_eq!(configuration["emptyDir"]["medium"], "Memory");
+    assert!(configuration["emptyDir"]["sizeLimit"].is_string());
+}
+
+#[test]
+fn no_reconciler_takes_away_the_definitions_or_the_stop() {
+    let (cluster, _) = installed();
+    let mut objects = ["config/crd", "config/admission"].map(|name| objects(cluster, &folder(name))).concat();
+    objects.retain(|object| {
+        let kept = &object["metadata"]["annotations"];
+        let flux = kept["kustomize.toolkit.fluxcd.io/prune"] == "disabled";
+        !flux || kept["argocd.argoproj.io/sync-options"] != "Prune=false,Delete=false"
+    });
+    assert!(objects.is_empty(), "{objects:#?}");
+}
+
 #[test]
 fn no_right_is_a_wildcard() {
     let (cluster, _) = installed();
@@ -69,6 +124,7 @@ fn no_right_is_a_wildcard() {
         assert_eq!(role.get("aggregationRule"), None, "{role}");
         for rule in role["rules"].as_array().unwrap() {
             assert!(!rule.to_string().contains('*'), "{}: {rule}", role["metadata"]["name"]);
+            assert_eq!(rule.get("nonResourceURLs"), None, "{rule}");
             // Empty names would be all names.
             assert_ne!(rule.get("resourceNames").and_then(Value::as_array).map(Vec::len), Some(0), "{rule}");
             rules += 1;

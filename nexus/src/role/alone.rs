@@ -63,6 +63,8 @@ pub struct GatewaySettings {
     pub alone: AloneSettings,
     /// Where state is kept.
     pub data: PathBuf,
+    /// Where an operator's configuration is kept, if not there.
+    pub last_good: Option<PathBuf>,
     /// The folder with the keys of access tokens that all gateways have; without one a key is made under `data`.
     pub token_keys: Option<PathBuf>,
     /// How long access tokens are good for.
@@ -75,8 +77,15 @@ pub struct GatewaySettings {
 
 /// Runs a gateway until Ctrl-C or SIGTERM, then drains.
 pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
-    let GatewaySettings { alone: settings, data, token_keys, token_lifetime, max_sessions, policies } =
-        settings;
+    let GatewaySettings {
+        alone: settings,
+        data,
+        last_good,
+        token_keys,
+        token_lifetime,
+        max_sessions,
+        policies,
+    } = settings;
     let process = Process::begin(settings.log_json)?;
     let data = DataDir::open(&data)?;
     let keys = match &token_keys {
@@ -88,7 +97,7 @@ pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
     let (standing, told) = watch::channel(Standing::default());
     let configuring = settings.source.begin(Configurable {
         role: Role::Gateway,
-        data: data.path(),
+        data: last_good.as_deref().unwrap_or(data.path()),
         secrets: None,
         switch: turned,
         standing: told,

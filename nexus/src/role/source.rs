@@ -30,7 +30,7 @@ pub enum Source {
 pub struct Configurable<'a> {
     /// What it runs.
     pub role: Role,
-    /// Where state is kept.
+    /// Where the last good configuration is kept; in a folder of objects it is passed over.
     pub data: &'a Path,
     /// Where signing secrets are kept, if anywhere.
     pub secrets: Option<&'a Path>,

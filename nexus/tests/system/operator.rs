@@ -57,6 +57,8 @@ struct Operated {
     tokens: TempDir,
     /// Where signing secrets lie: in a cluster, memory.
     secrets: TempDir,
+    /// Where a gateway keeps what an operator sent: in a cluster, not beside its latch.
+    last_good: TempDir,
     operator: u16,
 }
 
@@ -74,8 +76,8 @@ impl Operated {
             std::fs::write(tokens.path().join(role), format!("{role}\n")).unwrap();
         }
         let [operator, ..] = free_ports();
-        let secrets = tempfile::tempdir().unwrap();
-        Self { redis: Redis::new(), objects, gateway, tokens, secrets, operator }
+        let (secrets, last_good) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        Self { redis: Redis::new(), objects, gateway, tokens, secrets, last_good, operator }
     }
 
     /// Serves a publisher until the set is dropped.
@@ -119,7 +121,8 @@ impl Operated {
     }
 
     fn gateway(&self) -> Nexus {
-        self.command("gateway", &self.gateway, self.gateway.gateway).spawn().unwrap().into()
+        let mut command = self.command("gateway", &self.gateway, self.gateway.gateway);
+        command.arg("--last-good").arg(self.last_good.path()).spawn().unwrap().into()
     }
 
     /// A cluster whose API server is away.
@@ -214,7 +217,7 @@ async fn pods_take_their_configuration_from_an_operator_and_start_without_it() {
     // Killed, and started without an operator: both go on with what they had.
     let base64 = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, SECRET);
     until("the last good configuration is written", || async {
-        text(&operated.data("gateway")).contains("other").then_some(())
+        text(operated.last_good.path()).contains("other").then_some(())
     })
     .await;
     drop(operator);
@@ -224,6 +227,8 @@ async fn pods_take_their_configuration_from_an_operator_and_start_without_it() {
     let kept = text(&operated.data("ingest"));
     assert!(kept.contains("acme/acme") && !kept.contains(SECRET) && !kept.contains(&base64));
     assert!(text(operated.secrets.path()).contains(&base64));
+    // The latch has its folder for itself.
+    assert!(!text(&operated.data("gateway")).contains("acme/acme"));
     let (ingest, gateway) = (operated.ingest(), operated.gateway());
     operated.objects.ready().await;
     operated.gateway.ready().await;

@@ -98,6 +98,10 @@ pub struct GatewayArgs {
     /// Where the stop latch is kept; each gateway needs a folder of its own
     #[arg(long, env = "NEXUS_DATA", default_value = ".nexus-gateway", value_name = "PATH")]
     data: PathBuf,
+    /// Where the operator's configuration is kept, so that a large one takes no room from the latch; each gateway needs a folder of
+    /// its own. Default: in --data
+    #[arg(long, env = "NEXUS_LAST_GOOD", value_name = "PATH")]
+    last_good: Option<PathBuf>,
     /// Folder with the keys of access tokens, the same for all gateways: `token` signs, keys in `accepted` are accepted too
     #[arg(long, env = "NEXUS_TOKEN_KEYS", value_name = "PATH")]
     token_keys: Option<PathBuf>,
@@ -180,8 +184,11 @@ impl IngestArgs {
 impl GatewayArgs {
     /// The settings of `nexus gateway`.
     pub fn into_settings(self, admin: &str) -> anyhow::Result<GatewaySettings> {
-        let Self { alone, listen, data, token_keys, token_lifetime, max_sessions, policies } = self;
+        let Self { alone, listen, data, last_good, token_keys, token_lifetime, max_sessions, policies } =
+            self;
         let alone = alone.into_settings(listen, admin)?;
+        let folder = matches!(alone.source, Source::Folder(_));
+        anyhow::ensure!(!(folder && last_good.is_some()), "--last-good needs --operator");
         let policies = match (&alone.source, policies) {
             (Source::Folder(_), policies) => policies.unwrap_or(PolicySource::Folder),
             // No operator stands between a stop and whom it stops.
@@ -190,7 +197,7 @@ impl GatewayArgs {
                 anyhow::bail!("--policies folder needs DIR: with --operator they are read at the API server")
             }
         };
-        Ok(GatewaySettings { alone, data, token_keys, token_lifetime, max_sessions, policies })
+        Ok(GatewaySettings { alone, data, last_good, token_keys, token_lifetime, max_sessions, policies })
     }
 }
 
@@ -242,6 +249,10 @@ mod tests {
         let wrong = policies(&[&operator[..], &["--policies", "folder"]].concat()).unwrap_err();
         assert!(wrong.contains("--policies") && wrong.contains("DIR"), "{wrong}");
         assert!(policies(&["dir", "--policies", "etcd"]).unwrap_err().contains("--policies"));
+        // What no operator gives is not kept.
+        policies(&[&operator[..], &["--last-good", "x"]].concat()).unwrap();
+        let wrong = policies(&["dir", "--last-good", "x"]).unwrap_err();
+        assert!(wrong.contains("--last-good") && wrong.contains("--operator"), "{wrong}");
     }
 
     #[test]
