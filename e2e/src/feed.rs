@@ -92,8 +92,10 @@ impl Feed {
     pub async fn drain(&self) -> anyhow::Result<Duration> {
         self.flows.send_replace(false);
         let begun = Instant::now();
-        // One for each of them.
-        let _reading = Reading::start(sessions::open(&self.doors, HEARERS, 0).await?, &self.heard);
+        // Dropping them ends their sessions.
+        let _hearers: JoinSet<()> = (0..HEARERS)
+            .map(|number| sessions::hear(Arc::clone(&self.doors), number, Arc::clone(&self.heard)))
+            .collect();
         let drained =
             until("all that hear have what was accepted", PATIENCE, async || self.heard.is_drained());
         let missing = || format!("{} of the events did not come", self.heard.books(|books| books.missing()));

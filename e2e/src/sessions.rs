@@ -23,6 +23,9 @@ use crate::webhook::TENANTS;
 /// Events that a session takes before it has acknowledged one.
 const CREDIT: u32 = 8;
 
+/// How soon one is tried again that was refused or has ended.
+const AGAIN: Duration = Duration::from_millis(50);
+
 /// Sessions that are opened at a time.
 const OPENING: usize = 32;
 
@@ -102,7 +105,7 @@ pub async fn open(doors: &Arc<Doors>, sessions: usize, grpc: usize) -> anyhow::R
                     Ok(session) => return anyhow::Ok(session),
                     // A gateway may see a release a moment later than the other.
                     Err(error) if began.elapsed() > PATIENCE => return Err(error),
-                    Err(_) => sleep(Duration::from_millis(50)).await,
+                    Err(_) => sleep(AGAIN).await,
                 }
             }
         });
@@ -178,6 +181,16 @@ fn event(message: &Message) -> Option<String> {
     let Message::Text(text) = message else { return None };
     let frame: Value = serde_json::from_str(text).ok()?;
     frame["deliver"]["event"]["id"].as_str().map(str::to_owned)
+}
+
+/// Session after session of an agent of the crowd, as agents come back that lose theirs.
+pub(crate) async fn hear(doors: Arc<Doors>, number: usize, heard: Arc<Heard>) {
+    loop {
+        if let Ok(session) = session(&doors, number, Transport::WebSocket).await {
+            read(session, Arc::clone(&heard)).await;
+        }
+        sleep(AGAIN).await;
+    }
 }
 
 /// Sessions that are read to their ends, from when this is made.
