@@ -14,8 +14,11 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::doors::Doors;
 use crate::webhook::TENANTS;
 
-/// The agents of a crowd, which subscribe to nothing; of the first tenant. A gateway takes 256 sessions of each.
+/// The agents of a crowd, of the first tenant. A gateway takes 256 sessions of each.
 pub const AGENTS: usize = 64;
+
+/// The first of them hear of issues that are closed, of which nobody else does. The rest hear of nothing.
+pub const HEARERS: usize = 4;
 
 /// How long one waits at most before it comes back, when nobody said how long; twice as long each time it fails.
 const PAUSE_MS: u64 = 1000;
@@ -24,6 +27,16 @@ const LONGEST_MS: u64 = 8000;
 /// The name of an agent of a crowd.
 pub fn name(number: usize) -> String {
     format!("crowd-{number}")
+}
+
+/// The profile of an agent of a crowd, in the namespace of its tenant's name.
+pub fn profile(tenant: &str, agent: &str) -> String {
+    let hears = (0..HEARERS).any(|number| name(number) == agent);
+    let subscriptions = if hears { ", subscriptions: [{kinds: [WorkItemClosed]}]" } else { "" };
+    format!(
+        "---\napiVersion: nexus.dev/v1alpha1\nkind: AgentProfile\n\
+         metadata: {{name: {agent}, namespace: {tenant}}}\nspec: {{tenant: {tenant}{subscriptions}}}\n"
+    )
 }
 
 /// Sessions that run until this is dropped.

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async};
 
-use crate::webhook::Delivery;
+use crate::webhook::{Delivery, Issue};
 
 /// An agent's end of a session.
 pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -117,6 +117,22 @@ impl Doors {
         request.body(body).send().await
     }
 
+    /// Posts what GitHub tells of an issue to the source of a path, signed by a secret.
+    pub async fn tell(
+        &self,
+        path: &str,
+        secret: &str,
+        issue: Issue<'_>,
+        number: usize,
+    ) -> reqwest::Result<reqwest::Response> {
+        let body = issue.body();
+        let mut request = self.http.post(self.hook(path, number));
+        for (name, value) in Issue::headers(secret, &body) {
+            request = request.header(name, value);
+        }
+        request.body(body).send().await
+    }
+
     async fn connect_over(&self, socket: TcpSocket, number: usize, token: &str) -> anyhow::Result<Socket> {
         let url = format!("ws://{}/v1/connect", self.gateway(number));
         let mut request = url.into_client_request()?;
@@ -127,7 +143,8 @@ impl Doors {
         Ok(client_async(request, MaybeTlsStream::Plain(stream)).await?.0)
     }
 
-    fn gateway(&self, number: usize) -> SocketAddr {
+    /// The gateway that a number chooses.
+    pub(crate) fn gateway(&self, number: usize) -> SocketAddr {
         self.gateways[number % self.gateways.len()]
     }
 }

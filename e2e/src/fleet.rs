@@ -324,10 +324,7 @@ fn write_agent(folder: &Path, agents: &Path, tenant: &str, agent: &str) -> anyho
          stringData: {{client-secret: {secret}}}\n"
     );
     if !AGENTS.contains(&agent) {
-        objects += &format!(
-            "---\napiVersion: nexus.dev/v1alpha1\nkind: AgentProfile\n\
-             metadata: {{name: {agent}, namespace: {tenant}}}\nspec: {{tenant: {tenant}}}\n"
-        );
+        objects += &crowd::profile(tenant, agent);
     }
     std::fs::write(folder.join(format!("{tenant}-{agent}.yaml")), objects)?;
     let credentials = agents.join(format!("{tenant}/{agent}-nexus-agent"));

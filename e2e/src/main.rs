@@ -65,7 +65,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         }
         Proof::Node(settings) => {
             let output = settings.setup.output;
-            let report = node::run(settings).await?;
+            let report = Box::pin(node::run(settings)).await?;
             (shown(output, &report, || report.table())?, report.is_good())
         }
     };

@@ -22,10 +22,12 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
 use self::report::Times;
-pub use self::report::{Figure, Report, Row};
-use self::system::System;
+pub use self::report::{Figure, Image, Report, Row};
+use self::system::{HOOK, System};
+use crate::feed::Feed;
 use crate::program;
 use crate::proof::{Choice, bar, tell};
+use crate::sessions::Many;
 use crate::setup::{Begun, Setup};
 
 /// A part of the proof.
@@ -62,20 +64,23 @@ impl Part {
 #[derive(Debug, Clone, Args)]
 #[command(
     after_help = "It starts a node (e2e/cluster) and needs root for that. Nothing of it is left, however this ends.\n\n\
-                        Examples:\n  nexus-e2e node --nexus target/release/nexus\n  \
-                        nexus-e2e node --only delivery,stop --stops 3 --sessions 200 -o json"
+                        A static program runs there as it ships, in an image FROM scratch: `scripts/image --root DIR` makes \
+                        DIR/nexus. One that is linked dynamically takes this machine's libraries along. What it was is told \
+                        in the end.\n\n\
+                        Examples:\n  scripts/image --root /tmp/image && nexus-e2e node --nexus /tmp/image/nexus\n  \
+                        nexus-e2e node --only delivery,stop --stops 3 --sessions 200 --grpc 50 -o json"
 )]
 pub struct Settings {
     /// Which of them
     #[command(flatten)]
     pub choice: Choice<Part>,
-    /// Sessions that a stop ends, over two gateways
-    #[arg(long, default_value_t = 2000, value_name = "N")]
-    pub sessions: usize,
+    /// The sessions that a stop ends
+    #[command(flatten)]
+    pub many: Many,
     /// Stops of the part `stop`
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub stops: u32,
-    /// Stops of each part in which something is away
+    /// Stops of each part in which something is away; --repeats 20 makes as many as of the part `stop`
     #[arg(long, default_value_t = 4, value_name = "N")]
     pub repeats: u32,
     /// The agent that runs in pods [default: examples/agents/rust over gRPC, built as this program was]
@@ -101,7 +106,9 @@ impl Settings {
 struct Scene {
     system: System,
     random: StdRng,
-    sessions: usize,
+    many: Many,
+    /// What flows to those sessions.
+    feed: Feed,
     /// What `kubectl get` showed in a stop.
     shown: String,
 }
@@ -120,11 +127,13 @@ pub async fn run(settings: Settings) -> anyhow::Result<Report> {
     let mut installing = Times::default();
     let system = System::install(&nexus, &agent, work.path(), &mut installing).await?;
     let random = StdRng::seed_from_u64(seed);
-    let mut scene = Scene { system, random, sessions: settings.sessions, shown: String::new() };
+    let many = settings.many;
+    let feed = Feed::new(&system.doors, HOOK, &system.secret, many.events);
+    let mut scene = Scene { system, random, many, feed, shown: String::new() };
     if parts.iter().any(|part| *part != Part::Delivery) {
         scene.system.add_crowd().await?;
     }
-    let mut report = Report { seed, sessions: settings.sessions, rows: Vec::new(), shown: None, kept: None };
+    let mut report = Report::new(seed, many, scene.system.image);
     for part in parts {
         bar.set_message(part.name());
         let mut times =

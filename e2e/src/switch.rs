@@ -34,12 +34,12 @@ impl Switch {
         }
     }
 
-    /// Orders a stop: the PATCH that `kubectl patch` makes.
+    /// Orders a stop: the PATCH that `kubectl patch` makes. A `release` that stands there still names an earlier one.
     ///
     /// # Errors
     /// When the API server refuses it.
     pub async fn stop(&self) -> anyhow::Result<()> {
-        self.patch(&json!({"stop": true, "release": null})).await
+        self.patch(&json!({"stop": true})).await
     }
 
     async fn patch(&self, spec: &Value) -> anyhow::Result<()> {

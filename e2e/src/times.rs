@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::operated::Operated;
 use crate::proof::{align, bar, table};
+use crate::sessions::Many;
 use crate::setup::{Begun, Setup};
 
 /// What is measured.
@@ -23,9 +24,9 @@ pub struct Settings {
     /// What every proof is told.
     #[command(flatten)]
     pub setup: Setup,
-    /// Sessions that a stop ends, over two gateways
-    #[arg(long, default_value_t = 2000, value_name = "N")]
-    pub sessions: usize,
+    /// The sessions that a stop ends
+    #[command(flatten)]
+    pub many: Many,
     /// Stops, each released again
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub stops: usize,
@@ -70,6 +71,10 @@ impl Spread {
 pub struct Report {
     /// Sessions that each stop ended.
     pub sessions: usize,
+    /// How many of them were over gRPC.
+    pub grpc: usize,
+    /// Webhooks a second meanwhile.
+    pub events: u32,
     /// Mappings while changes were made.
     pub mappings: usize,
     /// The figures.
@@ -88,10 +93,10 @@ impl Report {
             table.add_row([spread.name.to_owned(), spread.count.to_string()].into_iter().chain(figures));
         }
         align(&mut table, 1, 4);
-        let (sessions, mappings) = (self.sessions, self.mappings);
+        let Self { sessions, grpc, events, mappings, status, .. } = self;
         format!(
-            "{table}\n{sessions} sessions a stop, {mappings} Mappings; status of the last stop: {}",
-            self.status
+            "{table}\n{sessions} sessions a stop, {grpc} of them over gRPC, {events} webhooks a second; {mappings} Mappings; \
+             status of the last stop: {status}"
         )
     }
 }
@@ -111,5 +116,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<Report> {
     progress.set_message("changes");
     spreads.extend(changes::measure(&operated, &settings, &progress).await?);
     progress.finish_and_clear();
-    Ok(Report { sessions: settings.sessions, mappings: settings.mappings, spreads, status })
+    let Many { sessions, events, .. } = settings.many;
+    let (grpc, mappings) = (settings.many.over_grpc(), settings.mappings);
+    Ok(Report { sessions, grpc, events, mappings, spreads, status })
 }

@@ -170,6 +170,45 @@ impl Delivery {
     }
 }
 
+/// What GitHub tells of an issue.
+#[derive(Debug, Clone, Copy)]
+pub struct Issue<'a> {
+    /// What was done with it, such as `opened`.
+    pub action: &'a str,
+    /// Its number: each has a thread of its own.
+    pub number: u64,
+    /// Its title.
+    pub title: &'a str,
+}
+
+impl Issue<'_> {
+    /// The body.
+    pub fn body(&self) -> String {
+        let Self { action, number, title } = self;
+        let state = if *action == "closed" { "closed" } else { "open" };
+        json!({
+            "action": action,
+            "issue": {
+                "id": number, "number": number, "title": title, "body": "@AI_Squad, please have a look.",
+                "state": state, "user": {"id": 2, "login": "ann", "type": "User"},
+            },
+            "repository": {"id": 1, "full_name": "acme/shop"},
+            "sender": {"id": 2, "login": "ann", "type": "User"},
+        })
+        .to_string()
+    }
+
+    /// The headers of a delivery that is like no other, signed by a secret.
+    pub fn headers(secret: &str, body: &str) -> [(&'static str, String); 4] {
+        [
+            ("content-type", "application/json".to_owned()),
+            ("x-github-event", "issues".to_owned()),
+            ("x-github-delivery", format!("{:032x}", rand::random::<u128>())),
+            ("x-hub-signature-256", format!("sha256={}", hmac_hex(secret, &[body]))),
+        ]
+    }
+}
+
 /// Seconds since 1970, as the other side's clock has them.
 #[expect(clippy::disallowed_methods, reason = "signatures are checked against the clock of the built system")]
 fn now() -> i64 {
@@ -177,7 +216,7 @@ fn now() -> i64 {
 }
 
 /// What providers sign a body by, in hexadecimal.
-pub(crate) fn hmac_hex(secret: &str, parts: &[&str]) -> String {
+fn hmac_hex(secret: &str, parts: &[&str]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
     for part in parts {
         mac.update(part.as_bytes());

@@ -17,9 +17,9 @@ use crate::webhook::TENANTS;
 /// Watches are open when connections are of this age.
 const OPEN: Duration = Duration::from_secs(4);
 
-/// The longest that a stop may take, and a change: three and thirty-five seconds, and as much again for a busy machine.
-const STOP: Duration = Duration::from_secs(10);
-const CHANGE: Duration = Duration::from_secs(60);
+/// The longest that a stop may take, which a look brings, and a change, for which a watch must be given up.
+const STOP: Duration = Duration::from_secs(3);
+const CHANGE: Duration = Duration::from_secs(35);
 
 pub(super) async fn play(plan: &Plan, folder: &Path) -> anyhow::Result<Seen> {
     let mut led = Led::set(plan, folder, 1).await?;

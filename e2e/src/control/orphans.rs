@@ -13,6 +13,9 @@ use super::{Plan, Seen};
 use crate::fleet::GATEWAYS;
 use crate::site::PATIENCE;
 
+/// The longest that a pod may take to be ready by what it had last.
+const READY: Duration = Duration::from_secs(2);
+
 /// A port where nobody listens.
 const NOWHERE: u16 = 1;
 
@@ -52,5 +55,7 @@ async fn restart(stage: &mut Stage) -> anyhow::Result<Duration> {
     fleet.ingest.kill().await?;
     let begun = Instant::now();
     fleet.start().await?;
-    Ok(begun.elapsed())
+    let ready = begun.elapsed();
+    ensure!(ready <= READY, "the pods were ready after {ready:.1?}, and not within {READY:?}");
+    Ok(ready)
 }

@@ -9,15 +9,14 @@ use tokio::time::sleep;
 use super::stage::Stage;
 use super::{Plan, Seen};
 
-/// Pods tell of what they do for so long after all is ready.
-const SETTLING: Duration = Duration::from_secs(10);
+/// All is told when nothing has been written for so long.
+const CALM: Duration = Duration::from_secs(3);
 
 pub(super) async fn play(plan: &Plan, folder: &Path) -> anyhow::Result<Seen> {
     let (mut stage, door) = Stage::behind_a_door(&plan.nexus, folder).await?;
     let made = door.calls();
     ensure!(made > 0, "the operator wrote nothing from the start: the door counts nothing");
-    sleep(SETTLING).await;
-    stage.ready().await?;
+    stage.calm(&door, CALM).await?;
     let revision =
         |stage: &Stage| anyhow::Ok(stage.object("tenant/acme")?["metadata"]["resourceVersion"].take());
     let before = revision(&stage)?;

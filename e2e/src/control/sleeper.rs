@@ -10,20 +10,28 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::stage::Stage;
 use super::{Plan, Seen};
+use crate::apidoor::Door;
 use crate::operated::NAMESPACE;
 use crate::site::{PATIENCE, until};
 
 pub(super) async fn play(plan: &Plan, folder: &Path) -> anyhow::Result<Seen> {
     let mut stage = Stage::empty(&plan.nexus, folder).await?;
+    // What the first writes is counted, and what the second writes is not.
+    let door = Door::open(&stage.operated.cluster).await?;
+    let direct = std::mem::replace(&mut stage.operated.kubeconfig, door.kubeconfig(folder)?);
     stage.start_operator(0)?;
     leads(&stage, 0).await?;
+    stage.operated.kubeconfig = direct;
     stage.start_operator(1)?;
     stage.operated.start_pods().await?;
     stage.ready().await?;
     let mut first = stage.operators[0].take().context("it was started")?;
+    let wrote = door.calls();
+    ensure!(wrote > 0, "the first wrote nothing while it led: the door counts nothing");
     let slept = Instant::now();
     signal(&first, Signal::STOP)?;
     let taken = leads(&stage, 1).await?;
+    door.arm(None);
     // Pods are served by the second.
     stage.operated.lead_to(1);
     let told = stage.newcomer("newcomer").await?;
@@ -37,6 +45,7 @@ pub(super) async fn play(plan: &Plan, folder: &Path) -> anyhow::Result<Seen> {
     let ends = woken.elapsed();
     let said = std::fs::read_to_string(stage.operated.operator_log(0))?;
     ensure!(said.contains("lost the Lease"), "it ended for another reason: {said}");
+    ensure!(door.calls() == 0, "the first wrote {} times after another led", door.calls());
     stage.check()?;
     ensure!(holder(&stage)?.starts_with("operator-1"), "the second leads no more");
     stage.ready().await?;
@@ -44,7 +53,10 @@ pub(super) async fn play(plan: &Plan, folder: &Path) -> anyhow::Result<Seen> {
         times: 1,
         figures: vec![
             format!("the second leads after {taken:.1?}, an agent that comes then is known after {told:.1?}"),
-            format!("the first sleeps {slept:.0?} and ends {ends:.1?} after it woke"),
+            format!(
+                "the first wrote {wrote} times while it led, sleeps {slept:.0?}, and ends {ends:.1?} after it woke, without another \
+                 write"
+            ),
         ],
     })
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::process::Child;
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, Instant, sleep, timeout};
 
 use crate::apidoor::Door;
 use crate::doors::Socket;
@@ -107,6 +107,22 @@ impl Stage {
             Ok(condition(&tenant, "Ready") == "True" && tenant["status"]["acknowledged"] == "3/3")
         })
         .await
+    }
+
+    /// Waits until all pods are with the first operator, and for so long it has written nothing through its door.
+    pub(super) async fn calm(&self, door: &Door, long: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let (mut calls, mut since) = (door.calls(), Instant::now());
+        while since.elapsed() < long {
+            ensure!(Instant::now() < deadline, "the operator does not come to rest");
+            sleep(long / 10).await;
+            // A pod comes back to an operator that begins anew in its own time.
+            let pods = self.pods_of(0).await.unwrap_or(0);
+            if door.calls() != calls || pods < PODS {
+                (calls, since) = (door.calls(), Instant::now());
+            }
+        }
+        Ok(())
     }
 
     /// Makes an agent of the first tenant and waits until all pods hold it; how long that took.

@@ -14,7 +14,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::stage::{PODS, Stage};
+use super::stage::Stage;
 use super::writes::strip;
 use super::{Plan, Seen};
 use crate::apidoor::Door;
@@ -69,7 +69,7 @@ pub(super) async fn play(plan: &Plan, folder: &Path) -> anyhow::Result<Seen> {
             world.step().await?;
             // Some changes come in one moment, some when the one before is settled.
             if world.random.random_bool(0.3) {
-                calm(&stage, &door).await?;
+                stage.calm(&door, CALM).await?;
             }
             done += 1;
         }
@@ -99,22 +99,6 @@ pub(super) async fn play(plan: &Plan, folder: &Path) -> anyhow::Result<Seen> {
                 .to_owned(),
         ],
     })
-}
-
-/// Waits until nobody has written for a while.
-async fn calm(stage: &Stage, door: &Door) -> anyhow::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    let (mut calls, mut since) = (door.calls(), Instant::now());
-    while since.elapsed() < CALM {
-        ensure!(Instant::now() < deadline, "the operator does not come to rest");
-        sleep(CALM / 10).await;
-        // A pod comes back to an operator that begins anew in its own time.
-        let pods = stage.pods_of(0).await.unwrap_or(0);
-        if door.calls() != calls || pods < PODS {
-            (calls, since) = (door.calls(), Instant::now());
-        }
-    }
-    Ok(())
 }
 
 /// Whether a condition tells of something wrong; that nobody is connected is not.
@@ -273,7 +257,7 @@ impl World {
 
     /// Waits until all is said, and gives what stands there.
     async fn end(&self, stage: &Stage, door: &Door) -> anyhow::Result<End> {
-        calm(stage, door).await?;
+        stage.calm(door, CALM).await?;
         let mut end = End::new();
         for (kind, name) in self.standing.keys() {
             let object = self.api(kind).get(name).await?;

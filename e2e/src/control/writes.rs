@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Child;
@@ -26,8 +26,8 @@ const LANES: usize = 3;
 /// The fewest calls of a run: credentials, keys, a certificate, statuses, a stop and its release.
 const LEAST_CALLS: u64 = 12;
 
-/// The last points of a run may not be reached: writes are merged when they come late.
-const UNREACHED: usize = 8;
+/// How often a point is tried: a run may have fewer calls than the clean one, since writes are merged when they come late.
+const TRIES: usize = 6;
 
 /// What stands there in the end, by object.
 type End = BTreeMap<String, Value>;
@@ -64,13 +64,10 @@ pub(super) async fn play(plan: &Plan, folder: PathBuf) -> anyhow::Result<Seen> {
             json!(clean.end)
         );
     }
-    let (points, reached) = (played.len(), played.iter().filter(|run| run.killed).count());
-    ensure!(
-        points as u64 == 2 * calls && reached + UNREACHED >= points,
-        "{reached} of {points} points were reached"
+    let (runs, reached) = (played.len(), played.iter().filter(|run| run.killed).count());
+    let figure = format!(
+        "all {reached} points before and after {calls} writes, in {runs} runs; all ends are the same"
     );
-    let figure =
-        format!("{reached} of {points} points before and after {calls} writes; all ends are the same");
     Ok(Seen { times: reached, figures: vec![figure] })
 }
 
@@ -83,9 +80,24 @@ async fn lane(rig: Rig, next: Arc<AtomicU64>, calls: u64) -> anyhow::Result<Vec<
         if call > calls {
             return Ok(played);
         }
-        let name = format!("kill-{call}-{moment:?}").to_lowercase();
-        played.push(rig.run(name.clone(), Some((call, moment))).await.context(name)?);
+        played.extend(point(&rig, call, moment).await?);
     }
+}
+
+/// Plays runs until one is killed at a point.
+async fn point(rig: &Rig, call: u64, moment: Moment) -> anyhow::Result<Vec<Played>> {
+    let mut played = Vec::new();
+    for number in 1..=TRIES {
+        let name = format!("kill-{call}-{moment:?}-{number}").to_lowercase();
+        let run = rig.run(name.clone(), Some((call, moment))).await.context(name)?;
+        let killed = run.killed;
+        played.push(run);
+        if killed {
+            return Ok(played);
+        }
+    }
+    let most = played.iter().map(|run| run.calls).max().unwrap_or_default();
+    bail!("{moment:?} call {call} was reached in none of {TRIES} runs, which had {most} calls at most")
 }
 
 /// A control plane on which runs are played, each in a namespace of its own.

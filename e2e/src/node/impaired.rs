@@ -10,18 +10,27 @@ use super::Scene;
 use super::filter::Filter;
 use super::pods;
 use super::report::Times;
-use super::stops;
+use super::stops::{self, CLOSED, LAST_BYTE};
 use crate::fleet::GATEWAYS;
+use crate::sessions::End;
 use crate::site::{LOOK, PATIENCE};
+
+/// A moment of a session's end.
+type Moment = fn(&End) -> Instant;
+
+/// What is judged of a gateway that is cut off, and of the other.
+const AT_EACH: [(&str, Duration, Moment, bool); 4] = [
+    ("PATCH to the last byte at the gateway that is cut off", LAST_BYTE, |end| end.last_byte, true),
+    ("PATCH to the last close at the gateway that is cut off", CLOSED, |end| end.closed, true),
+    ("PATCH to the last byte at the other", LAST_BYTE, |end| end.last_byte, false),
+    ("PATCH to the last close at the other", CLOSED, |end| end.closed, false),
+];
 
 /// The operators are killed at most so long before or after the PATCH.
 const AROUND_MS: u64 = 400;
 
 /// What is promised while no watch tells of a stop: a look and an answer.
 const BY_A_LOOK: Duration = Duration::from_secs(3);
-
-/// How soon a gateway stops by another's word.
-const BY_WORD: Duration = Duration::from_secs(1);
 
 /// All operators are killed about when the stop is ordered; others come.
 pub(super) async fn operators_killed(scene: &mut Scene, times: &mut Times) -> anyhow::Result<()> {
@@ -37,12 +46,12 @@ pub(super) async fn operators_killed(scene: &mut Scene, times: &mut Times) -> an
     };
     let order = async {
         sleep(before).await;
-        stops::order(&scene.system, reading).await
+        stops::order(scene, reading).await
     };
     let (killed, stopped) = tokio::join!(kill, order);
     killed?;
     stopped?.measure_as_ever(times);
-    stops::release(&mut scene.system, times).await
+    stops::release(scene, times).await
 }
 
 /// A packet filter swallows what the gateways' connections to the API server carry. New ones come through.
@@ -53,35 +62,29 @@ pub(super) async fn watches_dropped(scene: &mut Scene, times: &mut Times) -> any
     let filter = Filter::of_open(scene.system.cluster.address()?, &gateways)?;
     // Looks come every 2 s: the order comes at any moment between two.
     sleep(Duration::from_millis(scene.random.random_range(0..2000))).await;
-    let stopped = stops::order(&scene.system, reading).await?;
+    let stopped = stops::order(scene, reading).await?;
     stopped.measure(times, BY_A_LOOK, BY_A_LOOK);
     let swallowed = filter.swallowed()?;
     ensure!(swallowed > 0, "the packet filter had nothing to swallow");
-    times.notes.push(format!("{swallowed} packets of the gateways' watches were swallowed"));
+    times.count("packets of the gateways' watches that were swallowed", swallowed);
     drop(filter);
-    stops::release(&mut scene.system, times).await
+    stops::release(scene, times).await
 }
 
-/// One gateway does not reach the API server any more, but the bus.
+/// One gateway does not reach the API server any more, but the bus: it stops by the other's word, as soon as ever.
 pub(super) async fn gateway_cut(scene: &mut Scene, times: &mut Times, number: usize) -> anyhow::Result<()> {
     let reading = stops::open(scene).await?;
     let door = number % GATEWAYS;
     let cut = scene.system.doors.gateways[door].ip();
     let filter = Filter::of_all(scene.system.cluster.address()?, cut)?;
     blind(scene, door).await?;
-    let stopped = stops::order(&scene.system, reading).await?;
-    let closed = |which: fn(usize, usize) -> bool| {
-        let of_those = stopped.ends.iter().filter(|end| which(end.door, door));
-        of_those.map(|end| end.closed).max().unwrap_or(stopped.sent) - stopped.sent
-    };
-    times.judge(
-        "PATCH to the last close at the gateway that is cut off",
-        BY_WORD,
-        closed(|at, cut| at == cut),
-    );
-    times.add("PATCH to the last close at the other", closed(|at, cut| at != cut));
+    let stopped = stops::order(scene, reading).await?;
+    for (name, goal, of, is_cut) in AT_EACH {
+        stopped.judge(times, name, goal, of, |end| (end.door == door) == is_cut);
+    }
+    stopped.measure_as_ever(times);
     drop(filter);
-    stops::release(&mut scene.system, times).await
+    stops::release(scene, times).await
 }
 
 /// Waits until a gateway's looks fail.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::proof::{Words, align, table};
+use crate::sessions::Many;
 use crate::times::Spread;
 
 /// How values of one thing fall, and how they should.
@@ -49,6 +50,12 @@ pub struct Report {
     pub seed: u64,
     /// Sessions that each stop ended.
     pub sessions: usize,
+    /// How many of them were over gRPC.
+    pub grpc: usize,
+    /// Webhooks a second meanwhile.
+    pub events: u32,
+    /// What the image of Nexus was made of.
+    pub image: Image,
     /// By part.
     pub rows: Vec<Row>,
     /// What `kubectl get` showed in a stop.
@@ -57,12 +64,33 @@ pub struct Report {
     pub kept: Option<PathBuf>,
 }
 
+/// What an image is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Image {
+    /// A static executable, as it ships.
+    Static,
+    /// One that is linked dynamically, with this machine's libraries.
+    Dynamic,
+}
+
 /// What a part measures, while it does.
 #[derive(Debug, Default)]
 pub(super) struct Times {
     measured: Vec<(&'static str, Option<Duration>, Vec<Duration>)>,
-    pub(super) notes: Vec<String>,
+    counted: Vec<(&'static str, u64)>,
     pub(super) done: u32,
+}
+
+impl Image {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Static => "Nexus ran as it ships: a static executable, FROM scratch",
+            Self::Dynamic => {
+                "Nexus ran linked dynamically, with this machine's libraries; --help tells how to make what ships"
+            }
+        }
+    }
 }
 
 impl Times {
@@ -74,6 +102,14 @@ impl Times {
     /// Keeps a value that should be no larger than so much.
     pub(super) fn judge(&mut self, name: &'static str, goal: Duration, value: Duration) {
         self.keep(name, Some(goal), value);
+    }
+
+    /// Adds to a number that is told beside the figures.
+    pub(super) fn count(&mut self, name: &'static str, more: u64) {
+        match self.counted.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += more,
+            None => self.counted.push((name, more)),
+        }
     }
 
     fn keep(&mut self, name: &'static str, goal: Option<Duration>, value: Duration) {
@@ -95,11 +131,18 @@ impl Times {
             let goal = goal.unwrap_or_default();
             failures.push(format!("{}: {:.0} ms, the goal is {goal:.0} ms", spread.name, spread.max));
         }
-        Row { name, times: self.done, figures, failures, notes: self.notes }
+        let notes = self.counted.into_iter().map(|(name, count)| format!("{name}: {count}")).collect();
+        Row { name, times: self.done, figures, failures, notes }
     }
 }
 
 impl Report {
+    pub(super) fn new(seed: u64, many: Many, image: Image) -> Self {
+        let Many { sessions, events, .. } = many;
+        let grpc = many.over_grpc();
+        Self { seed, sessions, grpc, events, image, rows: Vec::new(), shown: None, kept: None }
+    }
+
     /// Whether all went well, within its goals.
     #[must_use]
     pub fn is_good(&self) -> bool {
@@ -110,7 +153,11 @@ impl Report {
     #[must_use]
     pub fn table(&self) -> String {
         let mut table = table(["PART", "MILLISECONDS", "TIMES", "P50", "MAX", "GOAL"]);
-        let mut words = Words::new(format_args!("{} sessions a stop, seed {}", self.sessions, self.seed));
+        let Self { sessions, grpc, events, seed, .. } = self;
+        let mut words = Words::new(format_args!(
+            "{sessions} sessions a stop, {grpc} of them over gRPC, {events} webhooks a second, seed {seed}"
+        ));
+        words.line(format_args!("{}", self.image.words()));
         for row in &self.rows {
             for figure in &row.figures {
                 let Spread { name, count, p50, max, .. } = &figure.spread;
@@ -137,13 +184,18 @@ mod tests {
         let mut times = Times::default();
         times.judge("last byte", Duration::from_millis(250), Duration::from_millis(value));
         times.add("at zero", Duration::from_secs(9));
+        times.count("packets", 3);
+        times.count("packets", 4);
         let rows = vec![times.row("drill", played)];
-        Report { seed: 1, sessions: 2, rows, shown: None, kept: None }
+        let many = Many { sessions: 20, grpc: None, events: 1 };
+        Report { rows, ..Report::new(1, many, Image::Static) }
     }
 
     #[test]
     fn a_goal_that_is_missed_and_a_step_that_fails_are_failures() {
-        assert!(report(250, Ok(())).is_good());
+        let good = report(250, Ok(()));
+        assert!(good.is_good());
+        assert!(good.table().contains("drill: packets: 7") && good.table().contains("2 of them over gRPC"));
         let late = report(251, Ok(()));
         assert!(!late.is_good());
         assert!(late.table().contains("FAILED drill: last byte: 251 ms, the goal is 250 ms"));

@@ -12,7 +12,7 @@ use super::report::Times;
 use super::stops;
 use super::system::System;
 use crate::fleet::GATEWAYS;
-use crate::sessions;
+use crate::sessions::{self, Transport};
 use crate::site::{LOOK, PATIENCE};
 
 /// How long agents knock at the gateway before the API server is back, and how often.
@@ -26,7 +26,7 @@ pub(super) async fn api_down(scene: &mut Scene, times: &mut Times, number: usize
     let reading = stops::open(scene).await?;
     let door = number % GATEWAYS;
     let gateway = scene.system.gateways.ready(GATEWAYS).await?.swap_remove(door);
-    stops::order(&scene.system, reading).await?.measure_as_ever(times);
+    stops::order(scene, reading).await?.measure_as_ever(times);
     scene.system.switch.engaged().await?;
     scene.system.cluster.stop_api().await?;
     scene.system.gateways.kill(std::slice::from_ref(&gateway)).await?;
@@ -41,11 +41,12 @@ pub(super) async fn api_down(scene: &mut Scene, times: &mut Times, number: usize
     let refused = refused?;
     told_of_restart(&scene.system, &gateway).await?;
     let more = until_it_looks(&scene.system, door, &token).await?;
-    times.notes.push(format!(
-        "started again without an API server, a gateway refused {refused} of {refused} agents, and {more} of {more} once \
-         that was back"
-    ));
-    stops::release(&mut scene.system, times).await
+    times.count(
+        "agents that a gateway which was started again without an API server refused, and admitted none",
+        refused,
+    );
+    times.count("agents that it refused once that was back, and admitted none", more);
+    stops::release(scene, times).await
 }
 
 /// Waits until the API server knows that the kubelet has started this pod's container again, and has not made a new pod.
@@ -74,22 +75,22 @@ async fn up(system: &System, door: usize, token: &str) -> anyhow::Result<()> {
 }
 
 /// Knocks for so long; how often it was refused.
-async fn knock(system: &System, door: usize, token: &str, long: Duration) -> anyhow::Result<u32> {
+async fn knock(system: &System, door: usize, token: &str, long: Duration) -> anyhow::Result<u64> {
     let (began, mut refused) = (Instant::now(), 0);
     while began.elapsed() < long {
-        refused += u32::from(refuses(system, door, token).await?);
+        refused += u64::from(refuses(system, door, token).await?);
         sleep(KNOCK).await;
     }
     Ok(refused)
 }
 
 /// Knocks until the gateway has read the policies three times; how often it was refused.
-async fn until_it_looks(system: &System, door: usize, token: &str) -> anyhow::Result<u32> {
+async fn until_it_looks(system: &System, door: usize, token: &str) -> anyhow::Result<u64> {
     const READ: &str = "nexus_stop_read_timestamp_seconds";
     let (began, mut refused, mut read) = (Instant::now(), 0, system.metric(door, READ).await?);
     for _ in 0..3 {
         loop {
-            refused += u32::from(refuses(system, door, token).await?);
+            refused += u64::from(refuses(system, door, token).await?);
             let now = system.metric(door, READ).await?;
             if now > read {
                 read = now;
@@ -104,7 +105,9 @@ async fn until_it_looks(system: &System, door: usize, token: &str) -> anyhow::Re
 
 /// Whether a gateway refuses an agent for now; not if it does not answer. One that is admitted is a failure.
 async fn refuses(system: &System, door: usize, token: &str) -> anyhow::Result<bool> {
-    match timeout(Duration::from_secs(2), sessions::enter(&system.doors, door, token)).await {
+    match timeout(Duration::from_secs(2), sessions::enter(&system.doors, door, token, Transport::WebSocket))
+        .await
+    {
         Ok(Ok(_)) => bail!("an agent is admitted in a stop"),
         Ok(Err(error)) => Ok(format!("{error:#}").contains("503")),
         Err(_) => Ok(false),

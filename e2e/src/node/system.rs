@@ -1,5 +1,7 @@
 //! What is installed on the node: Nexus, the tenant of the quickstart with an agent in pods, and who speaks with them from here.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use super::outside::Outside;
 use super::pods::{self, Pods};
-use super::report::Times;
+use super::report::{Image, Times};
 use crate::cluster::{Cluster, repository, script};
 use crate::crowd;
 use crate::doors::Doors;
@@ -23,10 +25,13 @@ use crate::fleet::GATEWAYS;
 use crate::operated::NAMESPACE;
 use crate::site::{LOOK, PATIENCE};
 use crate::switch::Switch;
-use crate::webhook::{TENANTS, hmac_hex};
+use crate::webhook::{Issue, TENANTS};
 
 /// The tenant of the quickstart, and its namespace.
 const TENANT: &str = TENANTS[0];
+
+/// Where its GitHub is heard.
+pub(super) const HOOK: &str = "/hooks/acme/acme/github";
 
 /// The agent that runs in pods, and the one that runs outside.
 const INSIDE: &str = "coder";
@@ -51,8 +56,10 @@ pub(super) struct System {
     pub(super) agents: Pods,
     client: Client,
     /// By which GitHub signs.
-    secret: String,
+    pub(super) secret: String,
     nexus: PathBuf,
+    /// What it runs in there.
+    pub(super) image: Image,
     work: PathBuf,
     posted: u64,
     /// Goes last.
@@ -73,9 +80,10 @@ impl System {
         let folder = cluster.kubeconfig().parent().context("a kubeconfig without a folder")?.to_owned();
         let place = |script: &mut Command| run(script.env("NEXUS_CLUSTER_DIR", &folder));
         let began = Instant::now();
-        place(script("install").arg(nexus).arg("--libraries"))?;
+        let image = image(nexus)?;
+        place(script("install").arg(nexus).args(libraries(image)))?;
         times.add("Nexus installed, all pods ready", began.elapsed());
-        place(script("image").arg(AGENT).arg(agent).arg("--libraries"))?;
+        place(script("image").arg(AGENT).arg(agent).args(libraries(self::image(agent)?)))?;
         let client = cluster.client().await?;
         let runtime = folder.join("containerd.sock");
         let of = |namespace, label: &str| Pods::new(&client, namespace, label, runtime.clone());
@@ -105,6 +113,7 @@ impl System {
             client,
             secret: String::from_utf8(secret.0)?,
             nexus: nexus.to_owned(),
+            image,
             work: work.to_owned(),
             posted: 0,
             cluster,
@@ -118,15 +127,8 @@ impl System {
         for file in ["tenant.yaml", "agents.yaml", "policy.yaml"] {
             std::fs::copy(repository().join("examples/quickstart").join(file), folder.join(file))?;
         }
-        let profiles: String = (0..crowd::AGENTS)
-            .map(|number| {
-                let name = crowd::name(number);
-                format!(
-                    "---\napiVersion: nexus.dev/v1alpha1\nkind: AgentProfile\n\
-                     metadata: {{name: {name}, namespace: {TENANT}}}\nspec: {{tenant: {TENANT}}}\n"
-                )
-            })
-            .collect();
+        let profiles: String =
+            (0..crowd::AGENTS).map(|number| crowd::profile(TENANT, &crowd::name(number))).collect();
         let mapping = format!(
             "---\napiVersion: nexus.dev/v1alpha1\nkind: Mapping\nmetadata: {{name: shop, namespace: {TENANT}}}\n\
              spec: {{tenant: {TENANT}, clickupListId: \"901\", slackChannelId: C024BE91L}}\n"
@@ -141,22 +143,8 @@ impl System {
         self.posted += 1;
         let number = self.posted;
         let title = format!("Issue {number} of {:08x}", rand::random::<u32>());
-        let body = json!({
-            "action": "opened",
-            "issue": {
-                "id": number, "number": number, "title": title, "body": "@AI_Squad, please have a look.",
-                "state": "open", "user": {"id": 2, "login": "ann", "type": "User"},
-            },
-            "repository": {"id": 1, "full_name": "acme/shop"},
-            "sender": {"id": 2, "login": "ann", "type": "User"},
-        })
-        .to_string();
-        let delivery = format!("{:032x}", rand::random::<u128>());
-        let url = self.doors.hook(&format!("/hooks/{TENANT}/{TENANT}/github"), 0);
-        let request = self.doors.http.post(url).header("content-type", "application/json");
-        let request = request.header("x-github-event", "issues").header("x-github-delivery", delivery);
-        let signature = format!("sha256={}", hmac_hex(&self.secret, &[&body]));
-        let answer = request.header("x-hub-signature-256", signature).body(body).send().await?;
+        let issue = Issue { action: "opened", number, title: &title };
+        let answer = self.doors.tell(HOOK, &self.secret, issue, 0).await?;
         let status = answer.status();
         ensure!(status.is_success(), "a webhook is answered {status}: {}", answer.text().await?);
         Ok(title)
@@ -307,6 +295,21 @@ async fn service(client: &Client, name: &str) -> anyhow::Result<SocketAddr> {
     let port = spec.ports.into_iter().flatten().next().with_context(|| format!("{name} has no port"))?.port;
     let address = spec.cluster_ip.with_context(|| format!("{name} has no address"))?;
     Ok((address.parse::<std::net::IpAddr>()?, port.try_into()?).into())
+}
+
+/// What an image of this executable is made of. One that wants a dynamic loader says so at its head, where `scripts/image` looks
+/// as well.
+fn image(executable: &Path) -> anyhow::Result<Image> {
+    let mut head = Vec::new();
+    let file = File::open(executable).with_context(|| format!("cannot read {}", executable.display()))?;
+    file.take(4096).read_to_end(&mut head)?;
+    let wants = |loader: &[u8]| head.windows(loader.len()).any(|bytes| bytes == loader);
+    Ok(if wants(b"/ld-linux") || wants(b"/ld-musl") { Image::Dynamic } else { Image::Static })
+}
+
+/// What `image` and `install` are told of one.
+fn libraries(image: Image) -> Option<&'static str> {
+    (image == Image::Dynamic).then_some("--libraries")
 }
 
 /// Runs a command that has to succeed; what it prints.
