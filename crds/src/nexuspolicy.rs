@@ -38,7 +38,7 @@ const ONLY_WIDENS: &str = "!(has(oldSelf.stop) && oldSelf.stop && has(self.stop)
     printcolumn = r#"{"name": "Severed", "type": "integer", "jsonPath": ".status.socketsSevered", "description": "How many connections of agents were closed"}"#
 )]
 #[kube(
-    printcolumn = r#"{"name": "Last byte ms", "type": "integer", "jsonPath": ".status.lastByteMilliseconds", "description": "Milliseconds from the order to the last byte that any agent was sent"}"#
+    printcolumn = r#"{"name": "Last byte ms", "type": "integer", "jsonPath": ".status.lastByteMilliseconds", "description": "Milliseconds from engagedAt to the last byte that any agent was sent"}"#
 )]
 #[kube(
     printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".spec.reason", "description": "Why"}"#
@@ -143,7 +143,7 @@ pub struct NexusPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::engagement")]
     pub engagement: Option<String>,
-    /// When the engagement began, to the microsecond.
+    /// When the stop was put in force, by the clock of the first pod that did so, to the microsecond.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engaged_at: Option<MicroTime>,
     /// How many pods obey the policy as it stands, of how many there are, such as `3/3`.
@@ -154,7 +154,7 @@ pub struct NexusPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000_000))]
     pub sockets_severed: Option<u64>,
-    /// Milliseconds from the order to the last byte that any agent was sent.
+    /// Milliseconds from `engagedAt` to the last byte that any agent was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000_000))]
     pub last_byte_milliseconds: Option<u64>,
