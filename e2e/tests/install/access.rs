@@ -202,7 +202,7 @@ fn granted(rule: &Value) -> Vec<[String; 4]> {
     let mut granted = vec![Vec::new()];
     for each in [texts("apiGroups"), texts("resources"), names, texts("verbs")] {
         let with = |one: &Vec<String>| {
-            each.iter().map(|text| [&one[..], &[text.clone()]].concat()).collect::<Vec<_>>()
+            each.iter().map(|text| [&one[..], std::slice::from_ref(text)].concat()).collect::<Vec<_>>()
         };
         granted = granted.iter().flat_map(with).collect();
     }
