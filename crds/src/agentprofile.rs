@@ -22,7 +22,7 @@ use crate::schema::rule;
     printcolumn = r#"{"name": "Online", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Online\")].status", "description": "Whether it has a session"}"#
 )]
 #[kube(
-    printcolumn = r#"{"name": "Held by", "type": "string", "jsonPath": ".status.heldBy", "description": "The engagement of the stop that scaled its workload to zero; nothing: no stop did, and if it is not online that has another cause"}"#
+    printcolumn = r#"{"name": "Presence", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Online\")].reason", "description": "Connected, NotConnected, or Stopped: a stop holds it"}"#
 )]
 #[kube(
     printcolumn = r#"{"name": "Seen", "type": "date", "jsonPath": ".status.lastSeen", "description": "When its last session began or ended"}"#
@@ -32,6 +32,9 @@ use crate::schema::rule;
 )]
 #[kube(
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": "Since when it is there"}"#
+)]
+#[kube(
+    printcolumn = r#"{"name": "Held by", "type": "string", "jsonPath": ".status.heldBy", "description": "The engagement of the stop that scaled its workload to zero; nothing: no stop did", "priority": 1}"#
 )]
 #[kube(
     printcolumn = r#"{"name": "Owner", "type": "string", "jsonPath": ".spec.owner", "description": "Who answers for it", "priority": 1}"#

@@ -78,6 +78,8 @@ fn a_stop_scales_to_zero_whatever_works_against_it_and_its_release_gives_back() 
     assert!(engagement.ends_with("-2"), "{engagement}");
     assert_eq!(policy(&rig)["status"]["acknowledged"], "1/1");
     assert_eq!(policy(&rig)["status"]["socketsSevered"], 3);
+    let agent = &rig.server.objects[&("AgentProfile", "coder".to_owned())];
+    assert_eq!(condition(agent, "Online")["reason"], "Stopped", "{agent:#}");
     let coder = |rig: &Rig| rig.server.workloads["coder"].clone();
     assert_eq!(coder(&rig), Workload { replicas: 0, held: Some(3), ..Workload::default() });
     // An autoscaler.

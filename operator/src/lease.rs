@@ -93,6 +93,7 @@ impl Holder {
     pub(crate) async fn run(mut self, drain: Drain) -> Result<(), LeaseError> {
         let mut tick = tokio::time::interval(RETRY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        metrics::gauge!("nexus_operator_leading").set(0.0);
         loop {
             tokio::select! {
                 () = drain.cancelled() => break,

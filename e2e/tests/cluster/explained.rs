@@ -82,11 +82,7 @@ async fn kubectl_get_shows_what_matters_by_every_name_of_a_kind() {
             "NAME TENANT LIST CHANNEL DIRECTION ACCEPTED READY AGE",
             format!("{name} acme 901 C024BE91L toSlack True False …"),
         ),
-        (
-            "nxa",
-            "NAME TENANT ROLE ONLINE HELD BY SEEN READY AGE",
-            format!("{name} acme engineer 1f2e3d4c-7 …"),
-        ),
+        ("nxa", "NAME TENANT ROLE ONLINE PRESENCE SEEN READY AGE", format!("{name} acme engineer …")),
         (
             "nxp",
             "NAME STOP ENGAGEMENT ACKNOWLEDGED READY SEVERED LAST BYTE MS REASON AGE",

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use nexus_core::stop::{Policy, Subject};
+use nexus_core::id::TenantKey;
+use nexus_core::stop::{Engagement, EngagementName, Policy, Subject};
 use nexus_wire::config::Role;
 use tokio::time::Instant;
 
@@ -40,6 +41,13 @@ impl Decider {
         }
         let agents = directory(&self.engine);
         self.latch.remember(agents.iter().map(Known::subject));
+    }
+
+    /// The stop that holds an agent.
+    pub(super) fn stop_of(&self, tenant: &TenantKey, name: &str) -> Option<EngagementName> {
+        let agent = self.engine.compiled(tenant)?.gateway.agents.get(name)?;
+        let subject = Subject { tenant, agent: agent.id, labels: &agent.labels };
+        self.latch.engagements().find(|stop| stop.covers(&subject)).map(Engagement::name)
     }
 
     /// The policies as they stand.
