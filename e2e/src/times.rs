@@ -55,11 +55,12 @@ pub struct Spread {
 }
 
 impl Spread {
+    /// None where there are no values.
     pub(crate) fn of(name: &'static str, mut values: Vec<Duration>) -> Option<Self> {
         values.sort_unstable();
         let at = |percent: usize| {
             let place = (values.len() * percent).div_ceil(100);
-            values.get(place.clamp(1, values.len()) - 1).map(|value| value.as_secs_f64() * 1000.0)
+            values.get(place.max(1) - 1).map(|value| value.as_secs_f64() * 1000.0)
         };
         Some(Self { name, count: values.len(), p50: at(50)?, p99: at(99)?, max: at(100)? })
     }
@@ -119,4 +120,19 @@ pub async fn run(settings: Settings) -> anyhow::Result<Report> {
     let Many { sessions, events, .. } = settings.many;
     let (grpc, mappings) = (settings.many.over_grpc(), settings.mappings);
     Ok(Report { sessions, grpc, events, mappings, spreads, status })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_is_of_what_there_is() {
+        let millis = |values: &[u64]| values.iter().copied().map(Duration::from_millis).collect();
+        assert!(Spread::of("none", millis(&[])).is_none());
+        let one = Spread::of("one", millis(&[7])).unwrap();
+        assert_eq!((one.p50, one.p99, one.max), (7.0, 7.0, 7.0));
+        let more = Spread::of("more", millis(&[4, 1, 3, 2])).unwrap();
+        assert_eq!((more.count, more.p50, more.max), (4, 2.0, 4.0));
+    }
 }
