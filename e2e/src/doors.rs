@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_with_config};
 
 use crate::webhook::{Delivery, Issue};
 
@@ -140,11 +141,17 @@ impl Doors {
         request.headers_mut().insert("sec-websocket-protocol", "nexus.v1+json".parse()?);
         let stream = socket.connect(self.gateway(number)).await?;
         stream.set_nodelay(true)?;
-        Ok(client_async(request, MaybeTlsStream::Plain(stream)).await?.0)
+        Ok(client_async_with_config(request, MaybeTlsStream::Plain(stream), Some(small_buffers())).await?.0)
     }
 
     /// The gateway that a number chooses.
     pub(crate) fn gateway(&self, number: usize) -> SocketAddr {
         self.gateways[number % self.gateways.len()]
     }
+}
+
+/// The library's own are 128 KiB each, which it clears at each reading: with thousands of sessions that takes more of the
+/// machine than what is measured on it.
+fn small_buffers() -> WebSocketConfig {
+    WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(4096)
 }

@@ -12,6 +12,7 @@
 //! 5. a `CancellationToken` drains: no new work, what is under way ends, then the process.
 
 pub mod admin;
+pub mod apart;
 pub mod clock;
 pub mod file;
 pub mod lane;

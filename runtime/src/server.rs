@@ -5,9 +5,11 @@ mod connection;
 mod http2_tests;
 mod streams;
 
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -210,6 +212,11 @@ async fn either(
             () = handle.changed() => match handle.order() {
                 Order::Reset => return,
                 Order::Close => close = true,
+                Order::End => {
+                    // Once more, for what waits to be sent.
+                    let _ = poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx))).await;
+                    return;
+                }
                 Order::Keep => {}
             },
             ended = connection.as_mut() => {

@@ -12,6 +12,7 @@ use nexus_core::clock::Clock;
 use nexus_gateway::TokenKeys;
 use nexus_runtime::Drain;
 use nexus_runtime::admin::{Admin, guard_browsers};
+use nexus_runtime::apart::Apart;
 use nexus_runtime::lane::StopLane;
 use nexus_runtime::readiness::{Readiness, ReadyGuard};
 use nexus_runtime::server::{ServerLimits, serve};
@@ -93,7 +94,9 @@ pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
         None => keys::kept(&data.token_key())?,
     };
     let switch = Arc::new(Switch::new(StopLane::open(&data.latch())?));
-    let (turned, watch) = turned(&switch, policies, &data, &process.readiness).await?;
+    // Stops are seen, told and heard on a thread of their own.
+    let apart = Apart::start("nexus-stops").context("cannot start the thread of the stop lane")?;
+    let (turned, watch) = turned(&switch, policies, &data, &process.readiness, &apart).await?;
     let (standing, told) = watch::channel(Standing::default());
     let configuring = settings.source.begin(Configurable {
         role: Role::Gateway,
@@ -111,12 +114,12 @@ pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
     let tells = matches!(settings.source, Source::Operator(_));
     configuring.start(&mut tasks, process.drain.clone());
     if let Some(watch) = watch {
-        tasks.start("policies", watch.run(process.drain.clone()));
+        tasks.start("policies", apart.run(watch.run(process.drain.clone())));
     }
     // It waits for nothing, so that a stop is told and heard before the bus is there.
     let hearsay = Hearsay::new(&settings.bus, Arc::clone(&switch), process.clock.clone());
     let hints = hearsay.hints();
-    tasks.start("stops", hearsay.run(process.drain.clone()));
+    tasks.start("stops", apart.run(hearsay.run(process.drain.clone())));
     let (bus, role) = (starting.bus.clone(), Arc::default());
     if tells {
         let (switch, gateway) = (Arc::clone(&switch), Arc::clone(&role));
@@ -128,6 +131,7 @@ pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
         Agents { starting, awaited, hints, configured, role, switch, keys, token_lifetime, max_sessions };
     tasks.start("gateway", agents.serve());
     let ended = process.run(tasks, close(bus)).await;
+    drop(apart);
     // Others may use the folder only now.
     drop(data);
     ended
@@ -139,6 +143,7 @@ async fn turned(
     by: PolicySource,
     data: &DataDir,
     readiness: &Readiness,
+    apart: &Apart,
 ) -> anyhow::Result<(StopSwitch, Option<PolicyWatch>)> {
     let switch = Arc::clone(switch);
     Ok(match by {
@@ -146,7 +151,8 @@ async fn turned(
             (StopSwitch::Folder(Arc::new(FolderSwitch::open(&data.policies(), switch)?)), None)
         }
         PolicySource::Kubernetes => {
-            let watch = PolicyWatch::new(Arc::clone(&switch), readiness).await;
+            let (of, awaits) = (Arc::clone(&switch), readiness.clone());
+            let watch = apart.run(async move { PolicyWatch::new(of, &awaits).await }).await;
             let watch = watch.context("no NexusPolicy can be read (--policies kubernetes)")?;
             (StopSwitch::Elsewhere(switch), Some(watch))
         }

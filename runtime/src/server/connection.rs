@@ -36,6 +36,8 @@ pub(super) enum Order {
     Keep,
     /// It ends in order, shortly.
     Close,
+    /// It ends now, once what waits to be sent was given to the kernel.
+    End,
     /// It ends now, and what the kernel still has to send is dropped.
     Reset,
 }
@@ -81,7 +83,7 @@ impl Connection {
         let mut state = self.state();
         state.holds += 1;
         state.place = None;
-        if state.order == Order::Close {
+        if matches!(state.order, Order::Close | Order::End) {
             // A call that was on its way when the connection was told to end: it ends after that.
             state.order = Order::Keep;
             state.closes = true;
@@ -125,7 +127,9 @@ impl Connection {
         state.since = Instant::now();
         if state.holds == 0 {
             state.place = Arc::clone(&self.0.permits).try_acquire_owned().ok();
-            if state.order == Order::Keep && (state.closes || state.place.is_none()) {
+            if state.order == Order::Keep && state.closes {
+                state.order = Order::End;
+            } else if state.order == Order::Keep && state.place.is_none() {
                 state.order = Order::Close;
             }
             drop(state);
@@ -139,7 +143,8 @@ impl Connection {
 }
 
 impl Hold {
-    /// Closes the connection as soon as nothing holds it any more.
+    /// Closes the connection as soon as nothing holds it any more, without asking the peer to end first: whoever says this has
+    /// parted with it. To ask takes two rounds more, each behind all others that end at the same time.
     pub fn close(self) {
         self.0.state().closes = true;
     }
@@ -239,10 +244,10 @@ mod tests {
         let place = Arc::clone(&permits).try_acquire_owned().unwrap();
         let connection = Connection::new(place, permits);
         connection.hold().close();
-        assert_eq!(connection.order(), Order::Close);
+        assert_eq!(connection.order(), Order::End);
         let late = connection.hold();
         assert_eq!(connection.order(), Order::Keep);
         drop(late);
-        assert_eq!(connection.order(), Order::Close);
+        assert_eq!(connection.order(), Order::End);
     }
 }
