@@ -132,6 +132,7 @@ impl Gateway {
             outage: settings.leases.outage().clone(),
             fleet: settings.fleet.clone(),
             drained: std::sync::OnceLock::new(),
+            parting: crate::session::parting::Parting::default(),
             bus: deps.bus,
             gate: deps.gate,
             config: deps.config,

@@ -10,6 +10,7 @@
 mod deliveries;
 pub(crate) mod end;
 mod inboxes;
+pub(crate) mod parting;
 mod polls;
 mod settle;
 pub(crate) mod sever;
@@ -205,11 +206,13 @@ impl<'a> Session<'a> {
         };
         let give_back = lease.give_back(&shared.bus, state.undelivered());
         if stopped {
-            // Thousands end at once, and nobody may take what they held: the goodbyes come first.
+            let farewell = shared.parting.begin();
             part.await;
+            drop(farewell);
             if let End::Stopped { engagement: Some(engagement), .. } = end {
                 shared.presence.sever(engagement, shared.clock.now());
             }
+            shared.parting.over().await;
             give_back.await;
         } else {
             tokio::join!(part, give_back);

@@ -13,6 +13,7 @@ use crate::gateway::GatewaySettings;
 use crate::leases::Leases;
 use crate::outage::Outage;
 use crate::presence::Presence;
+use crate::session::parting::Parting;
 use crate::token::TokenKeys;
 
 /// What every session and every request of one gateway has in common.
@@ -31,4 +32,6 @@ pub(crate) struct Shared {
     pub(crate) outage: Outage,
     /// How many sessions there were when a drain began.
     pub(crate) drained: OnceLock<usize>,
+    /// Sessions that part with their agents after a stop.
+    pub(crate) parting: Parting,
 }

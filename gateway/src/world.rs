@@ -78,6 +78,7 @@ impl World {
             leases,
             fleet: Fleet::default(),
             drained: std::sync::OnceLock::new(),
+            parting: crate::session::parting::Parting::default(),
             bus,
             gate: lane.gate(),
             config: tokio::sync::watch::channel(Arc::new(config)).1,

@@ -210,6 +210,8 @@ impl Decider {
         self.unsettled.extend(self.engine.take_unsettled());
         if !self.complete && self.engine.is_complete() {
             self.complete = true;
+            // Scaling was decided before, without what only tells.
+            self.scaling_unsettled = true;
             publisher.complete();
         }
         self.complete

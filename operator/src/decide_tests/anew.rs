@@ -69,6 +69,43 @@ fn a_stop_scales_though_a_secret_was_not_looked_at() {
 }
 
 #[test]
+fn what_a_stop_left_behind_is_cleared_though_it_was_decided_before_all_was_looked_at() {
+    let mut rig = Rig::begin(acme());
+    rig.server.apply("NexusPolicy", "stop-all", &json!({}), &json!({"stop": true}));
+    rig.rest();
+    let name = policy(&rig)["status"]["engagement"].clone();
+    rig.server.apply("NexusPolicy", "stop-all", &json!({}), &json!({"release": name}));
+    // The operator is killed when it has scaled, and before it clears its record.
+    rig.server.workloads.get_mut("coder").unwrap().replicas = 3;
+    rig.server.workloads.get_mut("coder").unwrap().held = None;
+    let mut anew = Rig::new(rig.server, rig.now);
+    for key in anew.decider.workloads() {
+        let workload = anew.server.workloads[&key.1].clone();
+        anew.decider.take(Change::Workload(key, crate::engine::Observed::There(workload)), anew.now);
+    }
+    assert!(!anew.decider.settle(&anew.publisher, anew.now));
+    anew.decider.pods(Arc::new(anew.pods()), anew.now);
+    anew.decider.decide(&anew.publisher, anew.now, Timestamp::UNIX_EPOCH);
+    // Secrets come, and nothing else.
+    let secrets: Vec<_> = anew.decider.engine.secret_names().into_iter().collect();
+    for key in secrets {
+        let secret = crate::engine::Observed::There(anew.server.secrets[&key.1].clone());
+        anew.decider.take(Change::Secret(key, secret), anew.now);
+    }
+    for _ in 0..40 {
+        anew.decider.settle(&anew.publisher, anew.now);
+        for write in anew.decider.decide(&anew.publisher, anew.now, Timestamp::UNIX_EPOCH) {
+            let target = write.target();
+            let answer = anew.server.write(write);
+            anew.decider.written(Written { target, answer }, anew.now);
+        }
+        anew.now += Duration::from_millis(500);
+    }
+    let agent = &anew.server.objects[&("AgentProfile", "coder".to_owned())];
+    assert_eq!(agent["status"].get("heldReplicas"), None, "{agent:#}");
+}
+
+#[test]
 fn a_policy_that_cannot_be_read_stops_as_it_does_at_gateways_and_says_so_once() {
     let mut rig = Rig::begin(acme());
     let spec =
