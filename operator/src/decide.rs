@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use nexus_compile::Compiled;
 use nexus_core::id::{AgentId, TenantKey};
 use nexus_core::stop::Latch;
-use nexus_wire::config::{Pods, Publisher, Resource, ResourceName, ResourceType, TooLarge};
+use nexus_wire::config::{Pods, Publisher, Resource, ResourceName, ResourceType, Role, TooLarge};
 use tokio::time::Instant;
 
 use self::reach::{Reach, Refused};
@@ -162,6 +162,15 @@ impl Decider {
     /// Whether some pod that exists may still come and tell how it stands.
     fn awaits_pods(&self, now: Instant) -> bool {
         self.absent.values().any(|since| now.saturating_duration_since(*since) < ABSENT)
+    }
+
+    /// Whether a gateway that exists may still come, of which nothing is known so far.
+    fn awaits_gateways(&self, now: Instant) -> bool {
+        let Some(gateways) = self.existing.get(&Role::Gateway) else { return false };
+        self.absent.iter().any(|(pod, since)| {
+            let comes = now.saturating_duration_since(*since) < ABSENT;
+            comes && gateways.contains(pod) && !self.pods.contains_key(pod)
+        })
     }
 
     fn stand(&mut self, pods: Arc<Pods>) {

@@ -66,14 +66,16 @@ impl Record {
         counted(self.replicas).filter(|_| !another)
     }
 
-    /// Whether this very stop took them from this very Deployment.
+    /// Whether this very stop, perhaps before it was renewed, took them from this very Deployment.
     fn is_first(&self, stop: &EngagementName, workload: &Workload) -> bool {
         let by = self.by.as_deref().and_then(|by| by.parse().ok());
-        by.as_ref() == Some(stop) && self.from.is_some() && self.from == workload.uid
+        by.is_some_and(|by| stop.reaches(&by)) && self.from.is_some() && self.from == workload.uid
     }
 
-    fn says(&self, held: u32, workload: &Workload) -> bool {
-        self.replicas == Some(held) && self.from == workload.uid
+    /// Whether it says so. Who holds it is told anew with each name: of the one before nobody may know any more.
+    fn says(&self, held: u32, stop: &EngagementName, workload: &Workload) -> bool {
+        let by = self.by.as_deref().is_some_and(|by| by == stop.to_string());
+        by && self.replicas == Some(held) && self.from == workload.uid
     }
 }
 
@@ -119,7 +121,7 @@ fn engaged(stop: &EngagementName, records: &[&Record], workload: &Workload) -> O
     if noted.is_some() && workload.replicas > 0 {
         return Some(zero);
     }
-    if records.iter().any(|record| !record.says(held, workload)) {
+    if records.iter().any(|record| !record.says(held, stop, workload)) {
         let (by, from) = (Some(stop.to_string()), workload.uid.clone());
         return Some(Step::Record(Record { replicas: Some(held), by, from }));
     }

@@ -52,6 +52,23 @@ fn stop() -> EngagementName {
     EngagementName::new("1f2e3d4c-0000", 7)
 }
 
+#[test]
+fn a_stop_that_was_renewed_knows_what_it_took_and_says_who_holds_it_now() {
+    let renewed = EngagementName::new("1f2e3d4c-0000", 8);
+    let before = record(5);
+    // Put back from a manifest: without the annotation, and with a number of the manifest's.
+    let Some(Step::Record(now)) = step(Some(&renewed), &[&before], Some(&deployment(1, None))) else {
+        panic!("the record has another name now")
+    };
+    assert_eq!((now.replicas, now.by.as_deref()), (Some(5), Some("1f2e3d4c-8")));
+    // Another stop holds it once that one is released.
+    let other = EngagementName::new("aaaaaaaa-0000", 2);
+    let Some(Step::Record(now)) = step(Some(&other), &[&before], Some(&deployment(0, Some(5)))) else {
+        panic!("another holds it now")
+    };
+    assert_eq!((now.replicas, now.by.as_deref()), (Some(5), Some("aaaaaaaa-2")));
+}
+
 fn deployment(replicas: u32, held: Option<u32>) -> Workload {
     Workload { replicas, held, uid: Some("uid-1".to_owned()), revision: None }
 }

@@ -6,9 +6,13 @@
 use std::future::Future;
 use std::io;
 use std::panic::resume_unwind;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
+
+/// How long the end waits for what is being written.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// The thread. What runs there ends when this is dropped.
 #[derive(Debug)]
@@ -49,6 +53,16 @@ impl Apart {
     }
 }
 
+impl Apart {
+    /// Ends the thread, once what writes to the disk there has done so, or after a while.
+    pub async fn end(mut self) {
+        if let Some(runtime) = self.0.take() {
+            // It blocks. By panic only, or with the process, it is not done.
+            let _ = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(LONGEST)).await;
+        }
+    }
+}
+
 impl Drop for Apart {
     fn drop(&mut self) {
         // Dropping it would wait for what blocks there, which nobody may do in a task.
@@ -60,8 +74,6 @@ impl Drop for Apart {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test]
@@ -76,6 +88,29 @@ mod tests {
         // This test's own thread does nothing else meanwhile.
         told.recv_timeout(Duration::from_secs(60)).unwrap();
         assert_eq!(answer.await, 7);
+    }
+
+    #[tokio::test]
+    async fn the_end_waits_for_what_is_being_written() {
+        let apart = Apart::start("apart").unwrap();
+        let (begun, begins) = tokio::sync::oneshot::channel();
+        let (go, going) = std::sync::mpsc::channel();
+        let written = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let done = std::sync::Arc::clone(&written);
+        let task = apart.run(async move {
+            let mut writes = JoinSet::new();
+            writes.spawn_blocking(move || {
+                begun.send(()).unwrap();
+                going.recv().unwrap();
+                done.store(true, std::sync::atomic::Ordering::SeqCst);
+            });
+            writes.join_next().await;
+        });
+        begins.await.unwrap();
+        drop(task);
+        go.send(()).unwrap();
+        apart.end().await;
+        assert!(written.load(std::sync::atomic::Ordering::SeqCst));
     }
 
     #[tokio::test]

@@ -215,7 +215,11 @@ async fn either(
                 Order::End => {
                     // Once more, for what waits to be sent.
                     let _ = poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx))).await;
-                    return;
+                    if streams.are_done() {
+                        return;
+                    }
+                    // Other calls, whose peer must know which of them were taken.
+                    close = true;
                 }
                 Order::Keep => {}
             },
@@ -231,7 +235,7 @@ async fn either(
             }
             () = passed(deadline) => {
                 let idle = handle.deadline(limits.header_deadline).is_some_and(|at| at <= Instant::now());
-                let ends = idle || handle.order() == Order::Close;
+                let ends = idle || matches!(handle.order(), Order::Close | Order::End);
                 if handle.is_mute() || (closing.is_some() && ends) {
                     return;
                 }

@@ -131,7 +131,7 @@ pub async fn gateway(settings: GatewaySettings) -> anyhow::Result<()> {
         Agents { starting, awaited, hints, configured, role, switch, keys, token_lifetime, max_sessions };
     tasks.start("gateway", agents.serve());
     let ended = process.run(tasks, close(bus)).await;
-    drop(apart);
+    apart.end().await;
     // Others may use the folder only now.
     drop(data);
     ended

@@ -74,11 +74,17 @@ impl Decider {
         for (key, object) in all {
             let uid = object.metadata.uid.as_deref().unwrap_or_default();
             let generation = object.metadata.generation.and_then(|generation| u64::try_from(generation).ok());
-            let reported = Reported::of(&key.1, uid, generation.unwrap_or_default(), &existing, &self.pods);
+            let mut reported =
+                Reported::of(&key.1, uid, generation.unwrap_or_default(), &existing, &self.pods);
+            // What this operator saw and nobody released holds Deployments, whatever pods have forgotten.
+            let own = self.latch.engagements().filter(|stop| stop.uid == uid || stop.policy == key.1);
+            reported.held = own.map(Engagement::name).max().max(reported.held);
             let seen = self.policies_seen.get(uid);
             let fresh = seen.is_some_and(|(_, since)| moment.now.saturating_duration_since(*since) < ANSWER);
             // Of what stands there already nothing is turned over by an operator that begins anew; a new order is told of as it is.
-            let fresh = fresh || (self.awaits_pods(moment.now) && is_told(&object));
+            // No pod can come before all is read, for this replica is not ready then.
+            let early = self.awaits_pods(moment.now) || !self.complete;
+            let fresh = fresh || (early && is_told(&object));
             again |= fresh && reported.obeying < reported.pods;
             let status = status::policy(&object, &reported, fresh, moment.time);
             if object.status.as_ref() == Some(&status) {

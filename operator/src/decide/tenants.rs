@@ -128,7 +128,9 @@ impl Decider {
         let again = self.decide_credentials(tenant, &profile, &key, moment, writes);
         let agent = AgentId::of(tenant, &key.1);
         let present = profile.status.as_ref();
-        let mut seen = status::seen(agent, &self.pods, self.awaits_pods(moment.now));
+        let mut seen = status::seen(agent, &self.pods, self.awaits_gateways(moment.now));
+        // Looked at again once they have come, or have not.
+        let again = again || seen.awaits;
         seen.stopped = self.stop_of(tenant, &key.1);
         let object = &self.with_workload(object, &profile);
         let mut status = status::agent(object, programmed, seen, present, moment.time);

@@ -20,7 +20,7 @@ fn rounds(rig: &mut Rig, count: usize) {
 #[test]
 fn an_operator_that_begins_anew_turns_nothing_over_while_pods_are_about_to_come() {
     let mut rig = Rig::new(acme(), Instant::now());
-    rig.online = true;
+    rig.online = Some(true);
     rig.rest();
     let stands = |rig: &Rig| {
         let agent = &rig.server.objects[&("AgentProfile", "coder".to_owned())];
@@ -42,6 +42,33 @@ fn an_operator_that_begins_anew_turns_nothing_over_while_pods_are_about_to_come(
     // Those who never come are told of in the end.
     rounds(&mut anew, 30);
     assert_eq!(stands(&anew).0, "False");
+}
+
+#[test]
+fn who_goes_while_some_pod_is_away_for_a_moment_is_told_to_be_gone() {
+    for pod in ["nexus-ingest-0", "nexus-gateway-0"] {
+        let mut rig = Rig::new(acme(), Instant::now());
+        rig.online = Some(true);
+        rig.rest();
+        (rig.online, rig.away) = (Some(false), Some(pod));
+        rounds(&mut rig, 10);
+        rig.away = None;
+        rig.rest();
+        let agent = &rig.server.objects[&("AgentProfile", "coder".to_owned())];
+        assert_eq!(condition(agent, "Online")["status"], "False", "{agent:#}");
+    }
+}
+
+#[test]
+fn a_stop_that_this_operator_saw_stands_in_status_whatever_pods_have_forgotten() {
+    let mut rig = Rig::begin(acme());
+    rig.server.apply("NexusPolicy", "stop-all", &json!({}), &json!({"stop": true}));
+    rig.rest();
+    // Nobody released it, and the pods are others now, with a store that was emptied.
+    rig.server.apply("NexusPolicy", "stop-all", &json!({}), &json!({}));
+    rig.rest();
+    assert!(policy(&rig)["status"]["engagement"].is_string());
+    assert_eq!(rig.server.workloads["coder"].replicas, 0);
 }
 
 #[test]

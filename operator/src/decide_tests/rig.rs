@@ -24,8 +24,10 @@ pub(super) struct Rig {
     told: BTreeMap<Name, Value>,
     /// A stop that gateways hold, whatever objects show.
     pub(super) held: Option<HeldStop>,
-    /// Whether the agent has a session.
-    pub(super) online: bool,
+    /// Whether the agent has a session; none if it never had one.
+    pub(super) online: Option<bool>,
+    /// A pod that is away.
+    pub(super) away: Option<&'static str>,
     /// Whether pods are connected.
     pub(super) connected: bool,
     pub(super) now: Instant,
@@ -47,7 +49,8 @@ impl Rig {
             publisher: Publisher::new(),
             told: BTreeMap::new(),
             held: None,
-            online: false,
+            online: None,
+            away: None,
             connected: true,
             now,
         };
@@ -211,10 +214,12 @@ impl Rig {
         gateway.stops = Some(stops);
         let agent = AgentId::of(&tenants[0], "coder");
         let since = Timestamp::UNIX_EPOCH;
-        gateway.presence.extend(self.online.then_some((agent, Presence { online: true, since })));
+        gateway.presence.extend(self.online.map(|online| (agent, Presence { online, since })));
         [("nexus-ingest-0", pod(Role::Ingest)), ("nexus-gateway-0", gateway)]
+            .into_iter()
+            .filter(|(name, _)| self.away != Some(*name))
             .map(|(name, pod)| (name.to_owned(), Arc::new(pod)))
-            .into()
+            .collect()
     }
 
     /// The end, without what tells of the way to it: times, revisions and generations.

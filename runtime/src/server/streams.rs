@@ -54,6 +54,13 @@ pub(super) struct Streams(Arc<Mutex<JoinSet<()>>>);
 pub(super) struct Spawn(Weak<Mutex<JoinSet<()>>>);
 
 impl Streams {
+    /// Whether none is under way.
+    pub(super) fn are_done(&self) -> bool {
+        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks.is_empty()
+    }
+
     pub(super) fn spawner(&self) -> Spawn {
         Spawn(Arc::downgrade(&self.0))
     }

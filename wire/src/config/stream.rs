@@ -36,9 +36,6 @@ pub enum StreamError {
     /// The stream broke off.
     #[error("the stream broke off: {}", .0.message())]
     Broken(Box<Status>),
-    /// The replica is no longer among those to turn to, and others are.
-    #[error("the replica is not ready any more, and another is")]
-    Replaced,
     /// The operator ended the stream.
     #[error("the stream was ended")]
     Ended,
@@ -57,7 +54,6 @@ impl StreamError {
             Self::Silent => "silent",
             Self::Refused(_) => "refused",
             Self::Broken(_) => "broken",
-            Self::Replaced => "replaced",
             Self::Ended => "ended",
             Self::Apply(_) => "apply",
         }

@@ -162,12 +162,13 @@ impl<O: Operators> Links<'_, O> {
                 claim = self.primary.claimed(address) => claim,
             },
         };
-        let ended = tokio::select! {
-            ended = self.subscriber.stream(channel, &token, true) => ended,
-            () = self.replaced(address) => Err(StreamError::Replaced),
-        };
-        drop(claim);
-        ended
+        tokio::select! {
+            ended = self.subscriber.stream(channel.clone(), &token, true) => return ended,
+            () = self.replaced(address) => drop(claim),
+        }
+        tracing::warn!(%address, "the operator's replica is not ready any more, and another is: turning to that one");
+        // It may lead all the same, and has to know how this pod stands.
+        self.subscriber.stream(channel, &token, false).await
     }
 
     /// Waits until there are replicas to turn to, and this is none of them: one that sees nothing of the API server any more is
