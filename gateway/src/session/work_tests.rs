@@ -113,7 +113,7 @@ async fn a_stop_cuts_off_an_agent_that_does_not_read() {
     };
     assert!(matches!(end, End::Stopped { .. }), "{end:?}");
     assert!(session.transport.is_unsent());
-    session.close(&end).await;
+    Box::pin(session.close(&end)).await;
     let inbox = world.agent().inbox();
     let depth = world.shared.bus.inbox_depth(&world.tenant, inbox).await.unwrap();
     assert_eq!((depth.held, depth.waiting), (0, 1));
