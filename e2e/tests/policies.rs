@@ -279,10 +279,11 @@ async fn an_agent_that_is_relabelled_out_of_a_stop_stays_stopped_and_raises_an_a
     site.label("ai");
     until("there is no alarm any more", async || site.metric("nexus_stop_alarms", "").await < 1.0).await;
 
-    // A policy that means others now is as odd, and stops them besides.
-    site.patch(&json!({"targets": {"agents": {"matchLabels": {"squad": "ops"}}}}));
-    site.measures("nexus_stop_alarms", "", 1.0).await;
-    site.looks_again_and_refuses().await;
+    // To mean others instead is refused.
+    let others = json!({"spec": {"targets": {"agents": {"matchLabels": {"squad": "ops"}}}}}).to_string();
+    let patch = ["patch", "nexuspolicy", &site.policy, "--type", "merge", "-p", &others];
+    let refused = site.cluster.kubectl(&patch).unwrap_err().to_string();
+    assert!(refused.contains("its targets can only widen"), "{refused}");
     site.patch(&json!({"stop": null, "release": site.engagement()}));
     site.admits(TENANTS[0]).await;
 }
