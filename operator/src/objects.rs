@@ -24,11 +24,18 @@ pub(crate) type Key = (String, String);
 pub(crate) trait OfTenant: Resource + Clone {
     /// The tenant that it belongs to, whether there is one or not.
     fn tenant(&self) -> Option<TenantKey>;
+
+    /// Whether another value says the same. Its generation alone does not tell: those of a restored store come again.
+    fn says_the_same_as(&self, other: &Self) -> bool;
 }
 
 impl OfTenant for Tenant {
     fn tenant(&self) -> Option<TenantKey> {
         nexus_compile::tenant_key(self).ok()
+    }
+
+    fn says_the_same_as(&self, other: &Self) -> bool {
+        self.spec == other.spec
     }
 }
 
@@ -36,17 +43,29 @@ impl OfTenant for AgentProfile {
     fn tenant(&self) -> Option<TenantKey> {
         belongs_to(self, &self.spec.tenant)
     }
+
+    fn says_the_same_as(&self, other: &Self) -> bool {
+        self.spec == other.spec
+    }
 }
 
 impl OfTenant for Mapping {
     fn tenant(&self) -> Option<TenantKey> {
         belongs_to(self, &self.spec.tenant)
     }
+
+    fn says_the_same_as(&self, other: &Self) -> bool {
+        self.spec == other.spec
+    }
 }
 
 impl OfTenant for ReadPolicy {
     fn tenant(&self) -> Option<TenantKey> {
         None
+    }
+
+    fn says_the_same_as(&self, other: &Self) -> bool {
+        (&self.spec, &self.complaint) == (&other.spec, &other.complaint)
     }
 }
 
@@ -236,9 +255,10 @@ fn key<K: Resource>(object: &K) -> Key {
 }
 
 /// Whether two values differ in nothing that is compiled: a status is not.
-fn same<K: Resource>(a: &K, b: &K) -> bool {
-    let (a, b) = (a.meta(), b.meta());
-    a.uid == b.uid && a.generation == b.generation && a.labels == b.labels
+fn same<K: OfTenant>(a: &K, b: &K) -> bool {
+    let (of_a, of_b) = (a.meta(), b.meta());
+    let met = of_a.uid == of_b.uid && of_a.generation == of_b.generation && of_a.labels == of_b.labels;
+    met && a.says_the_same_as(b)
 }
 
 /// The revision of an object; of two values of one object the later has the higher.

@@ -55,6 +55,14 @@ fn half_a_list_changes_nothing_and_a_whole_one_removes_what_it_lacks() {
 }
 
 #[test]
+fn a_generation_that_comes_again_after_a_restore_hides_no_change() {
+    let mut all = listed([profile("a", "x", 2)]);
+    let mut restored = profile("a", "x", 2);
+    restored.0.as_mut().unwrap().spec.display_name = Some("Other".to_owned());
+    assert_eq!(tenants(&all.take(Event::Apply(restored))), ["x"]);
+}
+
+#[test]
 fn only_what_is_compiled_makes_a_tenant_dirty() {
     let mut all = listed([profile("a", "x", 1)]);
     let mut again = profile("a", "x", 1);
