@@ -16,7 +16,14 @@ impl Ward {
         self.make_tenant(TENANT)?;
         self.programmed(TENANT).await?;
         (0..FIT).try_for_each(|number| self.stage.operated.cluster.apply(&wordy(number)))?;
-        let taken = self.programmed(TENANT).await?;
+        // Each by itself: what the Tenant says is as true of it without them.
+        let taken = until("all of them are in force", PATIENCE, async || {
+            let ready = |number| {
+                Ok(current(&self.get(TENANT, &format!("agentprofile/{}", name(number)))?, "Ready", "True"))
+            };
+            (0..FIT).map(ready).try_fold(true, |all, one: anyhow::Result<bool>| Ok(all && one?))
+        })
+        .await?;
         let before = self.held(TENANT).await?;
         self.stage.operated.cluster.apply(&wordy(FIT))?;
         let told = until("it is told that it is too large", PATIENCE, async || {
