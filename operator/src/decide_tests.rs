@@ -163,12 +163,7 @@ fn a_pod_that_loses_its_connection_changes_nothing_for_a_while() {
     };
     let decide = |rig: &mut Rig, seconds: u64| {
         rig.now += Duration::from_secs(seconds);
-        let all = rig.decider.decide(&rig.publisher, rig.now, Timestamp::UNIX_EPOCH);
-        for write in all {
-            let target = write.target();
-            let answer = rig.server.write(write);
-            rig.decider.written(Written { target, answer }, rig.now);
-        }
+        rig.decide();
         rig.catch_up();
     };
     (0..5).for_each(|_| decide(&mut rig, 3));
@@ -189,12 +184,7 @@ fn a_deployment_that_cannot_be_looked_at_for_a_moment_is_scaled_as_it_was_seen_l
     let mut all = Vec::new();
     for _ in 0..5 {
         rig.now += Duration::from_millis(100);
-        for write in rig.decider.decide(&rig.publisher, rig.now, Timestamp::UNIX_EPOCH) {
-            let target = write.target();
-            all.push(target.clone());
-            let answer = rig.server.write(write);
-            rig.decider.written(Written { target, answer }, rig.now);
-        }
+        all.extend(rig.decide());
         rig.catch_up();
     }
     assert!(all.iter().any(|target| matches!(target, Target::Deployment(_))), "{all:?}");

@@ -208,15 +208,6 @@ impl Engine {
         self.judged.get(tenant).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether the present value of an object cannot be read.
-    pub(crate) fn is_broken(&self, kind: ObjectKind, key: &Key) -> bool {
-        match kind {
-            ObjectKind::Tenant => self.tenants.get(key).is_some_and(|one| one.broken.is_some()),
-            ObjectKind::AgentProfile => self.profiles.get(key).is_some_and(|one| one.broken.is_some()),
-            ObjectKind::Mapping => self.mappings.get(key).is_some_and(|one| one.broken.is_some()),
-        }
-    }
-
     /// Why an object of a target cannot be read.
     pub(crate) fn broken(&self, target: &Target) -> Option<&Broken> {
         match target {

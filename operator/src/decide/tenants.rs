@@ -13,7 +13,7 @@ use crate::engine::Observed;
 use crate::objects::Key;
 use crate::scale::Record;
 use crate::status::{self, Programmed};
-use crate::write::{Note, Write, about};
+use crate::write::{Note, Target, Write, about};
 
 /// The tenants of which two reports of a pod differ.
 pub(super) fn changed(
@@ -82,7 +82,12 @@ impl Decider {
         writes: &mut Vec<Write>,
     ) -> bool {
         let key = (object.namespace.clone(), object.name.clone());
-        if self.engine.is_broken(object.kind, &key) {
+        let target = match object.kind {
+            ObjectKind::Tenant => Target::Tenant(key.clone()),
+            ObjectKind::AgentProfile => Target::Profile(key.clone()),
+            ObjectKind::Mapping => Target::Mapping(key.clone()),
+        };
+        if self.engine.broken(&target).is_some() {
             return self.unreadable(object, moment, writes);
         }
         match object.kind {

@@ -77,17 +77,10 @@ fn a_stop_scales_though_a_secret_was_not_looked_at() {
     rig.server.apply("NexusPolicy", "stop-all", &json!({}), &json!({"stop": true}));
     let mut anew = Rig::new(rig.server, rig.now);
     // Nobody answers for Secrets.
-    for key in anew.decider.workloads() {
-        let workload = anew.server.workloads[&key.1].clone();
-        anew.decider.take(Change::Workload(key, crate::engine::Observed::There(workload)), anew.now);
-    }
+    anew.tell_workloads();
     for _ in 0..8 {
         assert!(!anew.decider.settle(&anew.publisher, anew.now));
-        for write in anew.decider.decide(&anew.publisher, anew.now, Timestamp::UNIX_EPOCH) {
-            let target = write.target();
-            let answer = anew.server.write(write);
-            anew.decider.written(Written { target, answer }, anew.now);
-        }
+        anew.decide();
         anew.catch_up();
         anew.now += Duration::from_millis(500);
     }
@@ -106,26 +99,15 @@ fn what_a_stop_left_behind_is_cleared_though_it_was_decided_before_all_was_looke
     rig.server.workloads.get_mut("coder").unwrap().replicas = 3;
     rig.server.workloads.get_mut("coder").unwrap().held = None;
     let mut anew = Rig::new(rig.server, rig.now);
-    for key in anew.decider.workloads() {
-        let workload = anew.server.workloads[&key.1].clone();
-        anew.decider.take(Change::Workload(key, crate::engine::Observed::There(workload)), anew.now);
-    }
+    anew.tell_workloads();
     assert!(!anew.decider.settle(&anew.publisher, anew.now));
     anew.decider.pods(Arc::new(anew.pods()), anew.now);
     anew.decider.decide(&anew.publisher, anew.now, Timestamp::UNIX_EPOCH);
     // Secrets come, and nothing else.
-    let secrets: Vec<_> = anew.decider.engine.secret_names().into_iter().collect();
-    for key in secrets {
-        let secret = crate::engine::Observed::There(anew.server.secrets[&key.1].clone());
-        anew.decider.take(Change::Secret(key, secret), anew.now);
-    }
+    anew.tell_secrets();
     for _ in 0..40 {
         anew.decider.settle(&anew.publisher, anew.now);
-        for write in anew.decider.decide(&anew.publisher, anew.now, Timestamp::UNIX_EPOCH) {
-            let target = write.target();
-            let answer = anew.server.write(write);
-            anew.decider.written(Written { target, answer }, anew.now);
-        }
+        anew.decide();
         anew.now += Duration::from_millis(500);
     }
     let agent = &anew.server.objects[&("AgentProfile", "coder".to_owned())];

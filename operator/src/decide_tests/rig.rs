@@ -140,28 +140,51 @@ impl Rig {
         }
     }
 
-    /// One round of everything: watches, publication, pods, and some of the writes.
-    pub(super) fn round(&mut self, writes: usize) -> usize {
-        self.catch_up();
-        self.tell_secrets();
+    /// Tells the operator of the Deployments that profiles name.
+    pub(super) fn tell_workloads(&mut self) {
         for key in self.decider.workloads() {
             let observed =
                 self.server.workloads.get(&key.1).cloned().map_or(Observed::Missing, Observed::There);
             self.decider.take(Change::Workload(key, observed), self.now);
         }
+    }
+
+    /// One round of everything: watches, publication, pods, and some of the writes.
+    pub(super) fn round(&mut self, writes: usize) -> usize {
+        self.catch_up();
+        self.tell_secrets();
+        self.tell_workloads();
         self.decider.settle(&self.publisher, self.now);
         let pods = if self.connected { self.pods() } else { Pods::default() };
         self.decider.pods(Arc::new(pods), self.now);
-        let time = Timestamp::UNIX_EPOCH;
-        let all = self.decider.decide(&self.publisher, self.now, time);
-        let count = all.len();
-        for (at, write) in all.into_iter().enumerate() {
+        let mut left = writes;
+        let written = self.decide_and(|server, write| match left.checked_sub(1) {
+            Some(fewer) => {
+                left = fewer;
+                server.write(write)
+            }
+            None => Answer::Failed,
+        });
+        self.now += Duration::from_millis(500);
+        written.len()
+    }
+
+    /// Decides, and does all of the writes; what was written.
+    pub(super) fn decide(&mut self) -> Vec<Target> {
+        self.decide_and(Server::write)
+    }
+
+    /// Decides, and has writes answered; what was written.
+    pub(super) fn decide_and(&mut self, mut answer: impl FnMut(&mut Server, Write) -> Answer) -> Vec<Target> {
+        let all = self.decider.decide(&self.publisher, self.now, Timestamp::UNIX_EPOCH);
+        let mut written = Vec::with_capacity(all.len());
+        for write in all {
             let target = write.target();
-            let answer = if at < writes { self.server.write(write) } else { Answer::Failed };
+            written.push(target.clone());
+            let answer = answer(&mut self.server, write);
             self.decider.written(Written { target, answer }, self.now);
         }
-        self.now += Duration::from_millis(500);
-        count
+        written
     }
 
     /// Goes on until nothing is left to do.

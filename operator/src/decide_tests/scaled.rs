@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::rig::Rig;
 use super::server::Server;
 use super::{acme, condition, profile, tenant};
-use crate::decide::{Answer, Duration, Instant, Timestamp, Write, Written};
+use crate::decide::{Answer, Duration, Instant, Write, Written};
 use crate::engine::{Change, Observed};
 use crate::scale::Workload;
 use crate::watch::FORBIDDEN;
@@ -21,12 +21,7 @@ fn play(rig: &mut Rig, rounds: usize, mut answer: impl FnMut(&mut Server, Write)
         rig.decider.settle(&rig.publisher, rig.now);
         let pods = rig.pods();
         rig.decider.pods(pods.into(), rig.now);
-        for write in rig.decider.decide(&rig.publisher, rig.now, Timestamp::UNIX_EPOCH) {
-            writes += 1;
-            let target = write.target();
-            let answer = answer(&mut rig.server, write);
-            rig.decider.written(Written { target, answer }, rig.now);
-        }
+        writes += rig.decide_and(&mut answer).len();
     }
     writes
 }
