@@ -79,9 +79,11 @@ impl Feed {
     /// # Errors
     /// When that is so.
     pub fn check(&self) -> anyhow::Result<()> {
-        let lately = Instant::now().checked_sub(FLOWING);
+        let now = Instant::now();
+        let lately = now.checked_sub(FLOWING);
         let flows = lately.is_none_or(|lately| !self.heard.books(|books| books.since(lately).is_empty()));
-        ensure!(self.rate == 0 || flows, "no event reached a session within {FLOWING:?}");
+        let told = || self.heard.books(|books| books.tell(now));
+        ensure!(self.rate == 0 || flows, "no event reached a session within {FLOWING:?}: {}", told());
         Ok(())
     }
 
@@ -144,6 +146,21 @@ impl Books {
     /// Where something came in since a moment.
     fn since(&self, moment: Instant) -> HashSet<Place> {
         self.last.iter().filter(|(_, last)| **last >= moment).map(|(place, _)| *place).collect()
+    }
+
+    /// What is known, for who finds that nothing flows.
+    fn tell(&self, now: Instant) -> String {
+        let ages = self.last.iter().map(|((door, transport), last)| {
+            format!("gateway {door} over {transport:?} {:?} ago", now.saturating_duration_since(*last))
+        });
+        let Self { posting, accepted, received, .. } = self;
+        format!(
+            "{accepted} webhooks accepted, {posting} without an answer, {} with agents that lack them, {received} events \
+             received, last {}; first refusal: {}",
+            self.missing(),
+            ages.collect::<Vec<_>>().join(", "),
+            self.wrong.as_deref().unwrap_or("none"),
+        )
     }
 
     fn missing(&self) -> usize {
