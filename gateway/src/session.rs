@@ -178,44 +178,49 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Parts with the agent and returns what it held.
+    /// Parts with the agent and returns what it held. The two are boxed apart: thousands part at once in a stop, and a
+    /// future is as large as the largest thing it may wait for.
     async fn close(self, end: &End) {
-        let Self { shared, lease, mut transport, state, settling, .. } = self;
+        let Self { shared, lease, transport, state, settling, .. } = self;
         // It may have a turn, which nobody would give back while this waits for one.
         drop(settling);
-        let stopped = matches!(end, End::Stopped { .. });
-        // Counted once, by the first that ends in the drain: those that follow are fewer and fewer.
-        let together = match end {
-            End::Draining => *shared.drained.get_or_init(|| shared.presence.sessions()),
-            _ => 1,
-        };
-        let part = async {
-            // A frame that waits half sent can only be finished or cut off. After a stop it is cut off.
-            let cut = transport.is_unsent() && (stopped || *end == End::TooSlow);
-            let parted = !cut
-                && matches!(
-                    timeout(end.patience(&shared.settings), transport.part(end, end.goodbye(together))).await,
-                    Ok(Ok(()))
-                );
-            // What the kernel still has to send would be delivered whenever the agent reads again. After a stop
-            // only an agent that has closed, and so has read, is spared the reset.
-            if !parted && (stopped || transport.is_unsent()) {
-                transport.reset(end);
-            }
-            transport.leave(end);
-        };
-        let give_back = lease.give_back(&shared.bus, state.undelivered());
-        if stopped {
+        let undelivered = state.undelivered();
+        let part = Box::pin(part(shared, transport, end));
+        let give_back = || Box::pin(lease.give_back(&shared.bus, undelivered));
+        if let End::Stopped { engagement, .. } = end {
             let farewell = shared.parting.begin();
             part.await;
             drop(farewell);
-            if let End::Stopped { engagement: Some(engagement), .. } = end {
+            if let Some(engagement) = engagement {
                 shared.presence.sever(engagement, shared.clock.now());
             }
             shared.parting.over().await;
-            give_back.await;
+            give_back().await;
         } else {
-            tokio::join!(part, give_back);
+            tokio::join!(part, give_back());
         }
     }
+}
+
+/// Parts with the agent, in bounded time.
+async fn part(shared: &Shared, mut transport: Transport, end: &End) {
+    let stopped = matches!(end, End::Stopped { .. });
+    // Counted once, by the first that ends in the drain: those that follow are fewer and fewer.
+    let together = match end {
+        End::Draining => *shared.drained.get_or_init(|| shared.presence.sessions()),
+        _ => 1,
+    };
+    // A frame that waits half sent can only be finished or cut off. After a stop it is cut off.
+    let cut = transport.is_unsent() && (stopped || *end == End::TooSlow);
+    let parted = !cut
+        && matches!(
+            timeout(end.patience(&shared.settings), transport.part(end, end.goodbye(together))).await,
+            Ok(Ok(()))
+        );
+    // What the kernel still has to send would be delivered whenever the agent reads again. After a stop
+    // only an agent that has closed, and so has read, is spared the reset.
+    if !parted && (stopped || transport.is_unsent()) {
+        transport.reset(end);
+    }
+    transport.leave(end);
 }
