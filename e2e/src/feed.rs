@@ -151,14 +151,16 @@ impl Books {
     /// What is known, for who finds that nothing flows.
     fn tell(&self, now: Instant) -> String {
         let ages = self.last.iter().map(|((door, transport), last)| {
-            format!("gateway {door} over {transport:?} {:?} ago", now.saturating_duration_since(*last))
+            format!(", gateway {door} over {transport:?} {:.1?} ago", now.saturating_duration_since(*last))
         });
+        let mut ages: Vec<_> = ages.collect();
+        ages.sort();
         let Self { posting, accepted, received, .. } = self;
         format!(
-            "{accepted} webhooks accepted, {posting} without an answer, {} with agents that lack them, {received} events \
-             received, last {}; first refusal: {}",
+            "{accepted} webhooks accepted, {posting} without an answer, {} that agents lack; {received} events received{}; first \
+             refusal: {}",
             self.missing(),
-            ages.collect::<Vec<_>>().join(", "),
+            ages.concat(),
             self.wrong.as_deref().unwrap_or("none"),
         )
     }
@@ -278,5 +280,8 @@ mod tests {
         heard.books(|books| books.posting = 1);
         heard.answer(Err(anyhow::anyhow!("503")));
         assert!(heard.is_drained().unwrap_err().to_string().contains("503"));
+        let told = heard.books(|books| books.tell(Instant::now()));
+        assert!(told.starts_with("2 webhooks accepted, 0 without an answer, 0 that agents lack; 9 events"), "{told}");
+        assert!(told.contains(", gateway 0 over Grpc ") && told.ends_with("first refusal: 503"), "{told}");
     }
 }
