@@ -17,6 +17,9 @@ use tokio::task::JoinSet;
 use crate::cluster::Cluster;
 use crate::program::mortal;
 
+/// Not the address of the processes, whose ports are chosen before they take them: one of those could be given to a door.
+const HERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
 /// The longest head of a request.
 const MAX_HEAD: usize = 64 << 10;
 
@@ -57,12 +60,16 @@ impl Door {
     pub async fn open(cluster: &Cluster) -> anyhow::Result<Self> {
         let mut proxy =
             mortal(cluster.kubectl_path(), &[], &[("KUBECONFIG", cluster.kubeconfig().to_owned())]);
-        let mut proxy = proxy.args(["proxy", "--port=0"]).stdout(Stdio::piped()).spawn()?;
+        let address = format!("--address={HERE}");
+        let mut proxy = proxy
+            .args(["proxy", "--port=0", &address, "--accept-hosts=.*"])
+            .stdout(Stdio::piped())
+            .spawn()?;
         let output = proxy.stdout.take().context("a pipe without an end")?;
         let mut lines = BufReader::new(output).lines();
         let Some(line) = lines.next_line().await? else { bail!("`kubectl proxy` ends") };
         let to: u16 = line.rsplit(':').next().context("no port")?.trim().parse()?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let listener = TcpListener::bind((HERE, 0)).await?;
         let port = listener.local_addr()?.port();
         let state = Arc::new(watch::Sender::new(State::default()));
         let mut task = JoinSet::new();
@@ -79,7 +86,7 @@ impl Door {
         let port = self.port;
         let text = format!(
             "{{apiVersion: v1, kind: Config, current-context: door, contexts: [{{name: door, context: {{cluster: door, user: door}}}}], \
-             clusters: [{{name: door, cluster: {{server: \"http://127.0.0.1:{port}\"}}}}], users: [{{name: door, user: {{}}}}]}}\n"
+             clusters: [{{name: door, cluster: {{server: \"http://{HERE}:{port}\"}}}}], users: [{{name: door, user: {{}}}}]}}\n"
         );
         std::fs::write(&path, text)?;
         Ok(path)
@@ -120,7 +127,7 @@ async fn serve(listener: TcpListener, to: u16, state: Arc<watch::Sender<State>>)
 }
 
 async fn connect(client: TcpStream, to: u16, state: &watch::Sender<State>) -> anyhow::Result<()> {
-    let server = TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await?;
+    let server = TcpStream::connect((HERE, to)).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let ((from_client, mut to_client), (mut from_server, to_server)) =

@@ -281,7 +281,10 @@ mod tests {
         heard.answer(Err(anyhow::anyhow!("503")));
         assert!(heard.is_drained().unwrap_err().to_string().contains("503"));
         let told = heard.books(|books| books.tell(Instant::now()));
-        assert!(told.starts_with("2 webhooks accepted, 0 without an answer, 0 that agents lack; 9 events"), "{told}");
+        assert!(
+            told.starts_with("2 webhooks accepted, 0 without an answer, 0 that agents lack; 9 events"),
+            "{told}"
+        );
         assert!(told.contains(", gateway 0 over Grpc ") && told.ends_with("first refusal: 503"), "{told}");
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A Lease does not fence: a holder that was suspended may wake up and write. So the right to write has a deadline on the
 //! monotonic clock, well before others may take the Lease, and who misses it ends its process: nothing that it had in mind is written.
+//! What is on its way then is kept back by the [`fence`](crate::fence).
 
 use std::time::Duration;
 

@@ -7,12 +7,13 @@
 //! 1. [`watch`] tells what stands at the API server, [`objects`] and [`engine`] hold it by tenant and compile what changed;
 //! 2. [`decide`] publishes that to pods by `nexus_wire::config`, whose tokens [`identity`] has reviewed;
 //! 3. pods report what they hold; [`decide`] makes status of it, and of stops what [`scale`] is to do;
-//! 4. [`write`] writes that, while [`lease`] says that this replica leads;
+//! 4. [`write`] writes that, while [`lease`] says that this replica leads, through a [`fence`] at the socket;
 //! 5. [`own`] keeps what the operator owns itself: its [`certificate`], and the key of access tokens.
 
 mod certificate;
 mod decide;
 mod engine;
+mod fence;
 mod identity;
 mod lease;
 mod objects;

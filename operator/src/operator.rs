@@ -8,7 +8,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::DeserializeGuard;
-use kube::{Api, Client};
+use kube::{Api, Client, Config};
 use nexus_core::clock::Clock;
 use nexus_core::secret;
 use nexus_crds::{AgentProfile, Mapping, Tenant};
@@ -24,6 +24,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::certificate::Served;
 use crate::decide::Decider;
 use crate::engine::{Change, SecretValues};
+use crate::fence;
 use crate::identity::Reviewer;
 use crate::lease::{Holder, Leading};
 use crate::objects::Key;
@@ -61,27 +62,26 @@ pub struct OperatorSettings {
 /// The operator with its address.
 pub struct Operator {
     settings: OperatorSettings,
-    client: Client,
-    alone: Client,
+    config: Config,
+    alone: Config,
     clock: Clock,
     listener: TcpListener,
     publisher: Publisher,
 }
 
 impl Operator {
-    /// Takes the address. The client `alone`, of the same API server, must keep no connection. One that is kept may be dead without a
+    /// Takes the address. Clients of the second configuration, of the same API server, must keep no connection. One that is kept may be dead without a
     /// word: a watch that is begun on it hears nothing until its time is over, and a few of them outlast the Lease.
     ///
     /// # Errors
     /// When it cannot be had.
     pub async fn bind(
-        client: Client,
-        alone: Client,
+        [config, alone]: [Config; 2],
         clock: Clock,
         settings: OperatorSettings,
     ) -> Result<Self, ServeError> {
         let listener = server::bind(settings.listen).await?;
-        Ok(Self { settings, client, alone, clock, listener, publisher: Publisher::new() })
+        Ok(Self { settings, config, alone, clock, listener, publisher: Publisher::new() })
     }
 
     /// What is published.
@@ -91,11 +91,16 @@ impl Operator {
     }
 
     /// Starts all that the operator does.
-    pub fn start(self, tasks: &mut Tasks, readiness: &Readiness) {
-        let Self { settings, client, alone, clock, listener, publisher } = self;
+    ///
+    /// # Errors
+    /// When a client cannot be made.
+    pub fn start(self, tasks: &mut Tasks, readiness: &Readiness) -> Result<(), kube::Error> {
+        let Self { settings, config, alone, clock, listener, publisher } = self;
         let (served, drain) = (Served::default(), tasks.drain());
-        let holder = Holder::new(alone.clone(), &settings.namespace, &settings.identity, clock.clone());
+        let reader = Client::try_from(alone.clone())?;
+        let holder = Holder::new(reader.clone(), &settings.namespace, &settings.identity, clock.clone());
         let leading = holder.leading();
+        let [client, alone] = [fence::client(&config, &leading)?, fence::client(&alone, &leading)?];
         let own = Own::new(
             alone.clone(),
             &settings.namespace,
@@ -106,9 +111,9 @@ impl Operator {
         );
         let (changes, coming) = mpsc::channel(CHANGES);
         let (secrets, deployments) = (watch::Sender::default(), watch::Sender::default());
-        start_watches(tasks, readiness, &alone, &settings.namespace, &changes, (&secrets, &deployments));
+        start_watches(tasks, readiness, &reader, &settings.namespace, &changes, (&secrets, &deployments));
         tasks.start("own", own.run(readiness.guard("the operator's certificate"), drain.clone()));
-        let reviewer = Reviewer::new(alone.clone(), &settings.namespace);
+        let reviewer = Reviewer::new(reader, &settings.namespace);
         tasks.start("pods", server::serve(listener, served, publisher.clone(), reviewer, drain.clone()));
         let desk = Desk {
             decider: Decider::default(),
@@ -121,6 +126,7 @@ impl Operator {
         };
         tasks.start("decide", desk.run(coming, leading, drain.clone()));
         tasks.start("lease", holder.run(drain));
+        Ok(())
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use kube::Client;
 use nexus_operator::Operator;
 use nexus_runtime::admin::{Admin, guard_browsers};
 use nexus_runtime::server::{ServerLimits, serve};
@@ -42,7 +41,7 @@ pub struct OperateSettings {
 /// Runs the operator until Ctrl-C or SIGTERM, then drains.
 pub async fn operate(settings: OperateSettings) -> anyhow::Result<()> {
     let process = Process::begin(settings.log_json)?;
-    let (client, alone) = clients().await?;
+    let configs = configs().await?;
     let service = format!("nexus-operator.{}.svc", settings.namespace);
     let names = [service.clone(), format!("{service}.cluster.local"), "localhost".to_owned()];
     let operator = nexus_operator::OperatorSettings {
@@ -53,7 +52,7 @@ pub async fn operate(settings: OperateSettings) -> anyhow::Result<()> {
         names: names.into_iter().chain(settings.names).collect(),
     };
     let mut tasks = Tasks::new("nexus operator", process.drain.clone());
-    let operator = Operator::bind(client, alone, process.clock.clone(), operator)
+    let operator = Operator::bind(configs, process.clock.clone(), operator)
         .await
         .with_context(|| ports::taken("--listen", settings.listen))?;
     let admin = ports::bind("--admin", settings.admin).await?;
@@ -67,15 +66,15 @@ pub async fn operate(settings: OperateSettings) -> anyhow::Result<()> {
         true => guard_browsers(router.router()),
         false => router.router(),
     };
-    operator.start(&mut tasks, &process.readiness);
+    operator.start(&mut tasks, &process.readiness).context("cannot make a client of the cluster")?;
     tasks.start("admin", serve(admin, router, ServerLimits::default(), process.drain.clone()));
     tracing::info!(address = %settings.listen, "pods are taken");
     process.run(tasks, async {}).await
 }
 
-/// Clients of the cluster that `KUBECONFIG` names, or of the one that this pod is in. The second has a connection of its own for
-/// each request.
-async fn clients() -> anyhow::Result<(Client, Client)> {
+/// How to reach the cluster that `KUBECONFIG` names, or the one that this pod is in. By the second each request has a connection of
+/// its own.
+async fn configs() -> anyhow::Result<[kube::Config; 2]> {
     let config = kube::Config::infer().await;
     let mut config = config.context("there is no cluster here: set KUBECONFIG, or run in a pod")?;
     config.connect_timeout = Some(CONNECT);
@@ -84,8 +83,7 @@ async fn clients() -> anyhow::Result<(Client, Client)> {
     config.default_retry = false;
     let mut alone = config.clone();
     alone.headers.push((http::header::CONNECTION, http::HeaderValue::from_static("close")));
-    let client = |config| Client::try_from(config).context("cannot make a client of the cluster");
-    Ok((client(config)?, client(alone)?))
+    Ok([config, alone])
 }
 
 /// What the pods hold; nothing of what is secret, not even its hash.
