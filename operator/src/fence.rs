@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body::{Body, Frame, SizeHint};
+use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::Client as Connections;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body as KubeBody, ClientBuilder, ConfigExt as _};
@@ -23,13 +24,18 @@ use crate::lease::Leading;
 #[error("this replica does not hold the Lease any more; nothing was sent")]
 struct NotLeading;
 
-/// A client of this API server whose requests that change anything are sent only while `leading`.
+/// A client of this API server, with the time limits of its configuration, whose requests that change anything are sent only
+/// while `leading`.
 ///
 /// # Errors
 /// When the configuration cannot be used.
 pub(crate) fn client(config: &Config, leading: &Leading) -> Result<Client, kube::Error> {
     let leading = leading.clone();
-    let connections = Connections::builder(TokioExecutor::new()).build(config.rustls_https_connector()?);
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector()?);
+    connector.set_connect_timeout(config.connect_timeout);
+    connector.set_read_timeout(config.read_timeout);
+    connector.set_write_timeout(config.write_timeout);
+    let connections = Connections::builder(TokioExecutor::new()).build(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)

@@ -70,8 +70,9 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Takes the address. Clients of the second configuration, of the same API server, must keep no connection. One that is kept may be dead without a
-    /// word: a watch that is begun on it hears nothing until its time is over, and a few of them outlast the Lease.
+    /// Takes the address. Clients of the second configuration, of the same API server, must keep no connection. One that is kept
+    /// may be dead without a word: a watch that is begun on it hears nothing until its time is over, and a few of them outlast the
+    /// Lease.
     ///
     /// # Errors
     /// When it cannot be had.
