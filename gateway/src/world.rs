@@ -99,17 +99,21 @@ impl World {
         let session = SessionId::from(Uuid::new_v4());
         let peer = ([127, 0, 0, 1], 1).into();
         let figures = Figures::new(session, self.agent(), peer, now, now + Duration::from_secs(60));
-        self.shared.presence.enter(&self.tenant, figures, (1, 1)).unwrap()
+        self.shared.presence.enter(&self.tenant, figures, (9, 9)).unwrap()
     }
 
     /// Appends an event that is this text.
     pub(crate) async fn append(&self, event: String) -> Seq {
+        self.append_to(THREAD, event).await
+    }
+
+    async fn append_to(&self, thread: &str, event: String) -> Seq {
         let id = EventId::from(Uuid::now_v7());
         let append = Append {
             id,
             delivery_key: id.to_string(),
             dedupe_for: Duration::from_secs(3600),
-            thread_key: THREAD.into(),
+            thread_key: thread.into(),
             kind: Kind::NewMessage,
             source: "github".into(),
             title: None,
@@ -127,8 +131,13 @@ impl World {
 
     /// Puts an event of this size into the agent's inbox.
     pub(crate) async fn post(&self, size: usize) {
-        let seq = self.append(format!("\"{}\"", "x".repeat(size))).await;
-        let (bus, partition) = (&self.shared.bus, partition_of(THREAD));
+        self.post_to(THREAD, size).await;
+    }
+
+    /// The same, of a thread.
+    pub(crate) async fn post_to(&self, thread: &str, size: usize) {
+        let seq = self.append_to(thread, format!("\"{}\"", "x".repeat(size))).await;
+        let (bus, partition) = (&self.shared.bus, partition_of(thread));
         let epoch = bus.acquire(&self.tenant, partition).await.unwrap();
         let route = Route { seq, inboxes: vec![self.agent().inbox()], decision: Bytes::from_static(b"{}") };
         bus.route(&self.tenant, partition, epoch, vec![route]).await.unwrap();

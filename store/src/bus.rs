@@ -14,9 +14,12 @@ use nexus_core::kind::Kind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) mod bell;
 mod calls;
 mod dead;
 pub mod fleet;
+
+pub use self::bell::{Ended, InboxWatch, Look, Rest};
 
 /// How many partitions a tenant has. Events of one thread are in one partition.
 pub const PARTITIONS: u16 = 8;
@@ -130,20 +133,20 @@ pub struct Unrouted {
 
 /// The first of what there is. Reads like the list of it.
 #[derive(Debug, Clone)]
-pub struct Part<T> {
+pub struct Part<T, M = bool> {
     /// What was asked for, in order.
     pub items: Vec<T>,
     /// Whether there may be more: false only if there was nothing more to give at that moment.
-    pub more: bool,
+    pub more: M,
 }
 
-impl<T> Default for Part<T> {
+impl<T, M: Default> Default for Part<T, M> {
     fn default() -> Self {
-        Self { items: Vec::new(), more: false }
+        Self { items: Vec::new(), more: M::default() }
     }
 }
 
-impl<T> std::ops::Deref for Part<T> {
+impl<T, M> std::ops::Deref for Part<T, M> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
@@ -151,7 +154,7 @@ impl<T> std::ops::Deref for Part<T> {
     }
 }
 
-impl<T> IntoIterator for Part<T> {
+impl<T, M> IntoIterator for Part<T, M> {
     type Item = T;
     type IntoIter = std::vec::IntoIter<T>;
 

@@ -64,10 +64,10 @@ use self::store::Store;
 pub(crate) use self::tally::Tally;
 use self::writer::{Engine, Writer};
 use crate::bus::{
-    Append, Appended, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, Page, Part, Record,
-    Route, Seq, Swept, Unrouted, cannot,
+    Append, Appended, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, InboxWatch, Page,
+    Part, Record, Rest, Route, Seq, Swept, Unrouted, cannot,
 };
-use crate::watches::{self, Topic};
+use crate::watches;
 
 /// Commands that may wait for the writer; beyond that callers wait to hand theirs in.
 const COMMANDS: usize = 1024;
@@ -200,10 +200,10 @@ impl EmbeddedLog {
         session: SessionId,
         max: usize,
         max_bytes: usize,
-    ) -> Result<Part<Held>, BusError> {
+    ) -> Result<Part<Held, Rest>, BusError> {
         let pull = Pull { inbox, session, max, max_bytes };
         let handed = self.ask(|reply| Command::Pull(tenant.clone(), pull, reply)).await?;
-        let more = handed.more();
+        let more = handed.rest();
         let Some(file) = self.shared.tenant(tenant).filter(|_| !handed.copies().is_empty()) else {
             return Ok(Part { items: Vec::new(), more });
         };
@@ -361,11 +361,11 @@ impl EmbeddedLog {
     }
 
     pub(crate) fn watch_unrouted(&self, tenant: &TenantKey, partition: u16) -> watch::Receiver<u64> {
-        self.shared.watches.subscribe(tenant, Topic::Unrouted(partition))
+        self.shared.watches.unrouted(tenant, partition)
     }
 
-    pub(crate) fn watch_inbox(&self, tenant: &TenantKey, inbox: InboxId) -> watch::Receiver<u64> {
-        self.shared.watches.subscribe(tenant, Topic::Inbox(inbox))
+    pub(crate) fn watch_inbox(&self, tenant: &TenantKey, inbox: InboxId) -> InboxWatch {
+        self.shared.watches.inbox(tenant, inbox)
     }
 
     pub(crate) async fn ended(&self) {

@@ -49,12 +49,11 @@ use self::steps::{AckStep, Acks, AppendStep, Pull, PullStep, RouteStep, Routing,
 pub(crate) use self::steps::{MOST_APPENDED, Origin};
 use self::values::{count_of, cut, exactly, id, malformed, number, number_of, parts, str_of, text};
 use crate::bus::{
-    Append, Appended, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, MAX_ATTEMPTS,
-    PARTITIONS, Page, Part, Record, Route, Seq, Swept, Unrouted, cannot,
+    Append, Appended, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, InboxWatch,
+    MAX_ATTEMPTS, PARTITIONS, Page, Part, Record, Rest, Route, Seq, Swept, Unrouted, cannot,
 };
 use crate::embedded::{LONGEST_DELAY, SESSION_ENDED, Tally};
 use crate::lock;
-use crate::watches::Topic;
 
 /// Places that one script of a sweep looks at, and how many such scripts one call runs.
 const SWEPT_AT_ONCE: u64 = 250;
@@ -193,7 +192,7 @@ impl RedisBus {
         session: SessionId,
         max: usize,
         max_bytes: usize,
-    ) -> Result<Part<Held>, BusError> {
+    ) -> Result<Part<Held, Rest>, BusError> {
         // What an earlier pull took and nobody got is before whatever this one takes.
         keeper::take_back_of(&self.core, tenant, session).await?;
         let number = self.core.next_pull();
@@ -410,11 +409,11 @@ impl RedisBus {
     }
 
     pub(crate) fn watch_unrouted(&self, tenant: &TenantKey, partition: u16) -> watch::Receiver<u64> {
-        self.core.watches.subscribe(tenant, Topic::Unrouted(partition))
+        self.core.watches.unrouted(tenant, partition)
     }
 
-    pub(crate) fn watch_inbox(&self, tenant: &TenantKey, inbox: InboxId) -> watch::Receiver<u64> {
-        self.core.watches.subscribe(tenant, Topic::Inbox(inbox))
+    pub(crate) fn watch_inbox(&self, tenant: &TenantKey, inbox: InboxId) -> InboxWatch {
+        self.core.watches.inbox(tenant, inbox)
     }
 
     pub(crate) fn identity(&self) -> watch::Receiver<Arc<str>> {

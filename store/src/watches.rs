@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nexus_core::id::{InboxId, TenantKey};
 use tokio::sync::watch;
+
+use crate::bus::InboxWatch;
+use crate::bus::bell::Bell;
 
 /// Below so many watches nobody looks for deserted ones.
 const FEW: usize = 64;
@@ -32,38 +35,76 @@ pub(crate) enum Topic {
     Inbox(InboxId),
 }
 
-type Tenant = BTreeMap<Topic, watch::Sender<u64>>;
+/// The watches of a tenant.
+#[derive(Debug, Default)]
+struct Tenant {
+    unrouted: BTreeMap<u16, watch::Sender<u64>>,
+    inboxes: BTreeMap<InboxId, Arc<Bell>>,
+}
+
+impl Tenant {
+    fn len(&self) -> usize {
+        self.unrouted.len() + self.inboxes.len()
+    }
+
+    fn is_listened_to(&self) -> bool {
+        self.unrouted.values().any(|watch| watch.receiver_count() > 0) || self.inboxes.values().any(is_heard)
+    }
+
+    fn tell(&self) {
+        self.unrouted.values().for_each(tell);
+        self.inboxes.values().for_each(|bell| bell.ring());
+    }
+
+    fn prune(&mut self) {
+        self.unrouted.retain(|_, watch| watch.receiver_count() > 0);
+        self.inboxes.retain(|_, bell| is_heard(bell));
+    }
+}
+
+/// Whether anybody has it but the list.
+fn is_heard(bell: &Arc<Bell>) -> bool {
+    Arc::strong_count(bell) > 1
+}
+
+fn tell(watch: &watch::Sender<u64>) {
+    watch.send_modify(|count| *count = count.wrapping_add(1));
+}
 
 impl Watches {
     fn lock(&self) -> MutexGuard<'_, Topics> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Listens to a topic.
-    pub(crate) fn subscribe(&self, tenant: &TenantKey, topic: Topic) -> watch::Receiver<u64> {
+    /// Listens to what waits to be routed in a partition.
+    pub(crate) fn unrouted(&self, tenant: &TenantKey, partition: u16) -> watch::Receiver<u64> {
         let mut topics = self.lock();
         if topics.closed {
             return watch::Sender::new(0).subscribe();
         }
-        if topics.count >= topics.prune_at.max(FEW) {
-            topics.prune();
+        topics.tenant(tenant).unrouted.entry(partition).or_insert_with(|| watch::Sender::new(0)).subscribe()
+    }
+
+    /// Listens to an inbox.
+    pub(crate) fn inbox(&self, tenant: &TenantKey, inbox: InboxId) -> InboxWatch {
+        let mut topics = self.lock();
+        if topics.closed {
+            let bell = Arc::<Bell>::default();
+            bell.end();
+            return bell.listen();
         }
-        let topics = &mut *topics;
-        let watches = topics.of.entry(tenant.clone()).or_default();
-        watches
-            .entry(topic)
-            .or_insert_with(|| {
-                topics.count += 1;
-                watch::Sender::new(0)
-            })
-            .subscribe()
+        topics.tenant(tenant).inboxes.entry(inbox).or_default().listen()
     }
 
     /// Tells those who listen that there may be something.
     pub(crate) fn bump(&self, tenant: &TenantKey, topic: Topic) {
         let topics = self.lock();
-        if let Some(watch) = topics.of.get(tenant).and_then(|watches| watches.get(&topic)) {
-            watch.send_modify(|count| *count = count.wrapping_add(1));
+        let Some(watches) = topics.of.get(tenant) else {
+            return;
+        };
+        match topic {
+            Topic::Unrouted(partition) => watches.unrouted.get(&partition).into_iter().for_each(tell),
+            Topic::Inbox(inbox) => watches.inboxes.get(&inbox).into_iter().for_each(|bell| bell.ring()),
         }
     }
 
@@ -71,21 +112,21 @@ impl Watches {
     pub(crate) fn close(&self) {
         let mut topics = self.lock();
         topics.closed = true;
-        topics.of.clear();
+        for watches in std::mem::take(&mut topics.of).into_values() {
+            watches.inboxes.values().for_each(|bell| bell.end());
+        }
     }
 
     /// Tells all who listen to something of a tenant.
     pub(crate) fn bump_tenant(&self, tenant: &TenantKey) {
-        for watch in self.lock().of.get(tenant).into_iter().flat_map(BTreeMap::values) {
-            watch.send_modify(|count| *count = count.wrapping_add(1));
-        }
+        self.lock().of.get(tenant).into_iter().for_each(Tenant::tell);
     }
 
     /// The tenants of which somebody listens to something.
     pub(crate) fn tenants(&self) -> Vec<TenantKey> {
-        let listened = |watches: &Tenant| watches.values().any(|watch| watch.receiver_count() > 0);
         let topics = self.lock();
-        topics.of.iter().filter(|(_, watches)| listened(watches)).map(|(key, _)| key.clone()).collect()
+        let listened = topics.of.iter().filter(|(_, watches)| watches.is_listened_to());
+        listened.map(|(key, _)| key.clone()).collect()
     }
 
     /// Some inboxes of a tenant that are listened to, in order, after one or from the first on.
@@ -94,31 +135,31 @@ impl Watches {
         let Some(watches) = topics.of.get(tenant) else {
             return Vec::new();
         };
-        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(Topic::Inbox(after)));
-        let inboxes = watches.range((from, Bound::Unbounded)).filter_map(|(topic, watch)| match topic {
-            Topic::Inbox(inbox) if watch.receiver_count() > 0 => Some(*inbox),
-            _ => None,
-        });
-        inboxes.take(most).collect()
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let inboxes = watches.inboxes.range((from, Bound::Unbounded)).filter(|(_, bell)| is_heard(bell));
+        inboxes.map(|(inbox, _)| *inbox).take(most).collect()
     }
 
     /// Tells all who listen.
     pub(crate) fn bump_all(&self) {
-        for watch in self.lock().of.values().flat_map(BTreeMap::values) {
-            watch.send_modify(|count| *count = count.wrapping_add(1));
-        }
+        self.lock().of.values().for_each(Tenant::tell);
     }
 }
 
 impl Topics {
-    /// Drops deserted watches. Called when their number has doubled, so that its cost is spread.
-    fn prune(&mut self) {
-        self.of.retain(|_, watches| {
-            watches.retain(|_, watch| watch.receiver_count() > 0);
-            !watches.is_empty()
-        });
-        self.count = self.of.values().map(BTreeMap::len).sum();
-        self.prune_at = self.count * 2;
+    /// The watches of a tenant, to which one is added. Deserted ones are dropped when as many were asked for as there
+    /// were, so that the cost is spread.
+    fn tenant(&mut self, tenant: &TenantKey) -> &mut Tenant {
+        if self.count >= self.prune_at.max(FEW) {
+            self.of.retain(|_, watches| {
+                watches.prune();
+                watches.len() > 0
+            });
+            self.count = self.of.values().map(Tenant::len).sum();
+            self.prune_at = self.count * 2;
+        }
+        self.count += 1;
+        self.of.entry(tenant.clone()).or_default()
     }
 }
 
@@ -131,9 +172,9 @@ mod tests {
         let watches = Watches::default();
         let tenant: TenantKey = "acme/acme".parse().unwrap();
         let inbox = |n: u128| InboxId::from_bytes(n.to_be_bytes());
-        let partition = watches.subscribe(&tenant, Topic::Unrouted(3));
-        let listening: Vec<_> = (0..5).map(|n| watches.subscribe(&tenant, Topic::Inbox(inbox(n)))).collect();
-        drop(watches.subscribe(&tenant, Topic::Inbox(inbox(9))));
+        let partition = watches.unrouted(&tenant, 3);
+        let listening: Vec<_> = (0..5).map(|n| watches.inbox(&tenant, inbox(n))).collect();
+        drop(watches.inbox(&tenant, inbox(9)));
         assert_eq!(watches.inboxes(&tenant, None, 3), [0, 1, 2].map(inbox));
         assert_eq!(watches.inboxes(&tenant, Some(inbox(2)), 3), [3, 4].map(inbox));
         assert!(watches.inboxes(&tenant, Some(inbox(4)), 3).is_empty());
@@ -146,9 +187,9 @@ mod tests {
         let watches = Watches::default();
         let tenant: TenantKey = "acme/acme".parse().unwrap();
         let inbox = |n: u128| InboxId::from_bytes(n.to_be_bytes());
-        let mut kept = watches.subscribe(&tenant, Topic::Inbox(inbox(0)));
+        let mut kept = watches.inbox(&tenant, inbox(0));
         for n in 1..100_000 {
-            drop(watches.subscribe(&tenant, Topic::Inbox(inbox(n))));
+            drop(watches.inbox(&tenant, inbox(n)));
         }
         assert!(watches.lock().of[&tenant].len() <= 2 * FEW);
         watches.bump(&tenant, Topic::Inbox(inbox(0)));

@@ -115,8 +115,9 @@ async fn when_the_writer_dies_nobody_waits_for_it() {
     let bus = Bus::open_embedded(dir.path(), clock).unwrap();
     let rig = Rig::new(Backend::Embedded);
     bus.append(&tenant(), rig.event("a")).await.unwrap();
-    let mut watches = [bus.watch_inbox(&tenant(), inbox(1)), bus.watch_unrouted(&tenant(), 0)];
-    watches.iter_mut().for_each(|watch| watch.mark_unchanged());
+    let waits = bus.watch_inbox(&tenant(), inbox(1));
+    let mut unrouted = bus.watch_unrouted(&tenant(), 0);
+    unrouted.mark_unchanged();
     let mut ended = pin!(bus.ended());
     assert!(tokio::time::timeout(Duration::ZERO, &mut ended).await.is_err());
     broken.store(true, Ordering::SeqCst);
@@ -126,11 +127,12 @@ async fn when_the_writer_dies_nobody_waits_for_it() {
     // Whoever only listens or reads hears of it too, and so does the owner of the process.
     let limit = Duration::from_secs(20);
     tokio::time::timeout(limit, ended).await.expect("nobody told of the end");
-    for watch in &mut watches {
-        // What was appended before may wake it once more; then it is over.
-        let over = async { while watch.changed().await.is_ok() {} };
-        tokio::time::timeout(limit, over).await.expect("nobody told the watch of the end");
-    }
+    // What was appended before may wake it once more; then it is over.
+    let over = async {
+        while unrouted.changed().await.is_ok() {}
+        waits.changed().await.unwrap_err();
+    };
+    tokio::time::timeout(limit, over).await.expect("nobody told the watches of the end");
     assert!(bus.watch_inbox(&tenant(), inbox(1)).changed().await.is_err());
     assert_eq!(label(bus.events(&tenant(), Page::default()).await), "closed");
     bus.close().await;

@@ -1,39 +1,43 @@
 //! The inboxes that a session draws from, in turn.
 
-use std::pin::Pin;
-
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesUnordered;
+use futures_util::future::{pending, select_all};
 use nexus_core::id::{InboxId, TenantKey};
-use nexus_store::bus::Bus;
-use tokio::sync::watch;
-
-type Wake = Pin<Box<dyn Future<Output = (InboxId, watch::Receiver<u64>)> + Send>>;
+use nexus_store::bus::{Bus, InboxWatch, Look, Rest};
 
 /// The inboxes that a session draws from.
 pub(crate) struct Inboxes {
     list: Vec<Inbox>,
     /// Whose turn it is.
     turn: usize,
-    wakes: FuturesUnordered<Wake>,
 }
 
 struct Inbox {
     id: InboxId,
     alias: Option<String>,
-    /// Whether it may have something.
+    watch: InboxWatch,
+    /// Whether it is looked at whatever the watch says.
     ready: bool,
+}
+
+impl Inbox {
+    /// Whether it may have something.
+    fn is_ready(&self) -> bool {
+        // A bus that has ended is not asked again and again.
+        self.ready || self.watch.has_changed().unwrap_or(false)
+    }
+
+    async fn changed(&self) {
+        if self.watch.changed().await.is_err() {
+            pending::<()>().await;
+        }
+    }
 }
 
 impl Inboxes {
     /// Watches these from now on. Each counts as ready at first.
     pub(crate) fn watch(bus: &Bus, tenant: &TenantKey, inboxes: Vec<(InboxId, Option<String>)>) -> Self {
-        let watched = inboxes.iter().map(|(id, _)| wake(*id, bus.watch_inbox(tenant, *id)));
-        Self {
-            wakes: watched.collect(),
-            turn: 0,
-            list: inboxes.into_iter().map(|(id, alias)| Inbox { id, alias, ready: true }).collect(),
-        }
+        let inbox = |(id, alias)| Inbox { id, alias, watch: bus.watch_inbox(tenant, id), ready: true };
+        Self { turn: 0, list: inboxes.into_iter().map(inbox).collect() }
     }
 
     /// Whether these are the inboxes that are watched.
@@ -44,20 +48,27 @@ impl Inboxes {
 
     /// Whether any of them may have something.
     pub(crate) fn any_ready(&self) -> bool {
-        self.list.iter().any(|inbox| inbox.ready)
+        self.list.iter().any(Inbox::is_ready)
     }
 
-    /// The next inbox in turn that may have something.
-    pub(crate) fn next_ready(&mut self) -> Option<InboxId> {
+    /// Begins to look at the next inbox in turn that may have something.
+    pub(crate) fn next_ready(&mut self) -> Option<(InboxId, Look)> {
         let count = self.list.len();
-        let turn = (0..count).map(|step| (self.turn + step) % count).find(|&at| self.list[at].ready)?;
+        let turn = (0..count).map(|step| (self.turn + step) % count).find(|&at| self.list[at].is_ready())?;
         self.turn = (turn + 1) % count;
-        Some(self.list[turn].id)
+        let inbox = &self.list[turn];
+        Some((inbox.id, inbox.watch.look()))
     }
 
-    /// An inbox had no more.
-    pub(crate) fn emptied(&mut self, id: InboxId) {
-        self.set_ready(id, false);
+    /// What a look came to. One that failed counts as one that left what it could not have.
+    pub(crate) fn looked(&mut self, id: InboxId, mut look: Look, rest: Rest) {
+        if let Some(inbox) = self.list.iter_mut().find(|inbox| inbox.id == id) {
+            inbox.ready = rest == Rest::More;
+            if rest != Rest::More {
+                inbox.watch.looked(&look);
+            }
+        }
+        look.found(rest);
     }
 
     /// Any of them may have something after all.
@@ -67,14 +78,14 @@ impl Inboxes {
         }
     }
 
-    /// Waits until one more may have something. Nothing is lost when the call is given up.
+    /// Waits until one more may have something, and makes it that one's turn: it was told instead of others, so it is looked
+    /// at before anything else is done. Only for a session that can take something. Nothing is lost when the call is given up.
     pub(crate) async fn changed(&mut self) {
-        if let Some((id, receiver)) = self.wakes.next().await {
-            self.set_ready(id, true);
-            self.wakes.push(wake(id, receiver));
-        } else {
-            std::future::pending::<()>().await;
+        if self.list.is_empty() {
+            pending::<()>().await;
         }
+        let ((), turn, _) = select_all(self.list.iter().map(|inbox| Box::pin(inbox.changed()))).await;
+        self.turn = turn;
     }
 
     /// The alias whose shared inbox this is.
@@ -82,20 +93,4 @@ impl Inboxes {
         let inbox = self.list.iter().find(|inbox| inbox.id == id)?;
         inbox.alias.as_deref()
     }
-
-    fn set_ready(&mut self, id: InboxId, ready: bool) {
-        if let Some(inbox) = self.list.iter_mut().find(|inbox| inbox.id == id) {
-            inbox.ready = ready;
-        }
-    }
-}
-
-fn wake(id: InboxId, mut receiver: watch::Receiver<u64>) -> Wake {
-    Box::pin(async move {
-        if receiver.changed().await.is_err() {
-            // The bus is shut down: there will be nothing more, and asking again would never end.
-            std::future::pending::<()>().await;
-        }
-        (id, receiver)
-    })
 }

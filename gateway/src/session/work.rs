@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nexus_core::id::EventId;
 use nexus_core::secret::Secret;
-use nexus_store::bus::{BusError, Held};
+use nexus_store::bus::{BusError, Held, Rest};
 use nexus_wire::agent::v1::{Pong, server_frame};
 use nexus_wire::frame::Delivery;
 use tokio::time::error::Elapsed;
@@ -49,7 +49,8 @@ impl Session<'_> {
                 Box::pin(self.feed()).await?;
             }
             self.show();
-            let hungry = self.state.wanted() > 0;
+            // Else it would be told of events that another session could have.
+            let hungry = self.state.wanted() > 0 && self.settling.is_none();
             let deadline = self.state.deadline();
             tokio::select! {
                 biased;
@@ -61,7 +62,7 @@ impl Session<'_> {
                     self.settling = None;
                     self.inboxes.all_ready();
                 }
-                () = self.inboxes.changed() => {}
+                () = self.inboxes.changed(), if hungry => {}
                 () = sever::changed(&mut self.config) => self.adopt()?,
                 () = self.polls.due(), if hungry => self.inboxes.all_ready(),
                 () = sleep_until(deadline) => {
@@ -93,21 +94,19 @@ impl Session<'_> {
         if wanted == 0 {
             return Ok(false);
         }
-        let Some(inbox) = self.inboxes.next_ready() else {
+        let Some((inbox, look)) = self.inboxes.next_ready() else {
             return Ok(false);
         };
         if !self.shared.fleet.is_sure() {
             // The session may not be this gateway's any more.
             self.polls.failed(Instant::now());
-            self.inboxes.emptied(inbox);
+            self.inboxes.looked(inbox, look, Rest::Others);
             return Ok(true);
         }
         let (bus, session) = (&self.shared.bus, self.identity.session);
         match bus.pull(self.tenant, inbox, session, wanted, MAX_PULL_BYTES).await {
             Ok(held) => {
-                if !held.more {
-                    self.inboxes.emptied(inbox);
-                }
+                self.inboxes.looked(inbox, look, held.more);
                 self.state.pulled(held.items);
                 self.shared.outage.succeeds();
             }
@@ -117,7 +116,7 @@ impl Session<'_> {
                 self.polls.failed(Instant::now());
                 metrics::counter!("nexus_pull_errors_total", "error" => error.label()).increment(1);
                 self.shared.outage.fails("pull", self.tenant, &error);
-                self.inboxes.emptied(inbox);
+                self.inboxes.looked(inbox, look, Rest::Others);
             }
         }
         Ok(true)

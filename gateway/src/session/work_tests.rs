@@ -172,3 +172,46 @@ async fn a_session_hears_its_agent_while_it_waits_for_its_turn_to_settle() {
     turns.clear();
     read("deliver").await;
 }
+
+/// Reads what a session sends until it says this.
+async fn hear(agent: &mut TcpStream, what: &str) {
+    let mut text = String::new();
+    while !text.contains(what) {
+        let mut bytes = [0; 4096];
+        let count = timeout(PATIENCE, agent.read(&mut bytes)).await.expect("it says nothing").unwrap();
+        assert!(count > 0, "closed after {text}");
+        text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
+}
+
+#[tokio::test]
+async fn who_has_no_credit_is_not_told_instead_of_who_has() {
+    let world = World::new();
+    world.shared.bus.enter(world.shared.fleet.view().me).await.unwrap();
+    let entered: Vec<_> = (0..4).map(|_| world.enter()).collect();
+    let mut agents = Vec::new();
+    let mut sessions = Vec::new();
+    for entered in &entered {
+        let (session, agent) = open(&world, entered, 1).await;
+        sessions.push(session);
+        agents.push(agent);
+    }
+    let drain = Drain::new();
+    let running = futures_util::future::join_all(
+        sessions.iter_mut().map(|session| session.run(world.shared.gate.clone(), &drain)),
+    );
+    let heard = async {
+        // Each has credit for one: each event finds one of those that have not had theirs, whoever is told of it.
+        for thread in ["a", "b", "c", "d"] {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            world.post_to(thread, 10).await;
+        }
+        for agent in &mut agents {
+            hear(agent, "deliver").await;
+        }
+    };
+    tokio::select! {
+        ends = running => panic!("{ends:?}"),
+        () = heard => {}
+    }
+}

@@ -9,8 +9,8 @@ use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
 use tokio::sync::watch;
 
 use super::{
-    Append, Appended, Bus, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, Page, Part,
-    Record, Route, Seq, Swept, Unrouted,
+    Append, Appended, Bus, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, InboxWatch, Page,
+    Part, Record, Rest, Route, Seq, Swept, Unrouted,
 };
 use crate::embedded::EmbeddedLog;
 use crate::redis::{Durability, RedisBus, RedisSettings};
@@ -125,7 +125,7 @@ impl Bus {
         session: SessionId,
         max: usize,
         max_bytes: usize,
-    ) -> Result<Part<Held>, BusError> {
+    ) -> Result<Part<Held, Rest>, BusError> {
         match self {
             Self::Embedded(log) => log.pull(tenant, inbox, session, max, max_bytes).await,
             Self::Redis(bus) => bus.pull(tenant, inbox, session, max, max_bytes).await,
@@ -352,10 +352,11 @@ impl Bus {
         }
     }
 
-    /// Changes when the inbox may have something to pull: routed, returned, replayed, a delay over. Waiting for it is
-    /// an error once the bus has ended.
+    /// Changes when the inbox may have something to pull: routed, returned, replayed, a delay over. Of those who wait for
+    /// it one is told, who begins a [`super::Look`] and says what the pull left. Waiting for it is an error once the bus has
+    /// ended.
     #[must_use]
-    pub fn watch_inbox(&self, tenant: &TenantKey, inbox: InboxId) -> watch::Receiver<u64> {
+    pub fn watch_inbox(&self, tenant: &TenantKey, inbox: InboxId) -> InboxWatch {
         match self {
             Self::Embedded(log) => log.watch_inbox(tenant, inbox),
             Self::Redis(bus) => bus.watch_inbox(tenant, inbox),

@@ -15,7 +15,7 @@ use super::state::{Hold, Place};
 use super::store::{Space, unreadable};
 use super::turn::Turn;
 use super::watches::Topic;
-use crate::bus::{BusError, Copy, InboxDepth, MAX_ATTEMPTS, MOST_PASSED_OVER, Seq};
+use crate::bus::{BusError, Copy, InboxDepth, MAX_ATTEMPTS, MOST_PASSED_OVER, Rest, Seq};
 
 /// The longest delay that a Nack can ask for.
 pub(crate) const LONGEST_DELAY: Duration = Duration::from_secs(3600);
@@ -40,6 +40,16 @@ struct Picks {
 }
 
 impl Picks {
+    /// What is left in the inbox. Who only passed over is woken when the others let go.
+    fn rest(&self) -> Rest {
+        let blocked = self.hand.is_empty() && self.passed >= MOST_PASSED_OVER;
+        match (self.exhausted || blocked, self.passed) {
+            (false, _) => Rest::More,
+            (true, 0) => Rest::Nothing,
+            (true, _) => Rest::Others,
+        }
+    }
+
     /// Takes a copy, or says that there is no room for it.
     fn take(&mut self, seq: Seq, entry: Entry, pull: &Pull) -> bool {
         if entry.attempts >= MAX_ATTEMPTS {
@@ -80,14 +90,18 @@ impl Turn<'_> {
             inbox,
             session,
             copies: Vec::new(),
-            more: false,
+            rest: Rest::Nothing,
             refund: true,
         };
-        let Some(tenant) = self.known(key).filter(|_| pull.max > 0) else {
+        let Some(tenant) = self.known(key) else {
             return Ok(handed);
         };
+        if pull.max == 0 {
+            handed.rest = Rest::Others;
+            return Ok(handed);
+        }
         let picks = self.pick(tenant, &pull)?;
-        handed.more = !picks.exhausted;
+        handed.rest = picks.rest();
         let mut opens = Opens::default();
         for (seq, _) in &picks.park {
             opens.read(self, tenant, *seq, || 0)?;
@@ -175,7 +189,7 @@ impl Turn<'_> {
                 }
             }
             next = seq + 1;
-            if picks.hand.len() >= pull.max || picks.passed >= MOST_PASSED_OVER {
+            if picks.passed >= MOST_PASSED_OVER {
                 picks.caught_up = false;
                 break;
             }

@@ -13,7 +13,7 @@ use super::recent::Recent;
 use super::store::Store;
 use super::unrouted::UnroutedNotes;
 use super::watches::Watches;
-use crate::bus::{BusError, PARTITIONS, Seq};
+use crate::bus::{BusError, PARTITIONS, Rest, Seq};
 
 /// Shared by the writer and all handles.
 #[derive(Debug)]
@@ -267,8 +267,8 @@ pub(super) struct Unclaimed {
     pub(super) inbox: InboxId,
     pub(super) session: SessionId,
     pub(super) copies: Vec<Taken>,
-    /// Whether the inbox may have more.
-    pub(super) more: bool,
+    /// What is left in the inbox.
+    pub(super) rest: Rest,
     /// Whether the attempt is to be forgotten: nobody tried. Otherwise they could not be read: the attempt counts
     /// and they wait a while, so that what never can be read is parked in the end and holds nothing up.
     pub(super) refund: bool,
@@ -296,8 +296,8 @@ impl Handed {
         self.unclaimed.as_ref().map_or(&[], |unclaimed| &unclaimed.copies)
     }
 
-    pub(super) fn more(&self) -> bool {
-        self.unclaimed.as_ref().is_some_and(|unclaimed| unclaimed.more)
+    pub(super) fn rest(&self) -> Rest {
+        self.unclaimed.as_ref().map_or(Rest::Others, |unclaimed| unclaimed.rest)
     }
 
     /// Whether the attempt is forgotten of what goes back from now on.

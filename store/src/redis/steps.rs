@@ -14,7 +14,7 @@ use super::payload::{Lengths, Payload};
 use super::prepared::Prepared;
 use super::scripts::{self, Script};
 use super::values::{bytes, count_of, exactly, id, number, number_of, parts, str_of, text};
-use crate::bus::{Appended, BusError, MAX_ATTEMPTS, MOST_PASSED_OVER, Route};
+use crate::bus::{Appended, BusError, MAX_ATTEMPTS, MOST_PASSED_OVER, Rest, Route};
 use crate::embedded::{CLAIMS_LAST, Tally};
 
 /// Keys are cleared up by the server after at most so long.
@@ -241,7 +241,7 @@ pub(super) struct Handed {
     session: SessionId,
     number: u64,
     copies: Vec<Taken>,
-    more: bool,
+    rest: Rest,
 }
 
 impl Handed {
@@ -249,9 +249,9 @@ impl Handed {
         &self.copies
     }
 
-    /// From here on the caller has it. Says also whether there may be more.
-    pub(super) fn claim(mut self) -> (Vec<Taken>, bool) {
-        (std::mem::take(&mut self.copies), self.more)
+    /// From here on the caller has it. Says also what is left.
+    pub(super) fn claim(mut self) -> (Vec<Taken>, Rest) {
+        (std::mem::take(&mut self.copies), self.rest)
     }
 }
 
@@ -301,13 +301,13 @@ impl Step for PullStep {
             .into_iter()
             .zip(asks)
             .map(|(answer, ask)| {
-                let [more, copies] = exactly(answer)?;
-                let more = number_of(&more)? != 0;
+                let [rest, copies] = exactly(answer)?;
+                let rest = rest_of(&rest)?;
                 let copies: Vec<_> = parts(copies)?.iter().map(taken).collect::<Option<_>>()?;
                 handed += copies.len() as u64;
                 let (session, number) = (ask.session, ask.number);
                 let (core, tenant) = (Arc::clone(core), tenant.clone());
-                Some(Ok(Handed { core, tenant, session, number, copies, more }))
+                Some(Ok(Handed { core, tenant, session, number, copies, rest }))
             })
             .collect();
         Tally { handed, ..Tally::default() }.tell();
@@ -316,6 +316,16 @@ impl Step for PullStep {
 
     fn lost(core: &Core, tenant: &TenantKey, ask: &Pull) {
         core.unclaimed(tenant, ask.session, ask.number);
+    }
+}
+
+/// What a pull leaves, as the script tells it.
+fn rest_of(value: &Value) -> Option<Rest> {
+    match number_of(value)? {
+        0 => Some(Rest::Nothing),
+        1 => Some(Rest::More),
+        2 => Some(Rest::Others),
+        _ => None,
     }
 }
 

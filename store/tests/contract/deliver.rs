@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use nexus_store::bus::{Copy, MAX_ATTEMPTS};
+use nexus_store::bus::{Copy, MAX_ATTEMPTS, Rest};
 
 use super::rig::*;
 
@@ -23,13 +23,13 @@ async fn a_pull_gives_no_more_than_asked_and_at_least_one() {
                 (ids_of(&held), held.more)
             }
         };
-        assert!(pull(0, 10_000).await.0.is_empty());
-        assert_eq!(pull(1, 10_000).await, (ids(&["a"]), true));
+        assert_eq!(pull(0, 10_000).await, (Vec::new(), Rest::Others));
+        assert_eq!(pull(1, 10_000).await, (ids(&["a"]), Rest::More));
         // `c` no longer fits, and what is behind it does not overtake it.
-        assert_eq!(pull(9, 2000).await, (ids(&["b"]), true));
-        assert_eq!(pull(9, 100).await, (ids(&["c"]), true));
-        assert_eq!(pull(9, 100).await, (ids(&["d"]), false));
-        assert_eq!(pull(9, 10_000).await, (Vec::new(), false));
+        assert_eq!(pull(9, 2000).await, (ids(&["b"]), Rest::More));
+        assert_eq!(pull(9, 100).await, (ids(&["c"]), Rest::More));
+        assert_eq!(pull(9, 100).await, (ids(&["d"]), Rest::Nothing));
+        assert_eq!(pull(9, 10_000).await, (Vec::new(), Rest::Nothing));
     }
 }
 

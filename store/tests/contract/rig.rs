@@ -11,7 +11,9 @@ use nexus_core::change::ChangeKey;
 use nexus_core::clock::ManualClock;
 use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
 use nexus_core::kind::{Kind, Rank};
-use nexus_store::bus::{Append, Appended, Bus, BusError, Copy, Epoch, Held, PARTITIONS, Raw, Route, Seq};
+use nexus_store::bus::{
+    Append, Appended, Bus, BusError, Copy, Epoch, Held, InboxWatch, PARTITIONS, Raw, Route, Seq,
+};
 use nexus_store::redis::RedisSettings;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -318,10 +320,26 @@ pub(crate) fn label<T: std::fmt::Debug>(outcome: Result<T, BusError>) -> &'stati
     outcome.unwrap_err().label()
 }
 
+/// What a test waits for.
+pub(crate) trait Changes {
+    /// Waits for a change, and has seen it.
+    async fn change(&mut self);
+}
+
+impl Changes for watch::Receiver<u64> {
+    async fn change(&mut self) {
+        self.changed().await.unwrap();
+    }
+}
+
+impl Changes for InboxWatch {
+    async fn change(&mut self) {
+        self.changed().await.unwrap();
+        self.mark_unchanged();
+    }
+}
+
 /// Waits until a watch changes; a watch that never does fails the test.
-pub(crate) async fn changed(watch: &mut watch::Receiver<u64>) {
-    tokio::time::timeout(Duration::from_secs(20), watch.changed())
-        .await
-        .expect("nobody woke the watch")
-        .unwrap();
+pub(crate) async fn changed(watch: &mut impl Changes) {
+    tokio::time::timeout(Duration::from_secs(20), watch.change()).await.expect("nobody woke the watch");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nexus_store::bus::MAX_ATTEMPTS;
+use nexus_store::bus::{MAX_ATTEMPTS, Rest};
 
 use super::rig::*;
 
@@ -114,5 +114,31 @@ async fn a_long_thread_is_passed_over() {
         rig.ack(session(1), &["0"]).await;
         let rest: Vec<_> = names[1..].iter().map(|name| id(name)).collect();
         assert_eq!(rig.pull_ids(inbox(1), session(2)).await, rest);
+    }
+}
+
+/// Who is told that nothing is left does not look again, and has nobody else look: so it must be true for all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_says_what_is_left_and_for_whom() {
+    for rig in Rig::each() {
+        let rest = |n, max| {
+            let bus = rig.bus.clone();
+            async move { bus.pull(&tenant(), inbox(1), session(n), max, usize::MAX).await.unwrap().more }
+        };
+        assert_eq!(rest(1, 1).await, Rest::Nothing);
+        // So many of a thread that a pull does not look at all of them.
+        let names: Vec<_> = (0..600).map(|n| format!("{n}")).collect();
+        let all: Vec<_> = names.iter().map(|name| (name.as_str(), "long")).collect();
+        fill(&rig, &all).await;
+        assert_eq!(rest(1, 1).await, Rest::More);
+        // Whoever may not have it is told so, however often it asks.
+        for _ in 0..3 {
+            assert_eq!(rest(2, 1).await, Rest::Others);
+        }
+        assert_eq!(rest(1, 597).await, Rest::More);
+        assert_eq!(rest(2, 1).await, Rest::Others);
+        // The last two: one is left, then none, although no more was asked for.
+        assert_eq!((rest(1, 1).await, rest(1, 1).await), (Rest::More, Rest::Nothing));
+        assert_eq!(rest(2, 1).await, Rest::Nothing);
     }
 }

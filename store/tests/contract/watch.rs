@@ -11,9 +11,11 @@ async fn watches_tell_what_may_be_there() {
         let partition = partition_of("acme/shop#a");
         let mut unrouted = rig.bus.watch_unrouted(&tenant(), partition);
         let mut mine = rig.bus.watch_inbox(&tenant(), inbox(1));
-        let others = [
+        let inboxes = [
             rig.bus.watch_inbox(&tenant(), inbox(2)),
             rig.bus.watch_inbox(&"acme/other".parse().unwrap(), inbox(1)),
+        ];
+        let partitions = [
             rig.bus.watch_unrouted(&"acme/other".parse().unwrap(), partition),
             rig.bus.watch_unrouted(&tenant(), (partition + 1) % PARTITIONS),
         ];
@@ -35,7 +37,8 @@ async fn watches_tell_what_may_be_there() {
         rig.ack(session(1), &["a"]).await;
         rig.bus.replay(&tenant(), ids(&["a"]), vec![inbox(1)]).await.unwrap();
         changed(&mut mine).await;
-        assert!(others.iter().all(|watch| !watch.has_changed().unwrap()));
+        assert!(inboxes.iter().all(|watch| !watch.has_changed().unwrap()));
+        assert!(partitions.iter().all(|watch| !watch.has_changed().unwrap()));
     }
 }
 

@@ -1,7 +1,9 @@
 -- Pulls. Of each: inbox, session, how many, how many bytes, the process and the number of the pull; before them: how
--- many places a pull passes over at most. Answers of each whether there may be more, and the copies: id, attempt, replay,
+-- many places a pull passes over at most. Answers of each what is left in the inbox, and the copies: id, attempt, replay,
 -- and the lengths of head and JSON in the payload.
 local MOST_PASSED_OVER, FIRST, FIELDS = tonumber(ARGV[4]), 5, 6
+-- What is left: nothing, for whoever asks; more for this session; what others hold the threads of, or is not known.
+local NOTHING, MORE, OTHERS = 0, 1, 2
 
 -- Notes what a session was handed. It may hold the same events through other inboxes.
 local function note(session, ids, notes)
@@ -29,7 +31,8 @@ local function pick(inbox, session, most, room, pull)
   -- How many copies of a thread this session has, as far as this pull changed it.
   local own = {}
   repeat
-    local passed_before, want = passed_over, at > 0 and math.max(most, 64) or most
+    -- One more than is handed out, to know whether any is left.
+    local passed_before, want = passed_over, at > 0 and math.max(most, 64) or most + 1
     local places = call('ZRANGE', w, at, at + want - 1)
     short = #places < want
     at = at + #places
@@ -79,9 +82,9 @@ local function pick(inbox, session, most, room, pull)
     holds_something[session] = true
   end
   call_many('ZREM', w, gone)
+  if (full or not short) and #gone > 0 then return { MORE, handed } end
   -- Who only passed over is woken when the others let go.
-  local more = (full or not short) and #gone > 0
-  return { more and 1 or 0, handed }
+  return { (full or not short or passed_over > 0) and OTHERS or NOTHING, handed }
 end
 
 -- What is due comes first, by its place.
@@ -95,7 +98,7 @@ for i = FIRST, #ARGV, FIELDS do
   local inbox, session, most, room = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
   local process, number = ARGV[i + 4], ARGV[i + 5]
   if most == 0 or is_revoked(revoked[#out + 1], process, number) then
-    out[#out + 1] = { 0, {} }
+    out[#out + 1] = { OTHERS, {} }
   else
     out[#out + 1] = pick(inbox, session, most, room, process .. '-' .. number)
   end
