@@ -133,20 +133,20 @@ pub struct Unrouted {
 
 /// The first of what there is. Reads like the list of it.
 #[derive(Debug, Clone)]
-pub struct Part<T, M = bool> {
+pub struct Part<T> {
     /// What was asked for, in order.
     pub items: Vec<T>,
     /// Whether there may be more: false only if there was nothing more to give at that moment.
-    pub more: M,
+    pub more: bool,
 }
 
-impl<T, M: Default> Default for Part<T, M> {
+impl<T> Default for Part<T> {
     fn default() -> Self {
-        Self { items: Vec::new(), more: M::default() }
+        Self { items: Vec::new(), more: false }
     }
 }
 
-impl<T, M> std::ops::Deref for Part<T, M> {
+impl<T> std::ops::Deref for Part<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
@@ -154,9 +154,35 @@ impl<T, M> std::ops::Deref for Part<T, M> {
     }
 }
 
-impl<T, M> IntoIterator for Part<T, M> {
+impl<T> IntoIterator for Part<T> {
     type Item = T;
     type IntoIter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.items.into_iter()
+    }
+}
+
+/// What a session was handed. Reads like the list of it.
+#[derive(Debug, Clone)]
+pub struct Pulled {
+    /// The events, in order.
+    pub items: Vec<Held>,
+    /// What is left in the inbox.
+    pub rest: Rest,
+}
+
+impl std::ops::Deref for Pulled {
+    type Target = [Held];
+
+    fn deref(&self) -> &[Held] {
+        &self.items
+    }
+}
+
+impl IntoIterator for Pulled {
+    type Item = Held;
+    type IntoIter = std::vec::IntoIter<Held>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.items.into_iter()

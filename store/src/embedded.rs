@@ -65,7 +65,7 @@ pub(crate) use self::tally::Tally;
 use self::writer::{Engine, Writer};
 use crate::bus::{
     Append, Appended, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, InboxWatch, Page,
-    Part, Record, Rest, Route, Seq, Swept, Unrouted, cannot,
+    Part, Pulled, Record, Route, Seq, Swept, Unrouted, cannot,
 };
 use crate::watches;
 
@@ -200,23 +200,23 @@ impl EmbeddedLog {
         session: SessionId,
         max: usize,
         max_bytes: usize,
-    ) -> Result<Part<Held, Rest>, BusError> {
+    ) -> Result<Pulled, BusError> {
         let pull = Pull { inbox, session, max, max_bytes };
         let handed = self.ask(|reply| Command::Pull(tenant.clone(), pull, reply)).await?;
-        let more = handed.rest();
+        let rest = handed.rest();
         let Some(file) = self.shared.tenant(tenant).filter(|_| !handed.copies().is_empty()) else {
-            return Ok(Part { items: Vec::new(), more });
+            return Ok(Pulled { items: Vec::new(), rest });
         };
         if let Some(items) = held_in_memory(&self.shared, &file, inbox, handed.copies()) {
             handed.claim();
-            return Ok(Part { items, more });
+            return Ok(Pulled { items, rest });
         }
         let shared = Arc::clone(&self.shared);
         let (handed, items) =
             self.read(move |store| read_handed(&shared, store, &file, inbox, handed)).await?;
         // From here on nothing can interrupt: what the caller gets is what the session holds.
         handed.claim();
-        Ok(Part { items, more })
+        Ok(Pulled { items, rest })
     }
 
     pub(crate) async fn ack(

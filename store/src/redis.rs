@@ -50,7 +50,7 @@ pub(crate) use self::steps::{MOST_APPENDED, Origin};
 use self::values::{count_of, cut, exactly, id, malformed, number, number_of, parts, str_of, text};
 use crate::bus::{
     Append, Appended, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, InboxWatch,
-    MAX_ATTEMPTS, PARTITIONS, Page, Part, Record, Rest, Route, Seq, Swept, Unrouted, cannot,
+    MAX_ATTEMPTS, PARTITIONS, Page, Part, Pulled, Record, Route, Seq, Swept, Unrouted, cannot,
 };
 use crate::embedded::{LONGEST_DELAY, SESSION_ENDED, Tally};
 use crate::lock;
@@ -192,7 +192,7 @@ impl RedisBus {
         session: SessionId,
         max: usize,
         max_bytes: usize,
-    ) -> Result<Part<Held, Rest>, BusError> {
+    ) -> Result<Pulled, BusError> {
         // What an earlier pull took and nobody got is before whatever this one takes.
         keeper::take_back_of(&self.core, tenant, session).await?;
         let number = self.core.next_pull();
@@ -204,7 +204,7 @@ impl RedisBus {
         let events: Vec<_> = handed.copies().iter().map(|taken| (taken.id, taken.lengths)).collect();
         let json = read::json(&self.core, tenant, &events).await?;
         // From here on nothing can interrupt: what the caller gets is what the session holds.
-        let (taken, more) = handed.claim();
+        let (taken, rest) = handed.claim();
         let held = taken.into_iter().zip(json).map(|(Taken { id, attempt, replay, .. }, event)| Held {
             id,
             inbox,
@@ -212,7 +212,7 @@ impl RedisBus {
             replay,
             event,
         });
-        Ok(Part { items: held.collect(), more })
+        Ok(Pulled { items: held.collect(), rest })
     }
 
     pub(crate) async fn ack(

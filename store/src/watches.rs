@@ -96,7 +96,7 @@ impl Watches {
         topics.tenant(tenant).inboxes.entry(inbox).or_default().listen()
     }
 
-    /// Tells those who listen that there may be something.
+    /// Tells who routes the partition, or one who waits for the inbox, that there may be something.
     pub(crate) fn bump(&self, tenant: &TenantKey, topic: Topic) {
         let topics = self.lock();
         let Some(watches) = topics.of.get(tenant) else {
@@ -117,7 +117,7 @@ impl Watches {
         }
     }
 
-    /// Tells all who listen to something of a tenant.
+    /// The same of every topic of a tenant.
     pub(crate) fn bump_tenant(&self, tenant: &TenantKey) {
         self.lock().of.get(tenant).into_iter().for_each(Tenant::tell);
     }
@@ -140,7 +140,7 @@ impl Watches {
         inboxes.map(|(inbox, _)| *inbox).take(most).collect()
     }
 
-    /// Tells all who listen.
+    /// The same of every topic.
     pub(crate) fn bump_all(&self) {
         self.lock().of.values().for_each(Tenant::tell);
     }

@@ -60,15 +60,12 @@ impl Inboxes {
         Some((inbox.id, inbox.watch.look()))
     }
 
-    /// What a look came to. One that failed counts as one that left what it could not have.
-    pub(crate) fn looked(&mut self, id: InboxId, mut look: Look, rest: Rest) {
+    /// What a look came to. One that failed counts as one that left what it could not have, and is made again in time.
+    pub(crate) fn looked(&mut self, id: InboxId, look: Look, rest: Rest) {
         if let Some(inbox) = self.list.iter_mut().find(|inbox| inbox.id == id) {
             inbox.ready = rest == Rest::More;
-            if rest != Rest::More {
-                inbox.watch.looked(&look);
-            }
+            inbox.watch.looked(look, rest);
         }
-        look.found(rest);
     }
 
     /// Any of them may have something after all.

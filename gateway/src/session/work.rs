@@ -106,7 +106,7 @@ impl Session<'_> {
         let (bus, session) = (&self.shared.bus, self.identity.session);
         match bus.pull(self.tenant, inbox, session, wanted, MAX_PULL_BYTES).await {
             Ok(held) => {
-                self.inboxes.looked(inbox, look, held.more);
+                self.inboxes.looked(inbox, look, held.rest);
                 self.state.pulled(held.items);
                 self.shared.outage.succeeds();
             }

@@ -196,15 +196,17 @@ async fn who_has_no_credit_is_not_told_instead_of_who_has() {
         sessions.push(session);
         agents.push(agent);
     }
-    let drain = Drain::new();
+    let (drain, inbox) = (Drain::new(), world.agent().inbox());
     let running = futures_util::future::join_all(
         sessions.iter_mut().map(|session| session.run(world.shared.gate.clone(), &drain)),
     );
     let heard = async {
         // Each has credit for one: each event finds one of those that have not had theirs, whoever is told of it.
-        for thread in ["a", "b", "c", "d"] {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        for (n, thread) in (1..).zip(["a", "b", "c", "d"]) {
             world.post_to(thread, 10).await;
+            let held =
+                async { while world.shared.bus.inbox_depth(&world.tenant, inbox).await.unwrap().held < n {} };
+            timeout(PATIENCE, held).await.expect("it is left lying");
         }
         for agent in &mut agents {
             hear(agent, "deliver").await;

@@ -2,8 +2,13 @@
 //!
 //! Many sessions may draw from one inbox. To tell each of them of each event would have them all look for what one of
 //! them gets. So a ring wakes one who waits, and who looks says what is left: nothing, and nobody needs to look until
-//! the next ring; more, and two others look; something that is not for everybody, and all look, once. A look that comes to
-//! no end counts as the last. Who does not wait misses nothing: it sees before it waits again that there was a ring.
+//! the next ring; more, and two others are told, in case they have not looked since the ring; something that is not for
+//! everybody, and all look, once a ring. A look that comes to no end counts as the last. Who does not wait misses nothing:
+//! it sees before it waits again that there was a ring.
+//!
+//! What holds at any time, and lets a listener that has heard of ring `r` sleep until the next one: it looked after `r` at
+//! all that it could have, or it failed and looks again by itself. Whatever else comes within its reach rings: what is put
+//! in or comes back, what a holder lets go of, and what comes into view because another took what hid it.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,10 +17,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::Notify;
 
 /// What a pull leaves in its inbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rest {
     /// Nothing waits there, for whoever asks.
-    #[default]
     Nothing,
     /// What waits is for sessions that hold earlier events of its threads, or it was not looked at.
     Others,
@@ -67,7 +71,7 @@ impl Bell {
 }
 
 /// Listens to an inbox. See [`crate::bus::Bus::watch_inbox`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct InboxWatch {
     bell: Arc<Bell>,
     /// The last ring that this one looked after.
@@ -75,7 +79,7 @@ pub struct InboxWatch {
 }
 
 impl InboxWatch {
-    /// Whether there may be something that nobody has looked for, or not this one.
+    /// Whether there was a ring since this one looked, and since anybody found nothing left.
     ///
     /// # Errors
     /// The bus has ended.
@@ -104,26 +108,31 @@ impl InboxWatch {
         }
     }
 
-    /// There is nothing new for this one until the next ring.
+    /// There is nothing new for this one until the next ring. For whoever listens alone, and looks without a [`Look`].
     pub fn mark_unchanged(&mut self) {
         self.heard = self.bell.rung.load(Ordering::SeqCst);
     }
 
     /// Begins to look, before the inbox is asked.
-    #[must_use]
     pub fn look(&self) -> Look {
         let ring = self.bell.rung.load(Ordering::SeqCst);
         Look { bell: Arc::clone(&self.bell), ring, open: true }
     }
 
-    /// A look of this one found nothing more.
-    pub fn looked(&mut self, look: &Look) {
-        self.heard = self.heard.max(look.ring);
+    /// Ends a look of this one with what the pull left. One that failed has left what it could not have; whoever made it
+    /// sees to it that it looks again.
+    pub fn looked(&mut self, mut look: Look, rest: Rest) {
+        debug_assert!(Arc::ptr_eq(&self.bell, &look.bell), "a look at another inbox");
+        if rest != Rest::More {
+            self.heard = self.heard.max(look.ring);
+        }
+        look.found(rest);
     }
 }
 
 /// A look at an inbox. Dropped without having found anything out, it has the others look.
 #[derive(Debug)]
+#[must_use = "dropped, it has all others look"]
 pub struct Look {
     bell: Arc<Bell>,
     /// The last ring before it.
@@ -133,7 +142,7 @@ pub struct Look {
 
 impl Look {
     /// What the pull left.
-    pub fn found(&mut self, rest: Rest) {
+    fn found(&mut self, rest: Rest) {
         self.open = false;
         match rest {
             Rest::Nothing => {

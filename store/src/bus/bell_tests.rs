@@ -1,6 +1,9 @@
 //! Who is woken, and by whom.
 
+use std::collections::BTreeMap;
+
 use futures_util::FutureExt as _;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -32,7 +35,7 @@ fn a_ring_wakes_one_and_an_empty_inbox_answers_for_all() {
     let mut waiting = wait(&watches);
     bell.ring();
     let mut look = watches[0].look();
-    // The others do not even look when they are polled for something else: the first polled may be any.
+    // Whoever was told meanwhile has no reason to look any more, and waits on.
     look.found(Rest::Nothing);
     assert_eq!(woken(&mut waiting), 0);
     assert!(watches.iter().all(|watch| !watch.has_changed().unwrap()));
@@ -49,10 +52,9 @@ fn a_ring_during_a_look_is_not_covered_by_it() {
     let bell = Arc::default();
     let mut watch = Bell::listen(&bell);
     bell.ring();
-    let mut look = watch.look();
+    let look = watch.look();
     bell.ring();
-    watch.looked(&look);
-    look.found(Rest::Nothing);
+    watch.looked(look, Rest::Nothing);
     assert!(watch.has_changed().unwrap());
     assert!(watch.changed().now_or_never().is_some());
 }
@@ -74,21 +76,16 @@ fn where_there_is_more_two_others_look_each_time() {
 fn what_is_not_for_everybody_is_told_to_all_once() {
     let bell = Arc::default();
     let mut watches = listeners(&bell, 5);
-    bell.ring();
-    let mut look = watches[0].look();
-    watches.iter_mut().for_each(|watch| watch.looked(&look));
     let mut waiting = wait(&watches);
     bell.ring();
     assert_eq!(woken(&mut waiting), 1);
-    look = watches[0].look();
-    look.found(Rest::Others);
+    watches[0].look().found(Rest::Others);
     assert_eq!(woken(&mut waiting), 4);
     drop(waiting);
     // Each of them looks in vain; then there is peace until the next ring.
     for watch in &mut watches {
-        let mut look = watch.look();
-        watch.looked(&look);
-        look.found(Rest::Others);
+        let look = watch.look();
+        watch.looked(look, Rest::Others);
     }
     let mut waiting = wait(&watches);
     watches[4].look().found(Rest::Others);
@@ -141,67 +138,214 @@ fn the_end_is_told_to_all() {
     assert_eq!(watches[0].has_changed(), Err(Ended));
 }
 
-/// Whatever sessions do, an event in the inbox is found: nobody waits while something is there that it could have.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nothing_is_left_lying() {
-    use std::sync::Mutex;
-    use std::time::Duration;
+/// How many copies a pull of [`Model`] passes over at most.
+const WINDOW: usize = 3;
 
-    const EVENTS: usize = 4000;
-    let bell: Arc<Bell> = Arc::default();
-    let inbox = Arc::new(Mutex::new((0, 0)));
-    let mut sessions = tokio::task::JoinSet::new();
-    for n in 0..8_u64 {
-        let (bell, inbox) = (Arc::clone(&bell), Arc::clone(&inbox));
-        sessions.spawn(async move {
-            let mut watch = bell.listen();
-            watch.heard = 0;
-            for turn in 0_u64.. {
-                if watch.changed().await.is_err() {
-                    return;
+/// What a session of [`Model`] is at.
+enum At {
+    /// It is busy with something else.
+    Away,
+    /// It waits to be told.
+    Waiting(std::pin::Pin<Box<dyn Future<Output = Result<(), Ended>>>>),
+    /// It looks, and has not asked the inbox yet.
+    Looking(Look),
+    /// It has the answer, and has not said so yet.
+    Pulled(Look, Rest),
+}
+
+/// A session that draws from the inbox.
+struct Drawer {
+    watch: InboxWatch,
+    credit: usize,
+    /// Whether it looks whatever it was told.
+    ready: bool,
+    /// Whether it failed and waits for the time to look again.
+    failed: bool,
+    at: At,
+}
+
+/// An inbox with threads, as a bus keeps it, and sessions as a gateway runs them.
+struct Model {
+    bell: Arc<Bell>,
+    waiting: Vec<u8>,
+    /// Of threads: who holds copies of them, and how many.
+    held: BTreeMap<u8, (usize, usize)>,
+    passed_over: bool,
+    stopped_short: bool,
+    sessions: Vec<Drawer>,
+}
+
+/// What happens next.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Put(u8),
+    Grant(usize),
+    Ack(usize),
+    /// A session goes on by one step.
+    Step(usize),
+    /// Something else comes to a session that waits, or its pull fails.
+    Disturb(usize),
+    /// A session ends, and another one comes in its place.
+    Replace(usize),
+    /// Nothing, until all have got as far as they can.
+    Rest,
+}
+
+impl Model {
+    fn new(sessions: usize) -> Self {
+        let bell = Arc::<Bell>::default();
+        let drawer = |_| Drawer { watch: bell.listen(), credit: 2, ready: true, failed: false, at: At::Away };
+        let sessions = (0..sessions).map(drawer).collect();
+        Self {
+            bell: Arc::clone(&bell),
+            waiting: vec![],
+            held: BTreeMap::new(),
+            passed_over: false,
+            stopped_short: false,
+            sessions,
+        }
+    }
+
+    /// Where the first copy is that a session may have, and how many it passed over.
+    fn look_for(&self, session: usize) -> (Option<usize>, usize) {
+        let others = |thread: &u8| self.held.get(thread).is_some_and(|(holder, _)| *holder != session);
+        let passed = self.waiting.iter().take_while(|thread| others(thread)).count();
+        (Some(passed).filter(|at| *at < WINDOW.min(self.waiting.len())), passed.min(WINDOW))
+    }
+
+    /// Hands out one copy.
+    fn pull(&mut self, session: usize) -> Rest {
+        let (found, passed) = self.look_for(session);
+        self.passed_over |= passed > 0;
+        let Some(at) = found else {
+            self.stopped_short |= passed >= WINDOW;
+            return if passed > 0 { Rest::Others } else { Rest::Nothing };
+        };
+        let thread = self.waiting.remove(at);
+        self.held.entry(thread).or_insert((session, 0)).1 += 1;
+        self.sessions[session].credit -= 1;
+        if std::mem::take(&mut self.stopped_short) {
+            self.bell.ring();
+        }
+        match self.waiting.len() {
+            0 => Rest::Nothing,
+            left if left > passed => Rest::More,
+            _ => Rest::Others,
+        }
+    }
+
+    /// A session lets go of what it holds of its first thread; gives it back if so.
+    fn let_go(&mut self, session: usize, back: bool) -> bool {
+        let Some((&thread, &(_, count))) = self.held.iter().find(|(_, (holder, _))| *holder == session)
+        else {
+            return false;
+        };
+        self.held.remove(&thread);
+        let ring = back || std::mem::take(&mut self.passed_over);
+        if back {
+            self.waiting.splice(0..0, vec![thread; count]);
+        }
+        if ring {
+            self.bell.ring();
+        }
+        true
+    }
+
+    /// True if the session got on.
+    fn step(&mut self, n: usize) -> bool {
+        let session = &mut self.sessions[n];
+        match std::mem::replace(&mut session.at, At::Away) {
+            At::Away if session.credit == 0 => return false,
+            At::Away if session.ready || session.watch.has_changed().unwrap() => {
+                session.at = At::Looking(session.watch.look());
+            }
+            At::Away => {
+                let watch = session.watch.clone();
+                let mut waiting = Box::pin(async move { watch.changed().await });
+                assert!((&mut waiting).now_or_never().is_none(), "it had looked");
+                session.at = At::Waiting(waiting);
+            }
+            At::Waiting(mut waiting) => {
+                if (&mut waiting).now_or_never().is_none() {
+                    session.at = At::Waiting(waiting);
+                    return false;
                 }
-                let mut look = watch.look();
-                if (turn + n).is_multiple_of(7) {
-                    // A pull that fails; it will look again of itself, as after a failure.
-                    drop(look);
-                    tokio::time::sleep(Duration::from_micros(50)).await;
-                    continue;
-                }
-                tokio::task::yield_now().await;
-                let rest = {
-                    let mut inbox = inbox.lock().unwrap();
-                    let (waiting, taken) = &mut *inbox;
-                    let took = (*waiting).min(1);
-                    *waiting -= took;
-                    *taken += took;
-                    if *waiting > 0 { Rest::More } else { Rest::Nothing }
-                };
-                if rest != Rest::More {
-                    watch.looked(&look);
-                }
-                look.found(rest);
-                if turn.is_multiple_of(3) {
-                    // It has no credit for a while, and does not wait.
-                    tokio::time::sleep(Duration::from_micros(100)).await;
+                session.at = At::Looking(session.watch.look());
+            }
+            At::Looking(look) => {
+                let rest = self.pull(n);
+                self.sessions[n].at = At::Pulled(look, rest);
+            }
+            At::Pulled(look, rest) => {
+                session.ready = rest == Rest::More;
+                session.watch.looked(look, rest);
+            }
+        }
+        true
+    }
+
+    fn happens(&mut self, event: Event) {
+        match event {
+            Event::Put(thread) => {
+                self.waiting.push(thread);
+                self.bell.ring();
+            }
+            Event::Grant(n) => self.sessions[n].credit += 1,
+            Event::Ack(n) => drop(self.let_go(n, false)),
+            Event::Step(n) => drop(self.step(n)),
+            Event::Disturb(n) => {
+                let session = &mut self.sessions[n];
+                match std::mem::replace(&mut session.at, At::Away) {
+                    At::Looking(look) => {
+                        (session.ready, session.failed) = (false, true);
+                        session.watch.looked(look, Rest::Others);
+                    }
+                    At::Pulled(look, rest) => session.at = At::Pulled(look, rest),
+                    At::Away | At::Waiting(_) => {}
                 }
             }
-        });
-    }
-    for n in 0..EVENTS {
-        inbox.lock().unwrap().0 += 1;
-        bell.ring();
-        if n.is_multiple_of(5) {
-            tokio::time::sleep(Duration::from_micros(20)).await;
+            Event::Replace(n) => {
+                self.sessions[n].at = At::Away;
+                while self.let_go(n, true) {}
+                let watch = self.bell.listen();
+                self.sessions[n] = Drawer { watch, credit: 2, ready: true, failed: false, at: At::Away };
+            }
+            Event::Rest => assert_eq!(self.left_lying(), None),
         }
     }
-    let all = async {
-        while inbox.lock().unwrap().1 < EVENTS {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+
+    /// Lets everything go on until nothing does, and says who waits for what it could have.
+    fn left_lying(&mut self) -> Option<usize> {
+        while (0..self.sessions.len()).any(|n| self.step(n)) {}
+        (0..self.sessions.len()).find(|&n| {
+            let session = &self.sessions[n];
+            session.credit > 0 && !session.failed && self.look_for(n).0.is_some()
+        })
+    }
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    const SESSIONS: std::ops::Range<usize> = 0..4;
+    prop_oneof![
+        3 => (0..3_u8).prop_map(Event::Put),
+        2 => SESSIONS.prop_map(Event::Grant),
+        2 => SESSIONS.prop_map(Event::Ack),
+        8 => SESSIONS.prop_map(Event::Step),
+        1 => SESSIONS.prop_map(Event::Disturb),
+        1 => SESSIONS.prop_map(Event::Replace),
+        2 => Just(Event::Rest),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Whatever comes in between, nobody waits for what it could have.
+    #[test]
+    fn nothing_is_left_lying(events in prop::collection::vec(event(), 1..120)) {
+        let mut model = Model::new(4);
+        for event in events.into_iter().chain([Event::Rest]) {
+            model.happens(event);
         }
-    };
-    tokio::time::timeout(Duration::from_secs(20), all).await.expect("events are left lying");
-    bell.end();
-    while let Some(session) = sessions.join_next().await {
-        session.unwrap();
     }
 }

@@ -9,8 +9,8 @@ use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
 use tokio::sync::watch;
 
 use super::{
-    Append, Appended, Bus, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, InboxWatch, Page,
-    Part, Record, Rest, Route, Seq, Swept, Unrouted,
+    Append, Appended, Bus, BusError, DeadLetter, Depth, Epoch, EventPage, InboxDepth, InboxWatch, Page, Part,
+    Pulled, Record, Route, Seq, Swept, Unrouted,
 };
 use crate::embedded::EmbeddedLog;
 use crate::redis::{Durability, RedisBus, RedisSettings};
@@ -125,7 +125,7 @@ impl Bus {
         session: SessionId,
         max: usize,
         max_bytes: usize,
-    ) -> Result<Part<Held, Rest>, BusError> {
+    ) -> Result<Pulled, BusError> {
         match self {
             Self::Embedded(log) => log.pull(tenant, inbox, session, max, max_bytes).await,
             Self::Redis(bus) => bus.pull(tenant, inbox, session, max, max_bytes).await,

@@ -40,10 +40,14 @@ struct Picks {
 }
 
 impl Picks {
-    /// What is left in the inbox. Who only passed over is woken when the others let go.
+    /// Whether there is more, and none of it in reach: behind so much that was passed over.
+    fn stopped_short(&self) -> bool {
+        self.hand.is_empty() && self.passed >= MOST_PASSED_OVER
+    }
+
+    /// What is left in the inbox. Who only passed over is woken when others let go, and who stopped short when they take.
     fn rest(&self) -> Rest {
-        let blocked = self.hand.is_empty() && self.passed >= MOST_PASSED_OVER;
-        match (self.exhausted || blocked, self.passed) {
+        match (self.exhausted || self.stopped_short(), self.passed) {
             (false, _) => Rest::More,
             (true, 0) => Rest::Nothing,
             (true, _) => Rest::Others,
@@ -90,14 +94,14 @@ impl Turn<'_> {
             inbox,
             session,
             copies: Vec::new(),
-            rest: Rest::Nothing,
+            rest: Rest::Others,
             refund: true,
         };
         let Some(tenant) = self.known(key) else {
+            handed.rest = Rest::Nothing;
             return Ok(handed);
         };
         if pull.max == 0 {
-            handed.rest = Rest::Others;
             return Ok(handed);
         }
         let picks = self.pick(tenant, &pull)?;
@@ -117,6 +121,9 @@ impl Turn<'_> {
                 state.pass_over();
             }
             picks.passed_over.iter().for_each(|seq| state.make_ready(*seq));
+            if state.comes_into_view(picks.stopped_short(), !picks.hand.is_empty()) {
+                self.wake(tenant, Topic::Inbox(inbox));
+            }
         }
         for (seq, entry) in picks.park {
             let reason =

@@ -63,6 +63,8 @@ pub(super) struct Inbox {
     threads: HashMap<Thread, (SessionId, u32)>,
     /// Whether a pull passed over copies because their thread was another session's.
     passed_over: bool,
+    /// Whether a pull came to the end of what it may pass over, and did not see what is behind.
+    stopped_short: bool,
     /// By place, with the time at which it is ready again, in microseconds.
     pub(super) delayed: BTreeMap<Seq, i64>,
     pub(super) ready: BTreeSet<Seq>,
@@ -125,6 +127,13 @@ impl Inbox {
     /// A pull passed over copies: it is to be woken when a thread is free.
     pub(super) const fn pass_over(&mut self) {
         self.passed_over = true;
+    }
+
+    /// A pull stopped short, or took something. True if what others could not see may have come into their view.
+    pub(super) const fn comes_into_view(&mut self, stopped_short: bool, took: bool) -> bool {
+        let comes = self.stopped_short && took;
+        self.stopped_short = stopped_short || (self.stopped_short && !took);
+        comes
     }
 
     fn hold(&mut self, seq: Seq, hold: Hold) {

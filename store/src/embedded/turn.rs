@@ -81,7 +81,7 @@ impl<'a> Turn<'a> {
         self.durable
     }
 
-    /// Once written, whoever listens looks again.
+    /// Once written, whoever routes or one who waits for the inbox is told.
     pub(super) fn wake(&mut self, tenant: TenantNo, topic: Topic) {
         self.wakes.insert((tenant, topic));
     }

@@ -20,7 +20,7 @@ async fn a_pull_gives_no_more_than_asked_and_at_least_one() {
             let bus = rig.bus.clone();
             async move {
                 let held = bus.pull(&tenant(), inbox(1), session(1), max, max_bytes).await.unwrap();
-                (ids_of(&held), held.more)
+                (ids_of(&held), held.rest)
             }
         };
         assert_eq!(pull(0, 10_000).await, (Vec::new(), Rest::Others));

@@ -123,7 +123,7 @@ async fn a_pull_says_what_is_left_and_for_whom() {
     for rig in Rig::each() {
         let rest = |n, max| {
             let bus = rig.bus.clone();
-            async move { bus.pull(&tenant(), inbox(1), session(n), max, usize::MAX).await.unwrap().more }
+            async move { bus.pull(&tenant(), inbox(1), session(n), max, usize::MAX).await.unwrap().rest }
         };
         assert_eq!(rest(1, 1).await, Rest::Nothing);
         // So many of a thread that a pull does not look at all of them.
@@ -140,5 +140,27 @@ async fn a_pull_says_what_is_left_and_for_whom() {
         // The last two: one is left, then none, although no more was asked for.
         assert_eq!((rest(1, 1).await, rest(1, 1).await), (Rest::More, Rest::Nothing));
         assert_eq!(rest(2, 1).await, Rest::Nothing);
+    }
+}
+
+/// Who came to the end of what it may pass over is told when another takes what hid the rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_into_view_is_told() {
+    for rig in Rig::each() {
+        let names: Vec<_> = (0..600).map(|n| format!("{n}")).collect();
+        let mut all: Vec<_> = names.iter().map(|name| (name.as_str(), "long")).collect();
+        all.push(("x", "other"));
+        fill(&rig, &all).await;
+        assert_eq!(rig.pull(inbox(1), session(1), 1).await.len(), 1);
+        assert!(rig.pull(inbox(1), session(2), 1).await.is_empty());
+        let mut watch = rig.bus.watch_inbox(&tenant(), inbox(1));
+        assert_eq!(rig.pull(inbox(1), session(1), 200).await.len(), 200);
+        changed(&mut watch).await;
+        assert_eq!(ids_of(&rig.pull(inbox(1), session(2), 1).await), ids(&["x"]));
+        // It is told once: what is taken later hides nothing.
+        watch.mark_unchanged();
+        assert_eq!(rig.pull(inbox(1), session(1), 1).await.len(), 1);
+        rig.store_all(&["y"]).await;
+        assert!(!watch.has_changed().unwrap());
     }
 }

@@ -146,7 +146,7 @@ local function waited_for(session, inbox)
   local text = call('HGET', session_key(session), WAITED) or ''
   if not string.find(text, inbox, 1, true) then call('HSET', session_key(session), WAITED, text .. inbox .. ';') end
 end
--- The session let go of something: they look again.
+-- The session let go of something: one of them looks again.
 local function wake_waiting(session, text)
   if not text then return end
   for inbox in string.gmatch(text, '(%x+);') do wake_inbox(inbox) end

@@ -4,6 +4,8 @@
 local MOST_PASSED_OVER, FIRST, FIELDS = tonumber(ARGV[4]), 5, 6
 -- What is left: nothing, for whoever asks; more for this session; what others hold the threads of, or is not known.
 local NOTHING, MORE, OTHERS = 0, 1, 2
+-- Beside the threads an inbox notes that a pull came to the end of what it may pass over, and did not see what is behind.
+local HIDDEN = '*'
 
 -- Notes what a session was handed. It may hold the same events through other inboxes.
 local function note(session, ids, notes)
@@ -30,6 +32,7 @@ local function pick(inbox, session, most, room, pull)
   local w, h, at, passed_over, full, short = inbox_key(inbox, 'w'), inbox_key(inbox, 'h'), 0, 0, false, false
   -- How many copies of a thread this session has, as far as this pull changed it.
   local own = {}
+  local hidden = nil
   repeat
     -- One more than is handed out, to know whether any is left.
     local passed_before, want = passed_over, at > 0 and math.max(most, 64) or most + 1
@@ -41,7 +44,9 @@ local function pick(inbox, session, most, room, pull)
       events[n] = call('HMGET', event_key(seq), 'i', 'g', 'l', 'c:' .. inbox)
       threads[n] = events[n][2] or ''
     end
+    threads[#places + 1] = HIDDEN
     local holders = #places > 0 and call('HMGET', h, unpack(threads)) or {}
+    hidden = hidden or holders[#places + 1]
     for n, seq in ipairs(places) do
       if #handed >= most then
         full = true
@@ -82,8 +87,15 @@ local function pick(inbox, session, most, room, pull)
     holds_something[session] = true
   end
   call_many('ZREM', w, gone)
+  if passed_over >= MOST_PASSED_OVER and #handed == 0 then
+    if not hidden then call('HSET', h, HIDDEN, '') end
+  elseif hidden and #handed > 0 then
+    -- What others could not see may have come into their view.
+    call('HDEL', h, HIDDEN)
+    wake_inbox(inbox)
+  end
   if (full or not short) and #gone > 0 then return { MORE, handed } end
-  -- Who only passed over is woken when the others let go.
+  -- Who only passed over is woken when the others let go, and who stopped short when they take.
   return { (full or not short or passed_over > 0) and OTHERS or NOTHING, handed }
 end
 
