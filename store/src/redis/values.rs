@@ -130,12 +130,13 @@ pub(super) fn decode_copy(state: &str) -> Option<Copy> {
             Copy::Held { session, attempt: attempts, since: time }
         }
         'd' => {
-            let (acked, session) = rest.split_once(':')?;
+            let (took, session) = rest.split_once(':')?;
+            let acked = micros.checked_add(took.parse().ok()?)?;
             Copy::Done {
                 session: SessionId::from(Uuid::try_parse(session).ok()?),
                 attempts,
                 delivered: time,
-                acked: Timestamp::from_microsecond(acked.parse().ok()?).ok()?,
+                acked: Timestamp::from_microsecond(acked).ok()?,
             }
         }
         'x' => Copy::Dead { attempts, reason: rest.to_owned() },
@@ -176,6 +177,12 @@ mod tests {
         let dead = Copy::Dead { attempts: 5, reason: "a:b:c".into() };
         assert_eq!(decode_copy("x5:0:7:a:b:c"), Some(dead));
         assert_eq!(decode_copy("w1:0:0:"), Some(Copy::Waiting { attempts: 1, not_before: None }));
+        let session = "0123456789abcdef0123456789abcdef";
+        let Some(Copy::Done { delivered, acked, .. }) = decode_copy(&format!("d1:0:7000000:-250:{session}"))
+        else {
+            panic!("a receipt");
+        };
+        assert_eq!((delivered.as_microsecond(), acked.as_microsecond()), (7_000_000, 6_999_750));
         for state in ["", "w", "w1:0", "z1:0:0:", "h1:0:0:session", "wx:0:0:"] {
             assert_eq!(decode_copy(state), None, "{state}");
         }

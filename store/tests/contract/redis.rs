@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nexus_core::clock::ManualClock;
-use nexus_store::bus::{Appended, Bus};
+use nexus_store::bus::{Appended, Bus, Copy};
 use nexus_store::redis::{Durability, DurabilityClass, RedisSettings};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
@@ -247,6 +247,29 @@ async fn a_sweep_does_not_begin_again_at_what_nobody_handles() {
     assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["kept"]));
     rig.ack(session(1), &["kept"]).await;
     assert_eq!(rig.sweep(DAY).await, 1);
+}
+
+/// As a table it would take three times the memory for as long as it is kept, and the change costs more than all else.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_of_an_event_stays_a_flat_list() {
+    let faulty = Faulty::start(&[]).await;
+    let rig = &faulty.rig;
+    let encoding = async || faulty.say(&["OBJECT ENCODING nexus:{acme/acme}:e:1"]).await;
+    rig.store_all(&["a"]).await;
+    assert!(encoding().await.contains("listpack"));
+    rig.route(&[inbox(1), inbox(2)]).await;
+    for (n, inbox) in (1..).zip([inbox(1), inbox(2)]) {
+        assert_eq!(rig.pull_ids(inbox, session(n)).await, ids(&["a"]));
+        rig.clock.advance(Duration::from_secs(900));
+        assert_eq!(rig.ack(session(n), &["a"]).await, 1);
+    }
+    assert!(encoding().await.contains("listpack"));
+    let copies = rig.bus.event(&tenant(), ids(&["a"])[0]).await.unwrap().unwrap().copies;
+    let took = copies.iter().map(|(_, copy)| match copy {
+        Copy::Done { delivered, acked, .. } => acked.duration_since(*delivered).as_secs(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(took.collect::<Vec<_>>(), [900, 900]);
 }
 
 /// A wake-up came to nothing and the counter does not tell: the look finds what waits all the same.
