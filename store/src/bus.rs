@@ -64,7 +64,8 @@ where
     move |source| BusError::Storage { doing, source: Arc::from(source.into()) }
 }
 
-/// Places of events that a pull passes over at most, because another session holds an earlier event of their thread.
+/// About how many places of events a pull passes over at most, because another session holds an earlier event of their
+/// thread. Redis looks at them in portions, and ends with the one that reaches it.
 pub(crate) const MOST_PASSED_OVER: usize = 512;
 
 /// Place of an event in its tenant's order of append; from 1.

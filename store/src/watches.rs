@@ -27,7 +27,7 @@ struct Topics {
 }
 
 /// What of a tenant is listened to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Topic {
     /// The unrouted events of a partition.
     Unrouted(u16),
@@ -117,7 +117,7 @@ impl Watches {
         }
     }
 
-    /// The same of every topic of a tenant.
+    /// Tells of every topic of a tenant what [`Watches::bump`] tells of one.
     pub(crate) fn bump_tenant(&self, tenant: &TenantKey) {
         self.lock().of.get(tenant).into_iter().for_each(Tenant::tell);
     }
@@ -140,7 +140,7 @@ impl Watches {
         inboxes.map(|(inbox, _)| *inbox).take(most).collect()
     }
 
-    /// The same of every topic.
+    /// Tells of every topic what [`Watches::bump`] tells of one.
     pub(crate) fn bump_all(&self) {
         self.lock().of.values().for_each(Tenant::tell);
     }

@@ -40,7 +40,7 @@ struct Picks {
 }
 
 impl Picks {
-    /// Whether there is more, and none of it in reach: behind so much that was passed over.
+    /// Whether there may be more, and none of it in reach: behind so much that was passed over.
     fn stopped_short(&self) -> bool {
         self.hand.is_empty() && self.passed >= MOST_PASSED_OVER
     }
@@ -121,7 +121,8 @@ impl Turn<'_> {
                 state.pass_over();
             }
             picks.passed_over.iter().for_each(|seq| state.make_ready(*seq));
-            if state.comes_into_view(picks.stopped_short(), !picks.hand.is_empty()) {
+            let took = !picks.hand.is_empty() || !picks.park.is_empty();
+            if state.comes_into_view(picks.stopped_short(), took) {
                 self.wake(tenant, Topic::Inbox(inbox));
             }
         }

@@ -281,7 +281,8 @@ async fn look(core: &Core, counters: &Counters, turns: &mut Turns) {
     }
 }
 
-/// Wakes one who waits for each of some inboxes if anything waits in one of them. Says which inbox was the last, unless there are no more.
+/// Wakes one who waits for each of some inboxes if anything waits in one of them. Says which inbox was the last, unless there
+/// are no more.
 async fn ask_inboxes(core: &Core, tenant: &TenantKey, after: Option<InboxId>) -> Option<InboxId> {
     let inboxes = core.watches.inboxes(tenant, after, INBOXES);
     let last = inboxes.last().copied()?;

@@ -131,7 +131,8 @@ pub(super) fn decode_copy(state: &str) -> Option<Copy> {
         }
         'd' => {
             let (took, session) = rest.split_once(':')?;
-            let acked = micros.checked_add(took.parse().ok()?)?;
+            let took = took.parse::<i64>().ok()?.checked_mul(1000)?;
+            let acked = micros.checked_add(took)?;
             Copy::Done {
                 session: SessionId::from(Uuid::try_parse(session).ok()?),
                 attempts,
@@ -182,7 +183,7 @@ mod tests {
         else {
             panic!("a receipt");
         };
-        assert_eq!((delivered.as_microsecond(), acked.as_microsecond()), (7_000_000, 6_999_750));
+        assert_eq!((delivered.as_microsecond(), acked.as_microsecond()), (7_000_000, 6_750_000));
         for state in ["", "w", "w1:0", "z1:0:0:", "h1:0:0:session", "wx:0:0:"] {
             assert_eq!(decode_copy(state), None, "{state}");
         }

@@ -260,7 +260,7 @@ async fn what_is_kept_of_an_event_stays_a_flat_list() {
     rig.route(&[inbox(1), inbox(2)]).await;
     for (n, inbox) in (1..).zip([inbox(1), inbox(2)]) {
         assert_eq!(rig.pull_ids(inbox, session(n)).await, ids(&["a"]));
-        rig.clock.advance(Duration::from_secs(900));
+        rig.clock.advance(HOUR);
         assert_eq!(rig.ack(session(n), &["a"]).await, 1);
     }
     assert!(encoding().await.contains("listpack"));
@@ -269,7 +269,33 @@ async fn what_is_kept_of_an_event_stays_a_flat_list() {
         Copy::Done { delivered, acked, .. } => acked.duration_since(*delivered).as_secs(),
         other => panic!("{other:?}"),
     });
-    assert_eq!(took.collect::<Vec<_>>(), [900, 900]);
+    assert_eq!(took.collect::<Vec<_>>(), [3600, 3600]);
+}
+
+/// The look of each second would hide that nobody was told, so the wake-ups themselves are counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_what_hid_the_rest_wakes_the_inbox_once() {
+    let faulty = Faulty::start(&[]).await;
+    let rig = &faulty.rig;
+    let wakes = async || faulty.say(&["HGET nexus:{acme/acme} wakes"]).await;
+    for n in 0..=600 {
+        let mut event = rig.event(&format!("{n}"));
+        event.thread_key = if n < 600 { "long" } else { "other" }.into();
+        rig.store(event).await;
+    }
+    rig.route(&[inbox(1)]).await;
+    assert_eq!(rig.pull(inbox(1), session(1), 1).await.len(), 1);
+    let before = wakes().await;
+    // Nothing is hidden from anybody yet who looked; and who looks in vain tells nobody.
+    assert_eq!(rig.pull(inbox(1), session(1), 1).await.len(), 1);
+    assert!(rig.pull(inbox(1), session(2), 1).await.is_empty());
+    assert_eq!(wakes().await, before);
+    assert_eq!(rig.pull(inbox(1), session(1), 200).await.len(), 200);
+    let told = wakes().await;
+    assert_ne!(told, before);
+    assert_eq!(rig.pull(inbox(1), session(1), 1).await.len(), 1);
+    assert_eq!(rig.pull(inbox(1), session(2), 1).await.len(), 1);
+    assert_eq!(wakes().await, told);
 }
 
 /// A wake-up came to nothing and the counter does not tell: the look finds what waits all the same.

@@ -12,8 +12,8 @@ while at <= #ARGV do
       for _, h in ipairs(copies) do
         if let_go(h) then
           local o = count(h.f, -1, 0)
-          -- How long it took, not when it was: with more than 64 bytes the event would be a flat list no more.
-          local took = string.format('%.0f', now_n - tonumber(h.since))
+          -- The milliseconds that it took, not when it was: with more than 64 bytes the event would be a flat list no more.
+          local took = string.format('%.0f', math.floor((now_n - tonumber(h.since)) / 1000))
           local receipt = state('d', h.attempts, h.replay, h.since, took .. ':' .. session)
           call('HSET', h.key, 'c:' .. h.inbox, receipt, 'o', o)
           done = done + 1
