@@ -6,7 +6,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
@@ -203,12 +203,16 @@ fn resources(tenant: &str) -> String {
     )
 }
 
+/// Below what kernels give to outgoing connections, which would take a port between its choice and its use; and below the
+/// node ports of Kubernetes.
+const PORTS: std::ops::Range<u16> = 20_000..30_000;
+
 /// Ports that are free now; held together, so that they differ.
 pub fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
-    let listeners: Vec<_> = (0..N).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-    let mut ports = [0; N];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = listener.local_addr()?.port();
-    }
-    Ok(ports)
+    const ATTEMPTS: usize = 1000;
+    let chosen = (0..ATTEMPTS).map(|_| rand::random_range(PORTS));
+    let free = chosen.filter_map(|port| Some((port, TcpListener::bind(("127.0.0.1", port)).ok()?)));
+    let found: Vec<(u16, TcpListener)> = free.take(N).collect();
+    let ports: Vec<u16> = found.iter().map(|(port, _)| *port).collect();
+    <[u16; N]>::try_from(ports).map_err(|found| anyhow!("only {} of {N} ports are free", found.len()))
 }
