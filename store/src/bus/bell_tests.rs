@@ -186,7 +186,7 @@ enum Event {
     Step(usize),
     /// Something else comes to a session that waits, or its pull fails.
     Disturb(usize),
-    /// A session ends, and another one comes in its place.
+    /// A session ends, and another one comes in its place, which has no credit yet.
     Replace(usize),
     /// Nothing, until all have got as far as they can.
     Rest,
@@ -309,7 +309,7 @@ impl Model {
                 self.sessions[n].at = At::Away;
                 while self.let_go(n, true) {}
                 let watch = self.bell.listen();
-                self.sessions[n] = Drawer { watch, credit: 2, ready: true, failed: false, at: At::Away };
+                self.sessions[n] = Drawer { watch, credit: 0, ready: true, failed: false, at: At::Away };
             }
             Event::Rest => {
                 assert_eq!(self.left_lying(), None);
