@@ -40,6 +40,18 @@ async fn read_all(mut agent: impl AsyncRead + Unpin) {
     while agent.read(&mut bytes).await.unwrap() > 0 {}
 }
 
+/// Reads what a session sends until it says this.
+async fn hear(agent: &mut TcpStream, what: &str) -> String {
+    let mut text = String::new();
+    while !text.contains(what) {
+        let mut bytes = [0; 4096];
+        let count = timeout(PATIENCE, agent.read(&mut bytes)).await.expect("it says nothing").unwrap();
+        assert!(count > 0, "closed after {text}");
+        text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
+    text
+}
+
 #[tokio::test]
 async fn what_did_not_fit_into_one_pull_is_pulled_next() {
     let world = World::new();
@@ -156,32 +168,15 @@ async fn a_session_hears_its_agent_while_it_waits_for_its_turn_to_settle() {
     let head = [0x81, 0x80 | u8::try_from(ping.len()).unwrap(), 0, 0, 0, 0];
     agent.write_all(&[&head, ping.as_slice()].concat()).await.unwrap();
     let mut read = async |what: &str| {
-        let mut text = String::new();
-        while !text.contains(what) {
-            let mut bytes = [0; 1024];
-            let count = tokio::select! {
-                end = &mut run => panic!("{end:?}"),
-                count = timeout(PATIENCE, agent.read(&mut bytes)) => count.expect("it says nothing").unwrap(),
-            };
-            text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        tokio::select! {
+            end = &mut run => panic!("{end:?}"),
+            text = hear(&mut agent, what) => text,
         }
-        text
     };
     let before = read("pong").await;
     assert!(!before.contains("deliver"), "nothing is pulled before it has settled: {before}");
     turns.clear();
     read("deliver").await;
-}
-
-/// Reads what a session sends until it says this.
-async fn hear(agent: &mut TcpStream, what: &str) {
-    let mut text = String::new();
-    while !text.contains(what) {
-        let mut bytes = [0; 4096];
-        let count = timeout(PATIENCE, agent.read(&mut bytes)).await.expect("it says nothing").unwrap();
-        assert!(count > 0, "closed after {text}");
-        text.push_str(&String::from_utf8_lossy(&bytes[..count]));
-    }
 }
 
 #[tokio::test]

@@ -121,7 +121,7 @@ impl InboxWatch {
 
     /// Ends a look of this one with what the pull left. One that failed has left what it could not have; whoever made it
     /// sees to it that it looks again.
-    pub fn looked(&mut self, mut look: Look, rest: Rest) {
+    pub fn looked(&mut self, look: Look, rest: Rest) {
         debug_assert!(Arc::ptr_eq(&self.bell, &look.bell), "a look at another inbox");
         if rest != Rest::More {
             self.heard = self.heard.max(look.ring);
@@ -142,7 +142,7 @@ pub struct Look {
 
 impl Look {
     /// What the pull left.
-    fn found(&mut self, rest: Rest) {
+    fn found(mut self, rest: Rest) {
         self.open = false;
         match rest {
             Rest::Nothing => {

@@ -34,9 +34,8 @@ fn a_ring_wakes_one_and_an_empty_inbox_answers_for_all() {
     let watches = listeners(&bell, 5);
     let mut waiting = wait(&watches);
     bell.ring();
-    let mut look = watches[0].look();
     // Whoever was told meanwhile has no reason to look any more, and waits on.
-    look.found(Rest::Nothing);
+    watches[0].look().found(Rest::Nothing);
     assert_eq!(woken(&mut waiting), 0);
     assert!(watches.iter().all(|watch| !watch.has_changed().unwrap()));
     drop(waiting);
@@ -146,7 +145,7 @@ enum At {
     /// It is busy with something else.
     Away,
     /// It waits to be told.
-    Waiting(std::pin::Pin<Box<dyn Future<Output = Result<(), Ended>>>>),
+    Waiting(Waiting<'static>),
     /// It looks, and has not asked the inbox yet.
     Looking(Look),
     /// It has the answer, and has not said so yet.
@@ -162,6 +161,12 @@ struct Drawer {
     /// Whether it failed and waits for the time to look again.
     failed: bool,
     at: At,
+}
+
+impl Drawer {
+    fn new(bell: &Arc<Bell>, credit: usize) -> Self {
+        Self { watch: bell.listen(), credit, ready: true, failed: false, at: At::Away }
+    }
 }
 
 /// An inbox with threads, as a bus keeps it, and sessions as a gateway runs them: one process, pulls of one copy, a change
@@ -195,15 +200,13 @@ enum Event {
 impl Model {
     fn new(sessions: usize) -> Self {
         let bell = Arc::<Bell>::default();
-        let drawer = |_| Drawer { watch: bell.listen(), credit: 2, ready: true, failed: false, at: At::Away };
-        let sessions = (0..sessions).map(drawer).collect();
         Self {
-            bell: Arc::clone(&bell),
+            sessions: (0..sessions).map(|_| Drawer::new(&bell, 2)).collect(),
+            bell,
             waiting: vec![],
             held: BTreeMap::new(),
             passed_over: false,
             stopped_short: false,
-            sessions,
         }
     }
 
@@ -308,8 +311,7 @@ impl Model {
             Event::Replace(n) => {
                 self.sessions[n].at = At::Away;
                 while self.let_go(n, true) {}
-                let watch = self.bell.listen();
-                self.sessions[n] = Drawer { watch, credit: 0, ready: true, failed: false, at: At::Away };
+                self.sessions[n] = Drawer::new(&self.bell, 0);
             }
             Event::Rest => {
                 assert_eq!(self.left_lying(), None);
