@@ -34,9 +34,9 @@ const MAX_SEVERED: usize = 1_000;
 pub struct Severed {
     /// How many it closed.
     pub sockets: u64,
-    /// When the first of them was closed.
+    /// When an agent was sent its last byte first.
     pub first: Timestamp,
-    /// When the last of them was closed: after that no byte was written.
+    /// And when last: nobody was sent anything after that.
     pub last_byte: Timestamp,
 }
 
@@ -156,17 +156,17 @@ impl Presence {
         severed.clone()
     }
 
-    /// Tells that a stop has closed a connection.
-    pub(crate) fn sever(&self, engagement: &EngagementName, now: Timestamp) {
+    /// Tells that a stop has closed a connection, and when its last byte was sent.
+    pub(crate) fn sever(&self, engagement: &EngagementName, last_byte: Timestamp) {
         let mut all = self.0.severed.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MAX_SEVERED && !all.contains_key(engagement) {
             all.pop_first();
         }
         let severed =
-            all.entry(engagement.clone()).or_insert(Severed { sockets: 0, first: now, last_byte: now });
+            all.entry(engagement.clone()).or_insert(Severed { sockets: 0, first: last_byte, last_byte });
         severed.sockets += 1;
-        severed.first = severed.first.min(now);
-        severed.last_byte = severed.last_byte.max(now);
+        severed.first = severed.first.min(last_byte);
+        severed.last_byte = severed.last_byte.max(last_byte);
         drop(all);
         self.changed();
     }

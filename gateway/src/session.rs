@@ -19,12 +19,14 @@ pub(crate) mod transport;
 mod work;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use nexus_core::id::TenantKey;
 use nexus_runtime::Drain;
 use nexus_runtime::lane::StopGate;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use self::deliveries::Deliveries;
 use self::end::End;
@@ -38,6 +40,9 @@ use crate::config::{GatewayConfig, Profile};
 use crate::leases::Lease;
 use crate::presence::Entered;
 use crate::shared::Shared;
+
+/// How long it may take to see what came while a session waited for others.
+const LAST_LOOK: Duration = Duration::from_millis(10);
 
 /// A connection that was admitted and is about to be taken over.
 pub(crate) struct Start {
@@ -189,10 +194,10 @@ impl<'a> Session<'a> {
         let give_back = || Box::pin(lease.give_back(&shared.bus, undelivered));
         if let End::Stopped { engagement, .. } = end {
             let farewell = shared.parting.begin();
-            part.await;
+            let last_byte = part.await;
             drop(farewell);
             if let Some(engagement) = engagement {
-                shared.presence.sever(engagement, shared.clock.now());
+                shared.presence.sever(engagement, last_byte);
             }
             shared.parting.over().await;
             give_back().await;
@@ -202,8 +207,8 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Parts with the agent, in bounded time.
-async fn part(shared: &Shared, mut transport: Transport, end: &End) {
+/// Parts with the agent, in bounded time. Gives when it was sent its last byte.
+async fn part(shared: &Shared, mut transport: Transport, end: &End) -> Timestamp {
     let stopped = matches!(end, End::Stopped { .. });
     // Counted once, by the first that ends in the drain: those that follow are fewer and fewer.
     let together = match end {
@@ -212,15 +217,22 @@ async fn part(shared: &Shared, mut transport: Transport, end: &End) {
     };
     // A frame that waits half sent can only be finished or cut off. After a stop it is cut off.
     let cut = transport.is_unsent() && (stopped || *end == End::TooSlow);
-    let parted = !cut
-        && matches!(
-            timeout(end.patience(&shared.settings), transport.part(end, end.goodbye(together))).await,
-            Ok(Ok(()))
-        );
+    let mut deadline = Instant::now() + end.patience(&shared.settings);
+    let said =
+        !cut && matches!(timeout_at(deadline, transport.say(end, end.goodbye(together))).await, Ok(Ok(())));
+    let mut last_byte = shared.clock.now();
+    if said && stopped {
+        shared.parting.said().await;
+        // Whoever closed meanwhile has closed in time, and is to be seen.
+        deadline = deadline.max(Instant::now() + LAST_LOOK);
+    }
+    let parted = said && matches!(timeout_at(deadline, transport.closed(end)).await, Ok(Ok(())));
     // What the kernel still has to send would be delivered whenever the agent reads again. After a stop
     // only an agent that has closed, and so has read, is spared the reset.
     if !parted && (stopped || transport.is_unsent()) {
         transport.reset(end);
+        last_byte = shared.clock.now();
     }
     transport.leave(end);
+    last_byte
 }

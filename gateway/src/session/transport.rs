@@ -108,14 +108,25 @@ impl Transport {
         }
     }
 
-    /// Says goodbye and waits for the agent to close. Succeeds only if the agent has closed, and so has read all.
-    pub(crate) async fn part(&mut self, end: &End, goodbye: Option<Goodbye>) -> Result<(), Broken> {
+    /// Says goodbye, and that nothing more comes.
+    pub(crate) async fn say(&mut self, end: &End, goodbye: Option<Goodbye>) -> Result<(), Broken> {
         if let Some(goodbye) = goodbye {
             self.feed(server_frame::Frame::Goodbye(goodbye)).await?;
         }
         match self {
-            Self::WebSocket(socket) => socket.part(end).await,
-            Self::Grpc(call) => call.part(end).await,
+            Self::WebSocket(socket) => socket.say(end).await,
+            Self::Grpc(call) => call.say().await,
+        }
+    }
+
+    /// Waits for the agent to close, after [`Transport::say`]. Succeeds only if it has closed, and so has read all.
+    pub(crate) async fn closed(&mut self, end: &End) -> Result<(), Broken> {
+        if *end == End::PeerClosed {
+            return Ok(());
+        }
+        match self {
+            Self::WebSocket(socket) => socket.closed(end).await,
+            Self::Grpc(call) => call.closed().await,
         }
     }
 

@@ -135,6 +135,63 @@ async fn a_stop_cuts_off_an_agent_that_does_not_read() {
     assert!(read.len() < 500_000, "{}", read.len());
 }
 
+/// Sessions that say goodbye all the time, to be waited for.
+async fn others(world: &World) -> Infallible {
+    loop {
+        world.shared.parting.note();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// A Close without a reason, of a client, masked with nothing.
+const CLOSE: [u8; 6] = [0x88, 0x80, 0, 0, 0, 0];
+
+#[tokio::test]
+async fn in_a_stop_an_agent_has_until_all_have_said_goodbye_to_close() {
+    let mut world = World::new();
+    world.shared.settings.stop_patience = Duration::from_millis(10);
+    let world = world;
+    let entered = [world.enter(), world.enter()];
+    let (reads, mut reader) = open(&world, &entered[0], 1).await;
+    let (ignored, mut other) = open(&world, &entered[1], 1).await;
+    let end = End::Stopped { engagement: None, reason: None };
+    let closes = async {
+        hear(&mut reader, "stopped").await;
+        // Later than one that stops alone would be waited for.
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        reader.write_all(&CLOSE).await.unwrap();
+        let mut rest = Vec::new();
+        reader.read_to_end(&mut rest).await.expect("it is cut off although it has closed");
+    };
+    let all = async { tokio::join!(Box::pin(reads.close(&end)), Box::pin(ignored.close(&end)), closes) };
+    tokio::select! {
+        _ = timeout(PATIENCE, all) => {}
+        never = others(&world) => match never {},
+    }
+    let cut = other.read_to_end(&mut Vec::new()).await.unwrap_err();
+    assert_eq!(cut.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn in_a_drain_nobody_waits_for_others() {
+    let world = World::new();
+    let entered = world.enter();
+    let (session, mut agent) = open(&world, &entered, 1).await;
+    let closes = async {
+        hear(&mut agent, "DRAINING").await;
+        agent.write_all(&CLOSE).await.unwrap();
+    };
+    // Who waits for the others here waits to the end of what one waits at most.
+    let waits = async { tokio::join!(world.shared.parting.said(), world.shared.parting.said()) };
+    let drained = async { tokio::join!(Box::pin(session.close(&End::Draining)), closes) };
+    tokio::select! {
+        biased;
+        _ = waits => panic!("it waits for those who stop"),
+        _ = timeout(PATIENCE, drained) => {}
+        never = others(&world) => match never {},
+    }
+}
+
 #[tokio::test]
 async fn an_agent_that_does_not_read_in_time_is_too_slow() {
     let mut world = World::new();

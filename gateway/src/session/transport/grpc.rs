@@ -78,14 +78,16 @@ impl Grpc {
         self.0.outgoing.is_unsent()
     }
 
-    /// Ends the call and waits for the agent to end its own side, which libraries do once they have read the end.
-    pub(super) async fn part(&mut self, end: &End) -> Result<(), Broken> {
+    /// Ends the call, once the connection has taken all that was handed over.
+    pub(super) async fn say(&mut self) -> Result<(), Broken> {
         self.0.outgoing.finish();
-        self.0.outgoing.finished().await?;
-        if *end != End::PeerClosed {
-            while let Some(message) = self.0.incoming.next().await {
-                let _late: Frame = message.map_err(|_| Broken)?;
-            }
+        self.0.outgoing.finished().await
+    }
+
+    /// Waits for the agent to end its own side, which libraries do once they have read the end.
+    pub(super) async fn closed(&mut self) -> Result<(), Broken> {
+        while let Some(message) = self.0.incoming.next().await {
+            let _late: Frame = message.map_err(|_| Broken)?;
         }
         Ok(())
     }

@@ -78,9 +78,8 @@ impl WebSocket {
         self.unsent
     }
 
-    /// Waits for the agent to close: closing at once, with anything unread, would reset the connection and could
-    /// take the goodbye with it.
-    pub(super) async fn part(&mut self, end: &End) -> Result<(), Broken> {
+    /// Sends all that was handed over, and a Close.
+    pub(super) async fn say(&mut self, end: &End) -> Result<(), Broken> {
         if *end == End::PeerClosed {
             // The agent closed first: what is left is to send the library's answer.
             return self.stream.flush().await.map_err(|_| Broken);
@@ -89,6 +88,12 @@ impl WebSocket {
         let close = CloseFrame { code: close_code(end), reason: end.label().into() };
         self.stream.close(Some(close)).await.map_err(|_| Broken)?;
         self.unsent = false;
+        Ok(())
+    }
+
+    /// Waits for the agent to close: closing at once, with anything unread, would reset the connection and could
+    /// take the goodbye with it.
+    pub(super) async fn closed(&mut self, end: &End) -> Result<(), Broken> {
         while let Some(message) = self.stream.next().await {
             message.map_err(|_| Broken)?;
         }
