@@ -32,7 +32,7 @@ const AROUND_MS: u64 = 400;
 /// What is promised while no watch tells of a stop: a look and an answer.
 const BY_A_LOOK: Duration = Duration::from_secs(3);
 
-/// All operators are killed about when the stop is ordered; others come.
+/// All operators are killed about when the stop is ordered; the kubelet starts them again.
 pub(super) async fn operators_killed(scene: &mut Scene, times: &mut Times) -> anyhow::Result<()> {
     let reading = stops::open(scene).await?;
     let operators = scene.system.operators.ready(2).await?;
@@ -40,9 +40,7 @@ pub(super) async fn operators_killed(scene: &mut Scene, times: &mut Times) -> an
     let (before, after) = (Duration::from_millis(AROUND_MS), scene.random.random_range(0..2 * AROUND_MS));
     let kill = async {
         sleep(Duration::from_millis(after)).await;
-        processes.into_iter().try_for_each(pods::kill)?;
-        // Else the kubelet would wait longer each time before it starts them again.
-        scene.system.operators.delete(&operators).await
+        processes.into_iter().try_for_each(pods::kill)
     };
     let order = async {
         sleep(before).await;

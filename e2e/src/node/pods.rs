@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
-use kube::api::{Api, DeleteParams, ListParams, LogParams};
+use kube::api::{Api, ListParams, LogParams};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
@@ -96,15 +96,6 @@ impl Pods {
             Pid::from_raw(line.split_whitespace().nth(1)?.parse().ok()?)
         };
         pods.iter().map(|pod| process(pod).with_context(|| format!("{} has no process", name(pod)))).collect()
-    }
-
-    /// Takes these pods away without waiting for anything, so that others come in their places.
-    pub(super) async fn delete(&self, pods: &[Pod]) -> anyhow::Result<()> {
-        for pod in pods {
-            let at_once = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
-            self.api.delete(&name(pod), &at_once).await?;
-        }
-        Ok(())
     }
 }
 
