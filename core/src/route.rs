@@ -30,7 +30,7 @@ pub struct Decision {
     pub version: Version,
     /// Who gets it, agents by name first, then shared inboxes.
     pub chosen: Vec<Chosen>,
-    /// Who does not, by name; the first [`MAX_PASSED_OVER`].
+    /// Who does not, put together by reason; the first [`MAX_PASSED_OVER`] of them.
     pub passed_over: Vec<PassedOver>,
     /// How many do not.
     pub passed_over_count: usize,
@@ -75,14 +75,30 @@ pub enum Rule {
     },
 }
 
-/// An agent that does not get the event.
+/// Agents that do not get the event, for the same reasons.
+// A decision is kept with each event: the reasons of fifty agents, each told by itself, were most of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PassedOver {
-    /// The agent's name.
-    pub agent: String,
-    /// For each of its subscriptions the first requirement that failed; empty if it has none.
+    /// For each of an agent's subscriptions the first requirement that failed; empty if it has none.
     pub mismatches: Vec<Mismatch>,
+    /// Their names, in order.
+    #[serde(alias = "agent", deserialize_with = "names")]
+    pub agents: Vec<String>,
+}
+
+/// Names; of decisions that were kept before agents were put together, one.
+fn names<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Names {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match Names::deserialize(deserializer)? {
+        Names::One(name) => vec![name],
+        Names::Many(names) => names,
+    })
 }
 
 /// The first requirement of a subscription that an event did not meet.
@@ -248,17 +264,24 @@ impl RouteTable {
 
     fn decision(&self, event: &StandardEvent, route: Route) -> Decision {
         let mut chosen = Vec::new();
-        let mut passed_over = Vec::new();
+        let mut passed_over: Vec<PassedOver> = Vec::new();
         let mut passed_over_count = 0;
+        let mut mismatches = Vec::new();
         for ((name, agent), rules) in self.agents.iter().zip(route.agents) {
             if !rules.is_empty() {
                 chosen.push(Chosen { inbox: agent.id.inbox(), target: name.clone(), rules });
                 continue;
             }
             passed_over_count += 1;
-            if passed_over.len() < MAX_PASSED_OVER {
-                let mismatches = agent.subscriptions.iter().filter_map(|one| mismatch(one, event)).collect();
-                passed_over.push(PassedOver { agent: name.clone(), mismatches });
+            if passed_over_count > MAX_PASSED_OVER {
+                continue;
+            }
+            mismatches.clear();
+            mismatches.extend(agent.subscriptions.iter().filter_map(|one| mismatch(one, event)));
+            match passed_over.iter_mut().find(|same| same.mismatches == mismatches) {
+                Some(same) => same.agents.push(name.clone()),
+                None => passed_over
+                    .push(PassedOver { mismatches: mismatches.clone(), agents: vec![name.clone()] }),
             }
         }
         for (alias, rules) in self.aliases.iter().zip(route.shared) {

@@ -95,11 +95,42 @@ fn a_subscription_chooses_and_the_others_say_why_not() {
     assert_eq!(decision.passed_over_count, 2);
     assert_eq!(
         decision.passed_over[1],
-        PassedOver { agent: "reviewer".into(), mismatches: vec![Mismatch::Label] }
+        PassedOver { mismatches: vec![Mismatch::Label], agents: vec!["reviewer".into()] }
     );
     let elsewhere = table(Delivery::All).route(&event(Provider::ClickUp, Kind::NewWorkItem, ""));
     assert_eq!(targets(&elsewhere), Vec::<&str>::new());
     assert_eq!(elsewhere.passed_over[0].mismatches, [Mismatch::Source]);
+}
+
+#[test]
+fn those_who_are_passed_over_for_the_same_reasons_are_told_together() {
+    let of_slack = Subscription { sources: vec!["slack".into()], ..Default::default() };
+    let agents = (0..MAX_PASSED_OVER + 10).map(|n| {
+        let subscriptions = if n % 2 == 0 { vec![of_slack.clone()] } else { vec![] };
+        agent(&format!("agent-{n:02}"), subscriptions)
+    });
+    let snapshot = GatewaySnapshot {
+        tenant: tenant(),
+        agents: agents.collect(),
+        aliases: vec![],
+        heartbeat: Heartbeat::default(),
+    };
+    let decision = RouteTable::build(&snapshot).route(&event(Provider::GitHub, Kind::NewWorkItem, ""));
+    assert_eq!(decision.passed_over_count, MAX_PASSED_OVER + 10);
+    let [source, none] = &decision.passed_over[..] else { panic!("{:?}", decision.passed_over) };
+    assert_eq!((&source.mismatches[..], &none.mismatches[..]), (&[Mismatch::Source][..], &[][..]));
+    let half = |first: usize| (first..MAX_PASSED_OVER).step_by(2).map(|n| format!("agent-{n:02}"));
+    assert!(source.agents.iter().cloned().eq(half(0)) && none.agents.iter().cloned().eq(half(1)));
+}
+
+#[test]
+fn a_decision_that_was_kept_before_agents_were_put_together_is_read() {
+    let kept = r#"{"agent": "idle", "mismatches": ["label"]}"#;
+    let passed = PassedOver { mismatches: vec![Mismatch::Label], agents: vec!["idle".into()] };
+    assert_eq!(serde_json::from_str::<PassedOver>(kept).unwrap(), passed);
+    let json = serde_json::to_string(&passed).unwrap();
+    assert_eq!(json, r#"{"mismatches":["label"],"agents":["idle"]}"#);
+    assert_eq!(serde_json::from_str::<PassedOver>(&json).unwrap(), passed);
 }
 
 #[test]
@@ -147,8 +178,6 @@ fn filters_hold_together() {
     assert_eq!(targets(&table(Delivery::All).route(&labelled)), ["reviewer"]);
     labelled.data.actor = Some(Actor { id: "1".into(), display: None, is_bot: true });
     let decision = table(Delivery::All).route(&labelled);
-    assert_eq!(
-        decision.passed_over.iter().find(|p| p.agent == "reviewer").unwrap().mismatches,
-        [Mismatch::Bots]
-    );
+    let reviewer = |passed: &&PassedOver| passed.agents.contains(&"reviewer".to_owned());
+    assert_eq!(decision.passed_over.iter().find(reviewer).unwrap().mismatches, [Mismatch::Bots]);
 }

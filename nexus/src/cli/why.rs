@@ -72,8 +72,12 @@ fn show_decision(text: &mut String, story: &EventStory, decision: &Decision) {
     }
     if decision.passed_over_count > 0 {
         let _ = writeln!(text, "\nNOT TO");
-        for passed in decision.passed_over.iter().take(SHOWN) {
-            let _ = writeln!(text, "  {:<16} {}", passed.agent, why_not(passed));
+        let all = decision.passed_over.iter();
+        let mut all: Vec<_> =
+            all.flat_map(|passed| passed.agents.iter().map(move |agent| (agent, passed))).collect();
+        all.sort_unstable_by_key(|(agent, _)| *agent);
+        for (agent, passed) in all.into_iter().take(SHOWN) {
+            let _ = writeln!(text, "  {agent:<16} {}", why_not(passed));
         }
         let more = decision.passed_over_count.saturating_sub(SHOWN);
         if more > 0 {

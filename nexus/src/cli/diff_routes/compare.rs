@@ -210,7 +210,8 @@ impl<'r> Side<'r> {
         if !rules.agents.contains(target) {
             return "the agent is not there".to_owned();
         }
-        let passed = decision.passed_over.iter().find(|passed| passed.agent == target);
+        let passed =
+            decision.passed_over.iter().find(|passed| passed.agents.iter().any(|agent| agent == target));
         passed.map_or_else(|| "no rule chooses it".to_owned(), why::why_not)
     }
 }
