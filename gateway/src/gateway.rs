@@ -63,8 +63,8 @@ pub struct GatewaySettings {
     pub max_sessions_per_agent: usize,
     /// How long an agent may take to read what is sent to it.
     pub write_deadline: Duration,
-    /// How long an agent may take to hear of a stop and to end its side, before it is cut off. One that could be told at once
-    /// has until all others were told, too, at most 0.1 s.
+    /// How long an agent may take to hear of a stop and to end its side, before it is cut off. One that was told in this time
+    /// has until all others were told, too, at most 0.11 s longer.
     pub stop_patience: Duration,
     /// Which sessions hold events. To be kept by whoever starts a gateway again in the same process: what an
     /// aborted one held is returned by the next that is given the same.

@@ -34,9 +34,9 @@ const MAX_SEVERED: usize = 1_000;
 pub struct Severed {
     /// How many it closed.
     pub sockets: u64,
-    /// When an agent was sent its last byte first.
+    /// When the first of them was handed its last byte.
     pub first: Timestamp,
-    /// And when last: nobody was sent anything after that.
+    /// When the last of them was, or was cut off: nothing is handed over after that.
     pub last_byte: Timestamp,
 }
 

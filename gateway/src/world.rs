@@ -40,6 +40,7 @@ pub(crate) struct World {
     pub(crate) tenant: TenantKey,
     pub(crate) shared: Shared,
     pub(crate) lane: StopLane,
+    pub(crate) time: ManualClock,
     _folder: tempfile::TempDir,
 }
 
@@ -68,7 +69,7 @@ impl World {
 
     fn over(bus: Bus, folder: tempfile::TempDir) -> Self {
         let tenant: TenantKey = "acme/acme".parse().unwrap();
-        let clock = ManualClock::at(NOW.parse().unwrap()).clock();
+        let time = ManualClock::at(NOW.parse().unwrap());
         let lane = StopLane::open(&folder.path().join("latch.json")).unwrap();
         lane.observe(&[]).unwrap();
         let config = GatewayConfig::new([(tenant.clone(), Arc::new(snapshot(&tenant)))].into());
@@ -83,11 +84,11 @@ impl World {
             gate: lane.gate(),
             config: tokio::sync::watch::channel(Arc::new(config)).1,
             keys: TokenKeys::generate(),
-            clock,
+            clock: time.clock(),
             settings: GatewaySettings::at(([127, 0, 0, 1], 0).into()),
             presence: Presence::default(),
         };
-        Self { tenant, shared, lane, _folder: folder }
+        Self { tenant, shared, lane, time, _folder: folder }
     }
 
     pub(crate) fn agent(&self) -> AgentId {

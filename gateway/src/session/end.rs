@@ -64,7 +64,7 @@ impl End {
         }
     }
 
-    /// How long the agent may take to hear of it.
+    /// How long the agent may take to hear of it; after a stop, who has heard is waited for with all others.
     pub(crate) const fn patience(&self, settings: &GatewaySettings) -> Duration {
         match self {
             Self::Stopped { .. } => settings.stop_patience,

@@ -38,7 +38,7 @@ struct Saying {
 
 /// The wait of that one. Dropping it ends that of all.
 #[derive(Debug)]
-struct Watch<'a>(&'a Parting);
+pub(super) struct Watch<'a>(&'a Parting);
 
 /// One of them. Dropping it ends it.
 #[derive(Debug)]
@@ -59,17 +59,18 @@ impl Parting {
         self.note();
         match self.watch() {
             Some(_watch) => self.quiet().await,
-            // Who watches has begun before, and waits no longer than that.
-            None => drop(timeout(LONGEST_SAYING, all_said).await),
+            // Who watches waits for a bounded time, and tells however that ends.
+            None => all_said.await,
         }
     }
 
     /// One says goodbye.
-    pub(super) fn note(&self) {
+    fn note(&self) {
         self.saying().last = Some(Instant::now());
     }
 
-    fn watch(&self) -> Option<Watch<'_>> {
+    /// Waits for the others, for all who have said goodbye, unless another does.
+    pub(super) fn watch(&self) -> Option<Watch<'_>> {
         let watched = std::mem::replace(&mut self.saying().watched, true);
         (!watched).then(|| Watch(self))
     }

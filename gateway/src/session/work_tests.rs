@@ -135,41 +135,39 @@ async fn a_stop_cuts_off_an_agent_that_does_not_read() {
     assert!(read.len() < 500_000, "{}", read.len());
 }
 
-/// Sessions that say goodbye all the time, to be waited for.
-async fn others(world: &World) -> Infallible {
-    loop {
-        world.shared.parting.note();
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
-
 /// A Close without a reason, of a client, masked with nothing.
 const CLOSE: [u8; 6] = [0x88, 0x80, 0, 0, 0, 0];
 
 #[tokio::test]
 async fn in_a_stop_an_agent_has_until_all_have_said_goodbye_to_close() {
     let mut world = World::new();
-    world.shared.settings.stop_patience = Duration::from_millis(10);
+    // One that stops alone is looked at once.
+    world.shared.settings.stop_patience = Duration::ZERO;
     let world = world;
     let entered = [world.enter(), world.enter()];
     let (reads, mut reader) = open(&world, &entered[0], 1).await;
     let (ignored, mut other) = open(&world, &entered[1], 1).await;
-    let end = End::Stopped { engagement: None, reason: None };
+    let engagement: nexus_core::stop::EngagementName = "1f2e3d4c-2".parse().unwrap();
+    let end = End::Stopped { engagement: Some(engagement.clone()), reason: None };
+    let (began, later) = (world.shared.clock.now(), Duration::from_secs(5));
+    let others = world.shared.parting.watch().unwrap();
     let closes = async {
         hear(&mut reader, "stopped").await;
-        // Later than one that stops alone would be waited for.
-        tokio::time::sleep(Duration::from_millis(40)).await;
+        world.time.advance(later);
+        // Longer than the last look takes.
+        tokio::time::sleep(Duration::from_millis(50)).await;
         reader.write_all(&CLOSE).await.unwrap();
+        drop(others);
         let mut rest = Vec::new();
         reader.read_to_end(&mut rest).await.expect("it is cut off although it has closed");
     };
     let all = async { tokio::join!(Box::pin(reads.close(&end)), Box::pin(ignored.close(&end)), closes) };
-    tokio::select! {
-        _ = timeout(PATIENCE, all) => {}
-        never = others(&world) => match never {},
-    }
+    timeout(PATIENCE, all).await.expect("it waits for ever");
     let cut = other.read_to_end(&mut Vec::new()).await.unwrap_err();
     assert_eq!(cut.kind(), std::io::ErrorKind::ConnectionReset);
+    // Who closed had its last byte with the goodbye, and who was cut off may have had one until then.
+    let severed = world.shared.presence.severed(|_| true)[&engagement];
+    assert_eq!((severed.sockets, severed.first, severed.last_byte), (2, began, began + later));
 }
 
 #[tokio::test]
@@ -181,15 +179,10 @@ async fn in_a_drain_nobody_waits_for_others() {
         hear(&mut agent, "DRAINING").await;
         agent.write_all(&CLOSE).await.unwrap();
     };
-    // Who waits for the others here waits to the end of what one waits at most.
-    let waits = async { tokio::join!(world.shared.parting.said(), world.shared.parting.said()) };
+    // Somebody says goodbye after a stop all the time.
+    let _others = world.shared.parting.watch().unwrap();
     let drained = async { tokio::join!(Box::pin(session.close(&End::Draining)), closes) };
-    tokio::select! {
-        biased;
-        _ = waits => panic!("it waits for those who stop"),
-        _ = timeout(PATIENCE, drained) => {}
-        never = others(&world) => match never {},
-    }
+    timeout(PATIENCE, drained).await.expect("it waits for those who stop");
 }
 
 #[tokio::test]

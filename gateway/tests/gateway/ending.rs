@@ -174,7 +174,7 @@ async fn a_stop_severs_every_session_and_a_release_lets_queued_work_flow(speaks:
         let goodbye = client.goodbye("STOPPED").await;
         assert!(goodbye["message"].as_str().unwrap().contains("1f2e3d4c-2 (drill)"), "{goodbye}");
     }
-    // All are counted, with the time at which the last was closed.
+    // All are counted, with the time of the last byte.
     let engagement = "1f2e3d4c-2".parse().unwrap();
     let severed = async || world.presence.severed(|_| true).get(&engagement).copied();
     let severed = until(async || severed().await.filter(|severed| severed.sockets == 200)).await;
