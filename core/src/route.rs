@@ -30,7 +30,7 @@ pub struct Decision {
     pub version: Version,
     /// Who gets it, agents by name first, then shared inboxes.
     pub chosen: Vec<Chosen>,
-    /// Who does not, put together by reason; the first [`MAX_PASSED_OVER`] of them.
+    /// Who does not, put together by reason, in the order of each one's first name; the first [`MAX_PASSED_OVER`] of them.
     pub passed_over: Vec<PassedOver>,
     /// How many do not.
     pub passed_over_count: usize,

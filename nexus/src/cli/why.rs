@@ -72,20 +72,25 @@ fn show_decision(text: &mut String, story: &EventStory, decision: &Decision) {
     }
     if decision.passed_over_count > 0 {
         let _ = writeln!(text, "\nNOT TO");
-        let all = decision.passed_over.iter();
-        let mut all: Vec<_> =
-            all.flat_map(|passed| passed.agents.iter().map(move |agent| (agent, passed))).collect();
-        all.sort_unstable_by_key(|(agent, _)| *agent);
-        for (agent, passed) in all.into_iter().take(SHOWN) {
-            let _ = writeln!(text, "  {agent:<16} {}", why_not(passed));
-        }
-        let more = decision.passed_over_count.saturating_sub(SHOWN);
-        if more > 0 {
-            let _ = writeln!(text, "  … and {more} more");
-        }
+        show_passed_over(text, decision);
     }
     if !decision.unresolved.is_empty() {
         let _ = writeln!(text, "\nNAMED, BUT UNKNOWN HERE: {}", decision.unresolved.join(", "));
+    }
+}
+
+/// A line for each of the first who were passed over, by name.
+fn show_passed_over(text: &mut String, decision: &Decision) {
+    let all = decision.passed_over.iter();
+    let mut all: Vec<_> =
+        all.flat_map(|passed| passed.agents.iter().map(move |agent| (agent, passed))).collect();
+    all.sort_unstable_by_key(|(agent, _)| *agent);
+    for (agent, passed) in all.into_iter().take(SHOWN) {
+        let _ = writeln!(text, "  {agent:<16} {}", why_not(passed));
+    }
+    let more = decision.passed_over_count.saturating_sub(SHOWN);
+    if more > 0 {
+        let _ = writeln!(text, "  … and {more} more");
     }
 }
 
@@ -168,5 +173,37 @@ fn became(story: &EventStory, copy: &CopyStory) -> String {
         Copy::Dropped { attempts, reason, dropped } => {
             format!("parked after {attempts} attempts: {reason}; given up at {dropped}")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_core::snapshot::Version;
+
+    use super::*;
+
+    #[test]
+    fn who_was_passed_over_is_shown_by_name_whatever_the_reason() {
+        let names = |first: usize| (first..12).step_by(2).map(|n| format!("agent-{n:02}")).collect();
+        let passed_over = vec![
+            PassedOver { mismatches: vec![Mismatch::Kind, Mismatch::Label], agents: names(0) },
+            PassedOver { mismatches: vec![], agents: names(1) },
+        ];
+        let decision = Decision {
+            version: Version::of(&"x"),
+            chosen: vec![],
+            passed_over,
+            passed_over_count: 12,
+            unresolved: vec![],
+        };
+        let mut text = String::new();
+        show_passed_over(&mut text, &decision);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), SHOWN + 1);
+        let reasons = "subscriptions[0]: another kind, subscriptions[1]: none of its labels";
+        assert_eq!(lines[0], format!("  agent-00         not named; {reasons}"));
+        assert_eq!(lines[1], "  agent-01         not named, and has no subscription");
+        assert_eq!(lines[9], "  agent-09         not named, and has no subscription");
+        assert_eq!(lines[10], "  … and 2 more");
     }
 }
