@@ -100,12 +100,13 @@ impl Pair {
         let prefix = format!("nexus:{{{TENANT}/{TENANT}}}");
         let first = format!("{prefix}:e:1");
         let (id, lengths) = (self.redis.field(&first, "i").await?, self.redis.field(&first, "l").await?);
-        let (_, event) = lengths.split_once(':').context("Nexus keeps no lengths any more")?;
-        let event = event.parse()?;
-        // Head and packed body stand beside what an agent is sent.
+        let (_, json) = lengths.split_once(':').context("Nexus keeps no lengths any more")?;
+        // What an agent is sent may be kept packed; head and packed body stand beside it.
+        let (kept, event) = json.split_once('/').unwrap_or((json, json));
+        let (kept, event): (u64, _) = (kept.parse()?, event.parse()?);
         let payload = self.redis.length(&format!("{prefix}:v:{id}")).await?;
-        ensure!(payload > event, "Nexus keeps no payload of {first} any more");
-        Ok(Sizes { event, rest: payload - event })
+        ensure!(payload > kept, "Nexus keeps no payload of {first} any more");
+        Ok(Sizes { event, rest: payload - kept })
     }
 
     /// Fails with the end of a log if one of the processes has ended.

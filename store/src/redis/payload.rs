@@ -1,9 +1,10 @@
 //! The payloads of events, which stand apart from all that scripts read: a script copies and hashes each byte that it is
 //! given or reads, and that would cost more than everything else together.
 //!
-//! A payload is head, JSON and raw body, one behind the other, under the event's id. It is sent just before the script
-//! that appends, with a short life that the script makes last: what is never appended is cleared up by the server. Who
-//! reads it has its lengths from a script, and a part of it is read by its bounds.
+//! A payload is head, JSON and raw body, one behind the other, under the event's id; JSON and body are packed where that
+//! makes them smaller. It is sent just before the script that appends, with a short life that the script makes last: what
+//! is never appended is cleared up by the server. Who reads it has its lengths from a script, and a part of it is read by
+//! its bounds.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,6 +18,7 @@ use nexus_core::id::EventId;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use super::packed::Packed;
 use super::prepared::Prepared;
 
 /// The time within which the script must have come, far beyond that of a command.
@@ -31,26 +33,31 @@ const KEPT_EVENTS: usize = 8192;
 /// What every entry costs beside its JSON.
 const ENTRY_BYTES: u64 = 128;
 
-/// How long the parts of a payload are that come first, in bytes: `head:json`.
+/// How long the parts of a payload are that come first, in bytes: `head:json`, or `head:kept/json` of JSON that is kept
+/// packed. What cannot unpack it cannot read the latter as two numbers either, and leaves the event alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Lengths {
     pub(super) head: usize,
+    /// Of the JSON as it is kept.
+    pub(super) kept: usize,
+    /// Of the JSON itself; the same when it is not packed.
     pub(super) json: usize,
 }
 
 impl Lengths {
     pub(super) fn of(event: &Prepared) -> Self {
-        Self { head: event.head.len(), json: event.json.len() }
+        Self { head: event.head.len(), kept: event.json.kept().len(), json: event.json.len() }
     }
 }
 
 impl fmt::Display for Lengths {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.head, self.json)
+        let Self { head, kept, json } = self;
+        if kept == json { write!(f, "{head}:{json}") } else { write!(f, "{head}:{kept}/{json}") }
     }
 }
 
-/// Not two lengths.
+/// Not the lengths of a payload.
 #[derive(Debug, thiserror::Error)]
 #[error("not the lengths of a payload")]
 pub(super) struct NoLengths;
@@ -60,8 +67,9 @@ impl FromStr for Lengths {
 
     fn from_str(text: &str) -> Result<Self, NoLengths> {
         let (head, json) = text.split_once(':').ok_or(NoLengths)?;
+        let (kept, json) = json.split_once('/').unwrap_or((json, json));
         let length = |text: &str| text.parse().map_err(|_| NoLengths);
-        Ok(Self { head: length(head)?, json: length(json)? })
+        Ok(Self { head: length(head)?, kept: length(kept)?, json: length(json)? })
     }
 }
 
@@ -74,17 +82,19 @@ pub(super) struct Payload {
 
 impl Payload {
     pub(super) fn of(event: &Prepared) -> Self {
-        let parts = [&event.head, &event.json, &event.raw];
+        let parts = [&event.head, event.json.kept(), &event.raw];
         let mut bytes = BytesMut::with_capacity(parts.iter().map(|part| part.len()).sum());
         parts.into_iter().for_each(|part| bytes.extend_from_slice(part));
         Self { id: event.id, bytes: bytes.freeze() }
     }
 }
 
-/// Takes a payload apart; nothing if it is shorter than that.
+/// Takes a payload apart into head, JSON and raw body; nothing if it is shorter than that, or its JSON is not what it was.
 pub(super) fn split(payload: &Bytes, lengths: Lengths) -> Option<[Bytes; 3]> {
-    let raw = lengths.head.checked_add(lengths.json).filter(|raw| *raw <= payload.len())?;
-    Some([payload.slice(..lengths.head), payload.slice(lengths.head..raw), payload.slice(raw..)])
+    let Lengths { head, kept, json } = lengths;
+    let raw = head.checked_add(kept).filter(|raw| *raw <= payload.len())?;
+    let text = Packed::kept_as(payload.slice(head..raw), json).unpack()?;
+    Some([payload.slice(..head), text, payload.slice(raw..)])
 }
 
 fn key(prefix: &str, id: EventId) -> String {
@@ -120,7 +130,8 @@ impl Default for Payloads {
 }
 
 impl Payloads {
-    /// The JSON of events, in their order; empty of one that has no payload. What is not kept is read, and kept.
+    /// The JSON of events, in their order; empty of one that has none, or none that can be
+    /// unpacked. What is not kept is read, and kept.
     pub(super) async fn read(
         &self,
         client: &Client,
@@ -132,16 +143,17 @@ impl Payloads {
         if !missing.is_empty() {
             let pipeline = client.pipeline();
             for at in &missing {
-                let (id, Lengths { head, json }) = events[*at];
-                let end = (head + json).saturating_sub(1);
+                let (id, Lengths { head, kept, .. }) = events[*at];
+                let end = (head + kept).saturating_sub(1);
                 let _: Value = pipeline.getrange(key(prefix, id), head, end).await?;
             }
             let answers: Vec<Result<Bytes, Error>> = pipeline.try_all().await;
             for (at, answer) in missing.into_iter().zip(answers) {
                 // A copy of its own: what is answered shares one buffer with all that came with it.
-                let json = Bytes::copy_from_slice(&answer?);
+                let (id, Lengths { json, .. }) = events[at];
+                let json = Packed::kept_as(answer?, json).unpack().unwrap_or_default();
                 if !json.is_empty() {
-                    self.0.insert(events[at].0, json.clone());
+                    self.0.insert(id, json.clone());
                 }
                 found[at] = Some(json);
             }
@@ -156,9 +168,13 @@ mod tests {
 
     #[test]
     fn lengths_are_read_as_they_are_written() {
-        let lengths = Lengths { head: 12, json: 3456 };
-        assert_eq!(lengths.to_string().parse::<Lengths>().unwrap(), lengths);
-        for text in ["", "1", "1:", ":1", "1:x", "-1:2", "1:2:3"] {
+        let plain = Lengths { head: 12, kept: 3456, json: 3456 };
+        let packed = Lengths { head: 12, kept: 345, json: 3456 };
+        for (lengths, text) in [(plain, "12:3456"), (packed, "12:345/3456")] {
+            assert_eq!(lengths.to_string(), text);
+            assert_eq!(text.parse::<Lengths>().unwrap(), lengths);
+        }
+        for text in ["", "1", "1:", ":1", "1:x", "-1:2", "1:2:3", "1:2/", "1:/2", "1:2/3/4"] {
             assert!(text.parse::<Lengths>().is_err(), "{text}");
         }
     }
@@ -166,10 +182,20 @@ mod tests {
     #[test]
     fn a_payload_comes_apart_only_where_it_is_long_enough() {
         let payload = Bytes::from_static(b"headjsonraw");
-        let parts = split(&payload, Lengths { head: 4, json: 4 }).unwrap();
-        assert_eq!(parts, [&b"head"[..], b"json", b"raw"].map(Bytes::from_static));
-        assert!(split(&payload, Lengths { head: 4, json: 8 }).is_none());
-        assert!(split(&payload, Lengths { head: usize::MAX, json: 2 }).is_none());
+        let split = |head, json| split(&payload, Lengths { head, kept: json, json });
+        assert_eq!(split(4, 4).unwrap(), [&b"head"[..], b"json", b"raw"].map(Bytes::from_static));
+        assert!(split(4, 8).is_none());
+        assert!(split(usize::MAX, 2).is_none());
+    }
+
+    #[test]
+    fn packed_json_comes_out_as_it_was() {
+        let json = Bytes::from("x".repeat(1000));
+        let packed = Packed::of(json.clone());
+        let payload: Bytes = [b"head", &packed.kept()[..], b"raw"].concat().into();
+        let lengths = Lengths { head: 4, kept: packed.kept().len(), json: 1000 };
+        assert_eq!(split(&payload, lengths).unwrap(), [Bytes::from("head"), json, Bytes::from("raw")]);
+        assert!(split(&payload, Lengths { json: 999, ..lengths }).is_none());
     }
 
     #[test]

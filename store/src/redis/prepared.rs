@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use nexus_core::id::EventId;
 
+use super::packed::Packed;
 use super::values::{encode_change, short};
 use crate::bus::{Append, BusError, Thread, cannot};
 use crate::embedded::{COMPRESSED_AT_ONCE, Head, encode_event};
@@ -23,7 +24,7 @@ pub(crate) struct Prepared {
     /// [`Head::encode`] of it.
     pub(crate) head: Bytes,
     /// The StandardEvent as JSON.
-    pub(crate) json: Bytes,
+    pub(crate) json: Packed,
     /// The delivery as it came, compressed.
     pub(crate) raw: Bytes,
     /// Bytes that may wait unacknowledged for the tenant.
@@ -42,7 +43,8 @@ impl Prepared {
     fn make(append: Append) -> Result<Self, BusError> {
         let raw = encode_event(&[], &append.raw).map_err(cannot("keep a body of this size"))?;
         let (delivery_key, change) = (short(&append.delivery_key), encode_change(&append.change));
-        let (dedupe_for, quota, json) = (append.dedupe_for, append.quota_bytes, append.event.clone());
+        let (dedupe_for, quota, json) =
+            (append.dedupe_for, append.quota_bytes, Packed::of(append.event.clone()));
         let head = Head::of(append, (json.len() + raw.len()) as u64)?;
         Ok(Self {
             id: head.id,
@@ -58,7 +60,7 @@ impl Prepared {
         })
     }
 
-    /// Bytes of payload.
+    /// What the event counts for, whatever its JSON is packed to: bytes of JSON and raw body.
     pub(crate) fn weight(&self) -> usize {
         self.json.len() + self.raw.len()
     }

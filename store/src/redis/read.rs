@@ -100,12 +100,11 @@ pub(super) async fn unrouted(
     Ok(Part { items, more })
 }
 
-/// An event as it stands in a queue: `id:head:json:changes`.
+/// An event as it stands in a queue: `id:lengths:changes`, with a `:` in the lengths.
 fn queued(member: &str) -> Option<(EventId, Lengths)> {
-    let mut fields = member.splitn(4, ':');
-    let id = EventId::from(uuid::Uuid::try_parse(fields.next()?).ok()?);
-    let (head, json) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    Some((id, Lengths { head, json }))
+    let (id, rest) = member.split_once(':')?;
+    let (lengths, _) = rest.match_indices(':').nth(1).and_then(|(end, _)| rest.split_at_checked(end))?;
+    Some((EventId::from(uuid::Uuid::try_parse(id).ok()?), lengths.parse().ok()?))
 }
 
 fn unreadable(records: &'static str) {

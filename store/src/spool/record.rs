@@ -11,7 +11,7 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::bus::Thread;
-use crate::redis::Prepared;
+use crate::redis::{Packed, Prepared};
 
 /// Length, place, checksum.
 pub(super) const HEAD: usize = 4 + 8 + 8;
@@ -63,10 +63,10 @@ pub(super) fn encode(tenant: &TenantKey, event: &Prepared) -> Option<Vec<u8>> {
         event.delivery_key.as_bytes(),
         event.change.as_bytes(),
         &event.head,
-        &event.json,
+        event.json.kept(),
         &event.raw,
     ];
-    let len = parts.iter().map(|part| 4 + part.len()).sum::<usize>() + 16 + 8 + 8 + 8 + 8;
+    let len = parts.iter().map(|part| 4 + part.len()).sum::<usize>() + 16 + 5 * 8;
     let mut out = Vec::with_capacity(len);
     for part in parts {
         out.put_u32(u32::try_from(part.len()).ok()?);
@@ -77,6 +77,7 @@ pub(super) fn encode(tenant: &TenantKey, event: &Prepared) -> Option<Vec<u8>> {
     out.put_u64(event.thread.0);
     out.put_i64(event.received);
     out.put_u64(event.quota);
+    out.put_u64(event.json.len() as u64);
     (out.len() <= LONGEST).then_some(out)
 }
 
@@ -97,17 +98,22 @@ pub(super) fn decode(mut payload: Bytes) -> Option<(TenantKey, Prepared)> {
     let text = |bytes: Bytes| String::from_utf8(bytes.into()).ok();
     let mut id = uuid::Bytes::default();
     payload.try_copy_to_slice(&mut id).ok()?;
+    let (dedupe_for, thread) = (payload.try_get_u64().ok()?, payload.try_get_u64().ok()?);
+    let (received, quota) = (payload.try_get_i64().ok()?, payload.try_get_u64().ok()?);
+    // Earlier versions packed no JSON, and wrote no length of it.
+    let json_len =
+        if payload.is_empty() { json.len() } else { payload.try_get_u64().ok()?.try_into().ok()? };
     let event = Prepared {
         id: EventId::from(Uuid::from_bytes(id)),
         delivery_key: text(delivery_key)?,
         change: text(change)?,
         head,
-        json,
+        json: Packed::kept_as(json, json_len),
         raw,
-        dedupe_for: Duration::from_millis(payload.try_get_u64().ok()?),
-        thread: Thread(payload.try_get_u64().ok()?),
-        received: payload.try_get_i64().ok()?,
-        quota: payload.try_get_u64().ok()?,
+        dedupe_for: Duration::from_millis(dedupe_for),
+        thread: Thread(thread),
+        received,
+        quota,
     };
     payload.is_empty().then_some((tenant, event))
 }

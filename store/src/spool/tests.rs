@@ -64,10 +64,24 @@ async fn an_event_is_read_as_it_was_written() {
     let event = Prepared::of(event(7)).await.unwrap();
     let payload = record::encode(&tenant(), &event).unwrap();
     assert_eq!(record::tenant_of(&payload), Some(tenant()));
-    assert_eq!(record::decode(payload.clone().into()), Some((tenant(), event)));
-    for end in 0..payload.len() {
-        assert_eq!(record::decode(payload[..end].to_vec().into()), None);
+    assert_eq!(record::decode(payload.clone().into()), Some((tenant(), event.clone())));
+    let decode = |end: usize| record::decode(payload[..end].to_vec().into());
+    // An earlier version ended before the length of the JSON, and packed none.
+    let earlier = payload.len() - 8;
+    assert_eq!(decode(earlier), Some((tenant(), event)));
+    for end in (0..payload.len()).filter(|end| *end != earlier) {
+        assert_eq!(decode(end), None);
     }
+}
+
+#[tokio::test]
+async fn packed_json_is_read_as_it_was_written() {
+    let json = format!(r#"{{"text":"{}"}}"#, "x".repeat(1000));
+    let event = Prepared::of(Append { event: json.clone().into(), ..event(7) }).await.unwrap();
+    let payload = record::encode(&tenant(), &event).unwrap();
+    assert!(payload.len() < json.len());
+    let (_, read) = record::decode(payload.into()).unwrap();
+    assert_eq!((read.json.unpack().unwrap(), read.weight()), (json.into(), event.weight()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

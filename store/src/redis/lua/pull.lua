@@ -1,6 +1,6 @@
 -- Pulls. Of each: inbox, session, how many, how many bytes, the process and the number of the pull; before them: how
 -- many places a pull passes over at most. Answers of each what is left in the inbox, and the copies: id, attempt, replay,
--- and the lengths of head and JSON in the payload.
+-- and the lengths of head and JSON in the payload. The JSON itself is as long as the last of them.
 local MOST_PASSED_OVER, FIRST, FIELDS = tonumber(ARGV[4]), 5, 6
 -- What is left: nothing, for whoever asks; more for this session; what others hold the threads of, or is not known.
 local NOTHING, MORE, OTHERS = 0, 1, 2
@@ -60,7 +60,7 @@ local function pick(inbox, session, most, room, pull)
         passed_over = passed_over + 1
         waited_for(holder, inbox)
       else
-        bytes = bytes + (tonumber(string.match(lengths, ':(%d+)$')) or 0)
+        bytes = bytes + (tonumber(string.match(lengths, '(%d+)$')) or 0)
         if #handed > 0 and bytes > room then
           full = true
           break

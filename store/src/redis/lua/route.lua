@@ -118,7 +118,7 @@ local function route_all()
       -- What was routed waits no more, and what waits elsewhere is of another partition.
       local waits_there = ours and call('ZRANGEBYSCORE', queue, seq, seq)[1]
       if waits_there and not seen[waits_there] then
-        local change = string.match(waits_there, '^%x+:%d+:%d+:(.*)$') or ''
+        local change = string.match(waits_there, '^%x+:%d+:[%d/]+:(.*)$') or ''
         left_out = left_out + put(seq, change, decision, first, at - 1)
         routed = routed + 1
         gone[#gone + 1] = waits_there
