@@ -19,7 +19,7 @@ use nexus_core::trace::{Step, TraceId};
 use nexus_runtime::Drain;
 use nexus_runtime::trace::{self, Kind, Span};
 use nexus_store::bus::fleet::Claim;
-use nexus_store::bus::{BusError, Epoch, PARTITIONS, Route, Seq, Unrouted};
+use nexus_store::bus::{BusError, Epoch, HandOut, PARTITIONS, Route, Seq, Unrouted};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -240,7 +240,9 @@ impl<'a> Partition<'a> {
         let told = trace::on() || tracing::enabled!(tracing::Level::DEBUG);
         let inboxes = events.iter().zip(&routes).map(|(event, route)| (event.id, route.inboxes.len()));
         let noted: Vec<_> = inboxes.filter(|_| told).collect();
-        bus.route(self.tenant, self.index, epoch, routes).await?;
+        // As for a pull: the sessions of who is not sure may be others' by now.
+        let hand_out = if self.shared.fleet.is_sure() { HandOut::ToOffers } else { HandOut::Nothing };
+        bus.route(self.tenant, self.index, epoch, routes, hand_out).await?;
         self.note(&noted, start);
         metrics::counter!("nexus_routed_total").increment(count as u64);
         Ok(Some(Turn { first, more: events.more }))

@@ -25,6 +25,7 @@ use jiff::Timestamp;
 use nexus_core::id::TenantKey;
 use nexus_runtime::Drain;
 use nexus_runtime::lane::StopGate;
+use nexus_store::bus::Offer;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -114,6 +115,8 @@ struct Session<'a> {
     config: watch::Receiver<Arc<GatewayConfig>>,
     state: State,
     inboxes: Inboxes,
+    /// What it would take of what is routed here, while it waits.
+    offer: Offer,
     deliveries: Deliveries,
     polls: Polls,
     bus_identity: watch::Receiver<Arc<str>>,
@@ -143,6 +146,7 @@ impl<'a> Session<'a> {
         Ok(Self {
             state: State::new(terms(&profile), Instant::now()),
             inboxes: Inboxes::watch(&shared.bus, tenant, profile.inboxes()),
+            offer: shared.bus.offer(tenant, identity.session),
             deliveries: Deliveries::new(tenant, admitted.agent, &identity.name, identity.session),
             polls: Polls::default(),
             bus_identity: shared.bus.identity(),
@@ -186,7 +190,9 @@ impl<'a> Session<'a> {
     /// Parts with the agent and returns what it held. The two are boxed apart: thousands part at once in a stop, and a
     /// future is as large as the largest thing it may wait for.
     async fn close(self, end: &End) {
-        let Self { shared, lease, transport, state, settling, .. } = self;
+        let Self { shared, lease, transport, state, settling, offer, .. } = self;
+        // Nothing is handed to it any more, and what was returns with what it held.
+        drop(offer);
         // It may have a turn, which nobody would give back while this waits for one.
         drop(settling);
         let undelivered = state.undelivered();

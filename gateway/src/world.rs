@@ -19,7 +19,7 @@ use nexus_core::selector::Labels;
 use nexus_core::snapshot::{Agent, GatewaySnapshot, Heartbeat};
 use nexus_core::stop::{Mirror, Policy, Targets, Workloads};
 use nexus_runtime::lane::StopLane;
-use nexus_store::bus::{Append, Appended, Bus, Raw, Route, Seq, partition_of};
+use nexus_store::bus::{Append, Appended, Bus, HandOut, Raw, Route, Seq, partition_of};
 use uuid::Uuid;
 
 pub(crate) use self::server::Server;
@@ -141,7 +141,7 @@ impl World {
         let (bus, partition) = (&self.shared.bus, partition_of(thread));
         let epoch = bus.acquire(&self.tenant, partition).await.unwrap();
         let route = Route { seq, inboxes: vec![self.agent().inbox()], decision: Bytes::from_static(b"{}") };
-        bus.route(&self.tenant, partition, epoch, vec![route]).await.unwrap();
+        bus.route(&self.tenant, partition, epoch, vec![route], HandOut::Nothing).await.unwrap();
     }
 }
 

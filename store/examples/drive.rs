@@ -12,7 +12,7 @@ use nexus_core::change::ChangeKey;
 use nexus_core::clock::Clock;
 use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
 use nexus_core::kind::{Kind, Rank};
-use nexus_store::bus::{Append, Bus, PARTITIONS, Raw, Route};
+use nexus_store::bus::{Append, Bus, HandOut, PARTITIONS, Raw, Route};
 
 /// As the gateway does, in case nobody wakes.
 const SAFETY_POLL: Duration = Duration::from_secs(1);
@@ -68,7 +68,7 @@ async fn route(bus: Bus, tenant: TenantKey, partition: u16, inbox: InboxId) {
                 inboxes: vec![inbox],
                 decision: decision.into(),
             });
-            bus.route(&tenant, partition, epoch, routes.collect()).await.unwrap();
+            bus.route(&tenant, partition, epoch, routes.collect(), HandOut::Nothing).await.unwrap();
         }
         match tokio::time::timeout(SAFETY_POLL, watch.changed()).await {
             Ok(Ok(())) => {}

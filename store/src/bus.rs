@@ -18,8 +18,11 @@ pub(crate) mod bell;
 mod calls;
 mod dead;
 pub mod fleet;
+mod offer;
+pub(crate) mod offers;
 
 pub use self::bell::{Ended, InboxWatch, Look, Rest};
+pub use self::offer::{HandedOver, Offer};
 
 /// How many partitions a tenant has. Events of one thread are in one partition.
 pub const PARTITIONS: u16 = 8;
@@ -188,6 +191,15 @@ impl IntoIterator for Pulled {
     fn into_iter(self) -> Self::IntoIter {
         self.items.into_iter()
     }
+}
+
+/// Whether a route hands out at once to sessions of this process that offered to take what comes; see [`Bus::offer`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandOut {
+    /// It does.
+    ToOffers,
+    /// Everything waits in its inbox.
+    Nothing,
 }
 
 /// Where an event goes.

@@ -15,6 +15,7 @@ mod durability;
 mod fleet;
 mod keeper;
 mod lane;
+mod offer;
 mod packed;
 mod payload;
 mod prepared;
@@ -43,15 +44,16 @@ use self::connection::Connection;
 use self::core::{Core, Life, OpenPull, TENANTS};
 use self::keeper::{Counters, End};
 use self::lane::{Lane, Step};
+pub(crate) use self::offer::RedisOffer;
 pub(crate) use self::packed::Packed;
 use self::payload::Payload;
 pub(crate) use self::prepared::Prepared;
 use self::scripts::Script;
-use self::steps::{AckStep, Acks, AppendStep, Pull, PullStep, RouteStep, Routing, Taken, most_attempts};
-pub(crate) use self::steps::{MOST_APPENDED, Origin};
+use self::steps::{AckStep, Acks, AppendStep, Pull, PullStep, RouteStep, Routing, most_attempts};
+pub(crate) use self::steps::{Handed, MOST_APPENDED, Origin};
 use self::values::{count_of, cut, exactly, id, malformed, number, number_of, parts, str_of, text};
 use crate::bus::{
-    Append, Appended, BusError, DeadLetter, Depth, Epoch, EventPage, Held, InboxDepth, InboxWatch,
+    Append, Appended, BusError, DeadLetter, Depth, Epoch, EventPage, HandOut, InboxDepth, InboxWatch,
     MAX_ATTEMPTS, PARTITIONS, Page, Part, Pulled, Record, Route, Seq, Swept, Unrouted, cannot,
 };
 use crate::embedded::{LONGEST_DELAY, SESSION_ENDED, Tally};
@@ -183,8 +185,17 @@ impl RedisBus {
         partition: u16,
         epoch: Epoch,
         routes: Vec<Route>,
+        hand_out: HandOut,
     ) -> Result<(), BusError> {
-        self.routes.ask(&self.core, tenant, Routing { partition, epoch, routes }).await
+        let offers = match hand_out {
+            HandOut::ToOffers => offer::take(&self.core, tenant, &routes),
+            HandOut::Nothing => Vec::new(),
+        };
+        self.routes.ask(&self.core, tenant, Routing { partition, epoch, routes, offers }).await
+    }
+
+    pub(crate) fn offer(&self, tenant: &TenantKey, session: SessionId) -> RedisOffer {
+        RedisOffer::new(&self.core, tenant, session)
     }
 
     pub(crate) async fn pull(
@@ -203,18 +214,7 @@ impl RedisBus {
         let open = OpenPull::new(&self.core, tenant, session, number);
         let handed = self.pulls.ask(&self.core, tenant, pull).await?;
         open.answered();
-        let events: Vec<_> = handed.copies().iter().map(|taken| (taken.id, taken.lengths)).collect();
-        let json = read::json(&self.core, tenant, &events).await?;
-        // From here on nothing can interrupt: what the caller gets is what the session holds.
-        let (taken, rest) = handed.claim();
-        let held = taken.into_iter().zip(json).map(|(Taken { id, attempt, replay, .. }, event)| Held {
-            id,
-            inbox,
-            attempt,
-            replay,
-            event,
-        });
-        Ok(Pulled { items: held.collect(), rest })
+        handed.read(inbox).await
     }
 
     pub(crate) async fn ack(

@@ -46,6 +46,11 @@ impl Inboxes {
         own.eq(inboxes.iter().map(|(id, alias)| (*id, alias)))
     }
 
+    /// All of them.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = InboxId> {
+        self.list.iter().map(|inbox| inbox.id)
+    }
+
     /// Whether any of them may have something.
     pub(crate) fn any_ready(&self) -> bool {
         self.list.iter().any(Inbox::is_ready)

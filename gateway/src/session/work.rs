@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nexus_core::id::EventId;
 use nexus_core::secret::Secret;
-use nexus_store::bus::{BusError, Held, Rest};
+use nexus_store::bus::{BusError, HandedOver, Held, Rest};
 use nexus_wire::agent::v1::{Pong, server_frame};
 use nexus_wire::frame::Delivery;
 use tokio::time::error::Elapsed;
@@ -51,6 +51,9 @@ impl Session<'_> {
             self.show();
             // Else it would be told of events that another session could have.
             let hungry = self.state.wanted() > 0 && self.settling.is_none();
+            if hungry {
+                self.offer.make(self.inboxes.ids(), self.at_once(), MAX_PULL_BYTES);
+            }
             let deadline = self.state.deadline();
             tokio::select! {
                 biased;
@@ -62,6 +65,7 @@ impl Session<'_> {
                     self.settling = None;
                     self.inboxes.all_ready();
                 }
+                handed = self.offer.taken() => Box::pin(self.take(handed)).await?,
                 () = self.inboxes.changed(), if hungry => {}
                 () = sever::changed(&mut self.config) => self.adopt()?,
                 () = self.polls.due(), if hungry => self.inboxes.all_ready(),
@@ -76,6 +80,7 @@ impl Session<'_> {
 
     /// Begins to tell the bus what the session has; what was begun before may have told a bus that is no more.
     fn settle(&mut self) {
+        self.offer.give_up();
         let (shared, tenant, session) = (self.shared, self.tenant, self.identity.session);
         self.settling = Some(Box::pin(settle(shared, tenant, session, self.state.has())));
     }
@@ -88,9 +93,44 @@ impl Session<'_> {
         self.deliver().await
     }
 
+    /// How many events one pull takes now.
+    fn at_once(&self) -> usize {
+        self.state.wanted().min(MAX_PULL) as usize
+    }
+
+    /// Takes over what was handed to its offer, and delivers it.
+    async fn take(&mut self, handed: Option<HandedOver>) -> Result<(), End> {
+        self.hold(handed).await;
+        self.deliver().await
+    }
+
+    /// Takes over what was handed to its offer.
+    async fn hold(&mut self, handed: Option<HandedOver>) {
+        let Some(handed) = handed else { return };
+        match handed.read().await {
+            Ok(held) => self.state.pulled(held.items),
+            Err(error) => self.pull_failed(&error),
+        }
+    }
+
+    /// The session goes on, and tries again in time and no sooner.
+    fn pull_failed(&mut self, error: &BusError) {
+        self.polls.failed(Instant::now());
+        metrics::counter!("nexus_pull_errors_total", "error" => error.label()).increment(1);
+        self.shared.outage.fails("pull", self.tenant, error);
+    }
+
     /// Pulls once, from the inbox whose turn it is. False when there is nothing to pull, or no credit.
     async fn pull(&mut self) -> Result<bool, End> {
-        let wanted = self.state.wanted().min(MAX_PULL) as usize;
+        if self.state.wanted() == 0 || !self.inboxes.any_ready() {
+            return Ok(false);
+        }
+        // What was taken of its offer is before whatever it pulls, and counts against its credit.
+        if !self.offer.withdraw() {
+            let handed = self.offer.taken().await;
+            self.hold(handed).await;
+        }
+        let wanted = self.at_once();
         if wanted == 0 {
             return Ok(false);
         }
@@ -112,10 +152,7 @@ impl Session<'_> {
             }
             Err(BusError::Closed) => return Err(End::Internal),
             Err(error) => {
-                // The session goes on, and tries again in time and no sooner.
-                self.polls.failed(Instant::now());
-                metrics::counter!("nexus_pull_errors_total", "error" => error.label()).increment(1);
-                self.shared.outage.fails("pull", self.tenant, &error);
+                self.pull_failed(&error);
                 self.inboxes.looked(inbox, look, Rest::Others);
             }
         }
@@ -255,6 +292,8 @@ impl Session<'_> {
         if !self.inboxes.are(&inboxes) {
             self.inboxes = Inboxes::watch(&self.shared.bus, self.tenant, inboxes);
         }
+        // What it offers now may be less, and of other inboxes. One that is taken is answered all the same.
+        let _ = self.offer.withdraw();
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use nexus_core::change::ChangeKey;
 use nexus_core::clock::ManualClock;
 use nexus_core::id::{EventId, TenantKey};
 use nexus_core::kind::{Kind, Rank};
-use nexus_store::bus::{Append, Appended, Bus, Raw, Route, partition_of};
+use nexus_store::bus::{Append, Appended, Bus, HandOut, Raw, Route, partition_of};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -42,7 +42,7 @@ pub(super) async fn bus() -> (TempDir, Bus, TenantKey) {
             panic!("event {number} is new");
         };
         let route = Route { seq, inboxes: Vec::new(), decision: "{}".into() };
-        bus.route(&tenant, partition, epoch, vec![route]).await.unwrap();
+        bus.route(&tenant, partition, epoch, vec![route], HandOut::Nothing).await.unwrap();
     }
     (folder, bus, tenant)
 }

@@ -7,7 +7,7 @@ use nexus_core::change::ChangeKey;
 use nexus_core::clock::ManualClock;
 use nexus_core::id::EventId;
 use nexus_core::kind::{Kind, Rank};
-use nexus_store::bus::{Append, Appended, Bus, Raw, Route, partition_of};
+use nexus_store::bus::{Append, Appended, Bus, HandOut, Raw, Route, partition_of};
 use uuid::Uuid;
 
 use self::server::Server;
@@ -68,7 +68,7 @@ impl Broken {
         let partition = partition_of(thread);
         let epoch = self.bus.acquire(&tenant, partition).await.unwrap();
         let route = Route { seq, inboxes: vec![], decision: Bytes::from_static(b"{}") };
-        self.bus.route(&tenant, partition, epoch, vec![route]).await.unwrap();
+        self.bus.route(&tenant, partition, epoch, vec![route], HandOut::Nothing).await.unwrap();
         self.clock.advance(Duration::from_secs(1000));
         id
     }

@@ -9,8 +9,8 @@ use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
 use tokio::sync::watch;
 
 use super::{
-    Append, Appended, Bus, BusError, DeadLetter, Depth, Epoch, EventPage, InboxDepth, InboxWatch, Page, Part,
-    Pulled, Record, Route, Seq, Swept, Unrouted,
+    Append, Appended, Bus, BusError, DeadLetter, Depth, Epoch, EventPage, HandOut, InboxDepth, InboxWatch,
+    Offer, Page, Part, Pulled, Record, Route, Seq, Swept, Unrouted,
 };
 use crate::embedded::EmbeddedLog;
 use crate::redis::{Durability, RedisBus, RedisSettings};
@@ -96,7 +96,8 @@ impl Bus {
     }
 
     /// Marks events routed and puts them into inboxes, less the copies that tell no inbox anything new.
-    /// All or nothing. An event that is routed already, or of another partition, is skipped.
+    /// All or nothing. An event that is routed already, or of another partition, is skipped. What was put into an inbox of
+    /// which a session of this process made an [`Offer`] may be handed to that session in the same step.
     ///
     /// # Errors
     /// [`BusError::Fenced`] when the partition has a newer owner; nothing was changed then.
@@ -106,10 +107,21 @@ impl Bus {
         partition: u16,
         epoch: Epoch,
         routes: Vec<Route>,
+        hand_out: HandOut,
     ) -> Result<(), BusError> {
         match self {
             Self::Embedded(log) => log.route(tenant, partition, epoch, routes).await,
-            Self::Redis(bus) => bus.route(tenant, partition, epoch, routes).await,
+            Self::Redis(bus) => bus.route(tenant, partition, epoch, routes, hand_out).await,
+        }
+    }
+
+    /// The offer of a session, which is not made yet: what it would take of what is routed in this process. Whoever makes one
+    /// still has to listen to [`Self::watch_inbox`], for what comes any other way. The embedded log takes no offers.
+    #[must_use]
+    pub fn offer(&self, tenant: &TenantKey, session: SessionId) -> Offer {
+        match self {
+            Self::Embedded(_) => Offer::to_nobody(),
+            Self::Redis(bus) => Offer::in_redis(bus.offer(tenant, session)),
         }
     }
 

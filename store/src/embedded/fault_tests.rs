@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::command::Fault;
 use super::store::{Space, Txn};
 use super::*;
-use crate::bus::{Bus, MAX_ATTEMPTS, Page};
+use crate::bus::{Bus, HandOut, MAX_ATTEMPTS, Page};
 
 #[path = "../../tests/contract/rig.rs"]
 #[expect(dead_code, reason = "the contract's rig has more than is needed here")]
@@ -261,7 +261,7 @@ async fn every_answered_append_survives_a_loss_of_power() {
         let (partition, seq, _) = *rig.unrouted().await.last().unwrap();
         let epoch = rig.bus.acquire(&tenant(), partition).await.unwrap();
         let routes = vec![to(seq, &[])];
-        rig.bus.route(&tenant(), partition, epoch, routes).await.unwrap();
+        rig.bus.route(&tenant(), partition, epoch, routes, HandOut::Nothing).await.unwrap();
         assert_eq!(rig.unrouted().await.len() as u64, n);
         rig.crash_with(lose_unsynced);
         assert_eq!(rig.unrouted().await.len() as u64, n + 1);

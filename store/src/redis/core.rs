@@ -16,7 +16,9 @@ use super::durability::Durability;
 use super::payload::{Payload, Payloads};
 use super::scripts::Script;
 use super::settings::RedisSettings;
+use super::steps::Handed;
 use super::values::{number, text};
+use crate::bus::offers::Offers;
 use crate::bus::{BusError, cannot};
 use crate::lock;
 use crate::watches::Watches;
@@ -56,6 +58,8 @@ pub(super) struct Core {
     pub(super) watches: Watches,
     /// Payloads that were read a moment ago.
     pub(super) payloads: Payloads,
+    /// What sessions of this process would take.
+    pub(super) offers: Arc<Offers<Handed>>,
     /// The channel of wake-ups.
     pub(super) channel: String,
     /// Changes when the stops that gateways told may have changed.
@@ -84,6 +88,7 @@ impl Core {
             clock,
             watches: Watches::default(),
             payloads: Payloads::default(),
+            offers: Arc::default(),
             stops: watch::Sender::new(()),
             process: uuid::Uuid::new_v4().simple().to_string(),
             pulls: AtomicU64::new(0),

@@ -1,4 +1,4 @@
-//! The scripts: one a step. Each is the common part and its own.
+//! The scripts: one a step. Each is the common part and its own, of one or two files.
 
 use std::sync::LazyLock;
 
@@ -18,8 +18,8 @@ pub(super) struct Script {
 }
 
 impl Script {
-    fn new(flags: &str, own: &str) -> Self {
-        let source = format!("{flags}{}{own}", include_str!("lua/common.lua"));
+    fn new(flags: &str, own: &[&str]) -> Self {
+        let source = format!("{flags}{}{}", include_str!("lua/common.lua"), own.concat());
         let sha = hex::encode(Sha1::digest(&source));
         Self { source, sha }
     }
@@ -68,9 +68,9 @@ const DRAINS: &str = "#!lua flags=allow-oom\n";
 const READS: &str = "#!lua flags=no-writes\n";
 
 macro_rules! scripts {
-    ($($name:ident = $file:literal, $flags:ident;)*) => {
+    ($($name:ident = $($file:literal)+, $flags:ident;)*) => {
         $(pub(super) static $name: LazyLock<Script> =
-            LazyLock::new(|| Script::new($flags, include_str!(concat!("lua/", $file, ".lua"))));)*
+            LazyLock::new(|| Script::new($flags, &[$(include_str!(concat!("lua/", $file, ".lua"))),+]));)*
     };
 }
 
@@ -80,8 +80,8 @@ scripts! {
     CLAIM = "claim", DRAINS;
     FLEET = "fleet", DRAINS;
     FENCE = "fence", DRAINS;
-    ROUTE = "route", DRAINS;
-    PULL = "pull", DRAINS;
+    ROUTE = "hand_out" "route", DRAINS;
+    PULL = "hand_out" "pull", DRAINS;
     ACK = "ack", DRAINS;
     NACK = "nack", DRAINS;
     GIVE_BACK = "give_back", DRAINS;

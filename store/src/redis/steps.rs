@@ -12,9 +12,11 @@ use super::core::Core;
 use super::lane::Step;
 use super::payload::{Lengths, Payload};
 use super::prepared::Prepared;
+use super::read;
 use super::scripts::{self, Script};
 use super::values::{bytes, count_of, exactly, id, number, number_of, parts, str_of, text};
-use crate::bus::{Appended, BusError, MAX_ATTEMPTS, MOST_PASSED_OVER, Rest, Route};
+use crate::bus::offers::{Claimed, Most};
+use crate::bus::{Appended, BusError, Held, MAX_ATTEMPTS, MOST_PASSED_OVER, Pulled, Rest, Route};
 use crate::embedded::{CLAIMS_LAST, Tally};
 
 /// Keys are cleared up by the server after at most so long.
@@ -157,11 +159,16 @@ impl Step for AppendStep {
     }
 }
 
+/// An offer that a route takes along.
+pub(super) type Offered = Claimed<Handed>;
+
 /// Routes of one partition.
 pub(super) struct Routing {
     pub(super) partition: u16,
     pub(super) epoch: u64,
     pub(super) routes: Vec<Route>,
+    /// Who takes what comes, one of an inbox.
+    pub(super) offers: Vec<Offered>,
 }
 
 pub(super) struct RouteStep;
@@ -177,16 +184,21 @@ impl Step for RouteStep {
     }
 
     fn begin(core: &Core) -> Vec<Value> {
-        lasts(core.clock.now().as_microsecond(), CLAIMS_LAST).into()
+        let [px, until] = lasts(core.clock.now().as_microsecond(), CLAIMS_LAST);
+        vec![number(MOST_PASSED_OVER as u64), px, until]
     }
 
-    fn encode(_core: &Core, ask: &Routing, args: &mut Vec<Value>) {
-        args.extend([number(ask.partition.into()), number(ask.epoch), number(ask.routes.len() as u64)]);
+    fn encode(core: &Core, ask: &Routing, args: &mut Vec<Value>) {
+        args.extend([number(ask.partition.into()), number(ask.epoch)]);
+        args.extend([number(ask.routes.len() as u64), number(ask.offers.len() as u64)]);
         for route in &ask.routes {
             let mut seen = BTreeSet::new();
             let inboxes: Vec<_> = route.inboxes.iter().filter(|inbox| seen.insert(**inbox)).collect();
             args.extend([number(route.seq), bytes(route.decision.clone()), number(inboxes.len() as u64)]);
             args.extend(inboxes.into_iter().map(|inbox| id(inbox.uuid())));
+        }
+        for offer in &ask.offers {
+            Pull::of(offer).encode(core, args);
         }
     }
 
@@ -195,14 +207,26 @@ impl Step for RouteStep {
     }
 
     fn decode(
-        _core: &Arc<Core>,
+        core: &Arc<Core>,
         tenant: &TenantKey,
         asks: &[&Routing],
         answer: Value,
     ) -> Option<Vec<Result<(), BusError>>> {
-        let [outcomes, routed, coalesced] = exactly(answer)?;
+        let [outcomes, routed, coalesced, answers] = exactly(answer)?;
         let (routed, coalesced) = (number_of(&routed)?, number_of(&coalesced)?);
-        Tally { routed, coalesced, ..Tally::default() }.tell();
+        let offers = asks.iter().flat_map(|ask| &ask.offers);
+        let mut handed = 0;
+        for (offer, answer) in offers.zip(parts(answers)?) {
+            // Who was handed nothing because that failed gets back later what was noted of it, should anything have been.
+            match Handed::decode(core, tenant, &Pull::of(offer), answer) {
+                Some(answer) => {
+                    handed += answer.copies.len() as u64;
+                    offer.answer(answer);
+                }
+                None => core.unclaimed(tenant, offer.session(), offer.number),
+            }
+        }
+        Tally { routed, coalesced, handed, ..Tally::default() }.tell();
         let outcomes = parts(outcomes)?;
         let outcomes = outcomes.iter().zip(asks).map(|(newest, ask)| {
             if newest.as_bytes()?.is_empty() {
@@ -213,6 +237,10 @@ impl Step for RouteStep {
             Some(Err(BusError::Fenced { tenant: tenant.clone(), partition, held, ours }))
         });
         outcomes.collect()
+    }
+
+    fn lost(core: &Core, tenant: &TenantKey, ask: &Routing) {
+        ask.offers.iter().for_each(|offer| core.unclaimed(tenant, offer.session(), offer.number));
     }
 }
 
@@ -226,16 +254,37 @@ pub(super) struct Pull {
     pub(super) number: u64,
 }
 
-/// A copy that was handed out, without its payload.
-pub(super) struct Taken {
-    pub(super) id: EventId,
-    pub(super) attempt: u32,
-    pub(super) replay: bool,
-    pub(super) lengths: Lengths,
+impl Pull {
+    /// The pull that an offer has become.
+    fn of(offer: &Offered) -> Self {
+        let Most { events: max, bytes: max_bytes } = offer.most;
+        Self { inbox: offer.inbox, session: offer.session(), max, max_bytes, number: offer.number }
+    }
+
+    fn encode(&self, core: &Core, args: &mut Vec<Value>) {
+        args.extend([
+            id(self.inbox.uuid()),
+            id(self.session.uuid()),
+            number(self.max.min(MOST_PULLED) as u64),
+            number(u64::try_from(self.max_bytes).unwrap_or(u64::MAX)),
+            text(core.process.as_str()),
+            number(self.number),
+        ]);
+    }
 }
 
-/// What was handed out. Dropped without a claim, it goes back.
-pub(super) struct Handed {
+/// A copy that was handed out, without its payload.
+#[derive(Debug)]
+struct Taken {
+    id: EventId,
+    attempt: u32,
+    replay: bool,
+    lengths: Lengths,
+}
+
+/// What was handed out. Dropped unread, it goes back.
+#[derive(Debug)]
+pub(crate) struct Handed {
     core: Arc<Core>,
     tenant: TenantKey,
     session: SessionId,
@@ -245,13 +294,29 @@ pub(super) struct Handed {
 }
 
 impl Handed {
-    pub(super) fn copies(&self) -> &[Taken] {
-        &self.copies
+    /// What a script answers to a pull.
+    fn decode(core: &Arc<Core>, tenant: &TenantKey, pull: &Pull, answer: Value) -> Option<Self> {
+        let [rest, copies] = exactly(answer)?;
+        let rest = rest_of(&rest)?;
+        let copies: Vec<_> = parts(copies)?.iter().map(taken).collect::<Option<_>>()?;
+        let (session, number) = (pull.session, pull.number);
+        Some(Self { core: Arc::clone(core), tenant: tenant.clone(), session, number, copies, rest })
     }
 
-    /// From here on the caller has it. Says also what is left.
-    pub(super) fn claim(mut self) -> (Vec<Taken>, Rest) {
-        (std::mem::take(&mut self.copies), self.rest)
+    /// Reads the events, which come from this inbox. From then on the caller has them; what is left there is said, too.
+    pub(crate) async fn read(mut self, inbox: InboxId) -> Result<Pulled, BusError> {
+        let events: Vec<_> = self.copies.iter().map(|taken| (taken.id, taken.lengths)).collect();
+        let json = read::json(&self.core, &self.tenant, &events).await?;
+        // From here on nothing can interrupt: what the caller gets is what the session holds.
+        let copies = std::mem::take(&mut self.copies);
+        let held = copies.into_iter().zip(json).map(|(Taken { id, attempt, replay, .. }, event)| Held {
+            id,
+            inbox,
+            attempt,
+            replay,
+            event,
+        });
+        Ok(Pulled { items: held.collect(), rest: self.rest })
     }
 }
 
@@ -280,14 +345,7 @@ impl Step for PullStep {
     }
 
     fn encode(core: &Core, ask: &Pull, args: &mut Vec<Value>) {
-        args.extend([
-            id(ask.inbox.uuid()),
-            id(ask.session.uuid()),
-            number(ask.max.min(MOST_PULLED) as u64),
-            number(u64::try_from(ask.max_bytes).unwrap_or(u64::MAX)),
-            text(core.process.as_str()),
-            number(ask.number),
-        ]);
+        ask.encode(core, args);
     }
 
     fn decode(
@@ -296,20 +354,10 @@ impl Step for PullStep {
         asks: &[&Pull],
         answer: Value,
     ) -> Option<Vec<Result<Handed, BusError>>> {
-        let mut handed = 0;
-        let pulls: Option<Vec<_>> = parts(answer)?
-            .into_iter()
-            .zip(asks)
-            .map(|(answer, ask)| {
-                let [rest, copies] = exactly(answer)?;
-                let rest = rest_of(&rest)?;
-                let copies: Vec<_> = parts(copies)?.iter().map(taken).collect::<Option<_>>()?;
-                handed += copies.len() as u64;
-                let (session, number) = (ask.session, ask.number);
-                let (core, tenant) = (Arc::clone(core), tenant.clone());
-                Some(Ok(Handed { core, tenant, session, number, copies, rest }))
-            })
-            .collect();
+        let answers = parts(answer)?.into_iter().zip(asks);
+        let pulls = answers.map(|(answer, ask)| Handed::decode(core, tenant, ask, answer).map(Ok));
+        let pulls: Option<Vec<Result<Handed, _>>> = pulls.collect();
+        let handed = pulls.iter().flatten().flatten().map(|handed| handed.copies.len() as u64).sum();
         Tally { handed, ..Tally::default() }.tell();
         pulls
     }

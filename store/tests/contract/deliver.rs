@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use nexus_store::bus::{Copy, MAX_ATTEMPTS, Rest};
+use nexus_store::bus::{Copy, HandOut, MAX_ATTEMPTS, Rest};
 
 use super::rig::*;
 
@@ -128,7 +128,7 @@ async fn a_late_route_of_another_partition_is_not_overlooked() {
         for (partition, seq, id) in waiting {
             let epoch = rig.bus.acquire(&tenant(), partition).await.unwrap();
             let routes = vec![to(seq, &[inbox(1)])];
-            rig.bus.route(&tenant(), partition, epoch, routes).await.unwrap();
+            rig.bus.route(&tenant(), partition, epoch, routes, HandOut::Nothing).await.unwrap();
             assert_eq!(rig.pull_ids(inbox(1), session(1)).await, [id]);
         }
     }
@@ -147,7 +147,7 @@ async fn a_route_and_a_pull_at_the_same_time_overlook_nothing() {
             let route = |(partition, seq, _): (u16, u64, _)| {
                 let (bus, epoch) = (rig.bus.clone(), epochs[usize::from(partition)]);
                 let routes = vec![to(seq, &[inbox(1)])];
-                async move { bus.route(&tenant(), partition, epoch, routes).await.unwrap() }
+                async move { bus.route(&tenant(), partition, epoch, routes, HandOut::Nothing).await.unwrap() }
             };
             route(waiting[1]).await;
             // The earlier one comes while the later one is drawn.

@@ -1,6 +1,7 @@
 //! The gateways that share a bus: who lives, who owns a partition, and what a buried one leaves.
 
 use nexus_core::id::GatewayId;
+use nexus_store::bus::HandOut;
 use nexus_store::bus::fleet::Claim;
 
 use super::rig::*;
@@ -82,8 +83,9 @@ async fn a_partition_of_one_who_lives_is_not_taken_and_one_of_the_dead_is_fenced
         assert_eq!(claim(2, &both).await, Claim::Theirs(gateway(1)));
         let Claim::Ours(second) = claim(2, &[gateway(2)]).await else { panic!("its owner is dead") };
         assert!(second > first);
-        let route =
-            async |epoch| rig.bus.route(&tenant(), partition, epoch, vec![to(seq, &[inbox(1)])]).await;
+        let route = async |epoch| {
+            rig.bus.route(&tenant(), partition, epoch, vec![to(seq, &[inbox(1)])], HandOut::Nothing).await
+        };
         assert_eq!(label(route(first).await), "fenced");
         // The one who was fenced does not get it back from one who lives.
         assert_eq!(claim(1, &both).await, Claim::Theirs(gateway(2)));

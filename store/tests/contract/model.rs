@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use nexus_core::id::EventId;
+use nexus_store::bus::{Held, partition_of};
 use proptest::prelude::*;
 
 use super::rig::*;
@@ -12,10 +14,13 @@ const INBOXES: u8 = 2;
 const SESSIONS: u8 = 3;
 const THREADS: u8 = 3;
 
+/// How long anything may take that was done already.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 #[derive(Debug, Clone)]
 enum Step {
     Append { thread: u8 },
-    Route { to: u8 },
+    Route { to: u8, offers: Vec<Offer> },
     Pull { inbox: u8, session: u8, max: usize },
     Ack { session: u8, pick: usize },
     Nack { session: u8, pick: usize, minutes: u64 },
@@ -26,12 +31,28 @@ enum Step {
     Crash,
 }
 
+/// What a session would take of what is routed to an inbox.
+#[derive(Debug, Clone, Copy)]
+struct Offer {
+    inbox: u8,
+    session: u8,
+    max: usize,
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let session = 0..SESSIONS;
+    let offer = (0..INBOXES, session.clone(), 1..5usize);
+    let offer = offer.prop_map(|(inbox, session, max)| Offer { inbox, session, max });
+    let offers = proptest::collection::vec(offer, 0..4).prop_map(|mut offers| {
+        // A session has one.
+        let mut of = BTreeSet::new();
+        offers.retain(|offer: &Offer| of.insert(offer.session));
+        offers
+    });
     let pull = (0..INBOXES, session.clone(), 1..5usize);
     prop_oneof![
         6 => (0..THREADS).prop_map(|thread| Step::Append { thread }),
-        4 => (0..4u8).prop_map(|to| Step::Route { to }),
+        4 => (0..4u8, offers).prop_map(|(to, offers)| Step::Route { to, offers }),
         6 => pull.prop_map(|(inbox, session, max)| Step::Pull { inbox, session, max }),
         5 => (session.clone(), any::<usize>()).prop_map(|(session, pick)| Step::Ack { session, pick }),
         2 => (session.clone(), any::<usize>(), 0..90u64)
@@ -66,6 +87,15 @@ struct Model {
 
 fn name(n: u32) -> String {
     format!("{n:05}")
+}
+
+fn thread(n: u8) -> String {
+    format!("thread {n}")
+}
+
+/// What was handed out, with the attempt.
+fn shown(held: &[Held]) -> Vec<(EventId, u32)> {
+    held.iter().map(|held| (held.id, held.attempt)).collect()
 }
 
 fn inboxes(to: u8) -> Vec<u8> {
@@ -109,24 +139,12 @@ impl Model {
             Step::Append { thread } => {
                 let n = u32::try_from(self.threads.len()).unwrap();
                 let mut event = rig.event(&name(n));
-                event.thread_key = format!("thread {thread}");
+                event.thread_key = self::thread(thread);
                 rig.store(event).await;
                 self.unrouted.push(n);
                 self.threads.push(thread);
             }
-            Step::Route { to } => {
-                let waiting: Vec<_> = rig.unrouted().await.into_iter().map(|(_, _, id)| id).collect();
-                let expected: Vec<_> = self.unrouted.iter().map(|n| id(&name(*n))).collect();
-                assert_eq!(waiting, expected);
-                let to = inboxes(to);
-                rig.route(&to.iter().map(|n| inbox(*n)).collect::<Vec<_>>()).await;
-                for n in std::mem::take(&mut self.unrouted) {
-                    for inbox in &to {
-                        let copy = Copy { attempts: 0, session: None, not_before: 0 };
-                        self.open.insert((*inbox, n), copy);
-                    }
-                }
-            }
+            Step::Route { to, offers } => self.route(rig, to, offers).await,
             Step::Pull { inbox, session, max } => self.pull(rig, inbox, session, max).await,
             Step::Ack { session, pick } => {
                 let held = self.held_by(session);
@@ -168,7 +186,49 @@ impl Model {
         }
     }
 
+    async fn route(&mut self, rig: &Rig, to: u8, offers: Vec<Offer>) {
+        let waiting: Vec<_> = rig.unrouted().await.into_iter().map(|(_, _, id)| id).collect();
+        let expected: Vec<_> = self.unrouted.iter().map(|n| id(&name(*n))).collect();
+        assert_eq!(waiting, expected);
+        let mut made: Vec<_> = offers
+            .into_iter()
+            .map(|offer| {
+                let mut of = rig.bus.offer(&tenant(), session(offer.session));
+                of.make([inbox(offer.inbox)], offer.max, usize::MAX);
+                (offer, of)
+            })
+            .collect();
+        let to = inboxes(to);
+        rig.route(&to.iter().map(|n| inbox(*n)).collect::<Vec<_>>()).await;
+        let mut partitions: BTreeMap<u16, Vec<u32>> = BTreeMap::new();
+        for n in std::mem::take(&mut self.unrouted) {
+            let partition = partition_of(&thread(self.threads[n as usize]));
+            partitions.entry(partition).or_default().push(n);
+        }
+        // Each partition is a call of its own, and takes the first offer that is left of each inbox.
+        for events in partitions.values() {
+            for to in &to {
+                let copy = Copy { attempts: 0, session: None, not_before: 0 };
+                self.open.extend(events.iter().map(|n| ((*to, *n), copy)));
+                let first = made.iter().position(|(offer, _)| offer.inbox == *to);
+                let Some(first) = first.filter(|_| rig.takes_offers()) else { continue };
+                let (Offer { inbox, session, max }, mut of) = made.remove(first);
+                let taken = tokio::time::timeout(PATIENCE, of.taken()).await.expect("an offer that is taken");
+                let got = taken.unwrap().read().await.unwrap();
+                assert_eq!(shown(&got), self.expect(inbox, session, max));
+            }
+        }
+        assert!(made.iter_mut().all(|(_, of)| of.withdraw()));
+    }
+
     async fn pull(&mut self, rig: &Rig, inbox: u8, session: u8, max: usize) {
+        let expected = self.expect(inbox, session, max);
+        let held = rig.pull(super::rig::inbox(inbox), super::rig::session(session), max).await;
+        assert_eq!(shown(&held), expected);
+    }
+
+    /// What a pull hands out now, with the attempt.
+    fn expect(&mut self, inbox: u8, session: u8, max: usize) -> Vec<(EventId, u32)> {
         let mut expected = Vec::new();
         let of_others = self.open.range((inbox, 0)..=(inbox, u32::MAX));
         let of_others = of_others.filter(|(_, copy)| copy.session.is_some_and(|other| other != session));
@@ -189,16 +249,14 @@ impl Model {
                     .insert(key, Copy { attempts: copy.attempts + 1, session: Some(session), not_before: 0 });
             }
         }
-        let held = rig.pull(super::rig::inbox(inbox), super::rig::session(session), max).await;
-        let got: Vec<_> = held.iter().map(|held| (held.id, held.attempt)).collect();
-        assert_eq!(got, expected);
+        expected
     }
 
     /// At the end everything that is not done or parked is still there, once and in order.
     async fn finish(mut self, rig: &mut Rig) {
         self.take(rig, Step::Crash).await;
         self.take(rig, Step::Wait { minutes: 60 }).await;
-        self.take(rig, Step::Route { to: 3 }).await;
+        self.take(rig, Step::Route { to: 3, offers: Vec::new() }).await;
         for inbox in 0..INBOXES {
             self.pull(rig, inbox, 0, 10_000).await;
             let dead = rig.bus.dead(&tenant(), super::rig::inbox(inbox), None, 10_000).await.unwrap();

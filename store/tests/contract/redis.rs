@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nexus_core::clock::ManualClock;
-use nexus_store::bus::{Appended, Bus, Copy};
+use nexus_store::bus::{Appended, Bus, Copy, HandOut};
 use nexus_store::redis::{Durability, DurabilityClass, RedisSettings};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
@@ -121,7 +121,10 @@ async fn a_route_that_fails_in_the_middle_leaves_nothing() {
     for (partition, seq, _) in &waiting {
         let epoch = rig.bus.acquire(&tenant(), *partition).await.unwrap();
         let routes = vec![to(*seq, &[inbox(1), inbox(2), inbox(3)])];
-        assert_eq!(label(rig.bus.route(&tenant(), *partition, epoch, routes).await), "storage");
+        assert_eq!(
+            label(rig.bus.route(&tenant(), *partition, epoch, routes, HandOut::Nothing).await),
+            "storage"
+        );
     }
     assert_eq!(rig.unrouted().await, waiting);
     faulty.say(&[&format!("DEL {broken}")]).await;
@@ -364,11 +367,14 @@ async fn a_server_that_was_emptied_is_another() {
     let found = rig.bus.unrouted(&tenant(), partition, 2, 9).await.unwrap();
     assert_eq!(found[0].id, id("b"));
     let (old, routes) = (epochs[usize::from(partition)], vec![to(1, &[inbox(1)])]);
-    assert_eq!(label(rig.bus.route(&tenant(), partition, old, routes.clone()).await), "fenced");
+    assert_eq!(
+        label(rig.bus.route(&tenant(), partition, old, routes.clone(), HandOut::Nothing).await),
+        "fenced"
+    );
     rig.clock.advance(HOUR);
     let new = rig.bus.acquire(&tenant(), partition).await.unwrap();
     assert!(new > old);
-    rig.bus.route(&tenant(), partition, new, routes).await.unwrap();
+    rig.bus.route(&tenant(), partition, new, routes, HandOut::Nothing).await.unwrap();
     assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["b"]));
 }
 
@@ -544,4 +550,63 @@ async fn a_session_of_a_dead_gateway_takes_nothing_whichever_process_asks() {
     assert!(rig.pull(inbox(1), session(1), 9).await.is_empty());
     assert!(survivor.pull(&tenant(), inbox(1), session(1), 9, usize::MAX).await.unwrap().is_empty());
     assert_eq!(rig.pull_ids(inbox(1), session(2)).await, ids(&["a", "b"]));
+}
+
+/// Who holds what is of another type for a while: nothing can be handed out, and all is routed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_handed_out_waits() {
+    let faulty = Faulty::start(&[]).await;
+    let rig = &faulty.rig;
+    let holders = format!("nexus:{{acme/acme}}:i:{}:h", inbox(1).uuid().simple());
+    faulty.say(&[&format!("SET {holders} x")]).await;
+    let mut watch = rig.bus.watch_inbox(&tenant(), inbox(1));
+    let mut offer = rig.bus.offer(&tenant(), session(1));
+    offer.make([inbox(1)], 9, usize::MAX);
+    rig.fill(&["a"], inbox(1)).await;
+    assert!(tokio::time::timeout(PATIENCE, offer.taken()).await.unwrap().is_none());
+    changed(&mut watch).await;
+    assert!(rig.unrouted().await.is_empty());
+    faulty.say(&[&format!("DEL {holders}")]).await;
+    let got = rig.pull(inbox(1), session(1), 9).await;
+    assert_eq!((ids_of(&got), got[0].attempt), (ids(&["a"]), 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_handed_over_by_a_route_whose_answer_was_lost_comes_back_untried() {
+    let faulty = Faulty::start(&["--enable-debug-command", "yes"]).await;
+    let rig = &faulty.rig;
+    // From here on the server knows the script.
+    rig.fill(&["a"], inbox(2)).await;
+    rig.store_all(&["b"]).await;
+    let (partition, seq, _) = rig.unrouted().await[0];
+    let epoch = rig.bus.acquire(&tenant(), partition).await.unwrap();
+    let mut offer = rig.bus.offer(&tenant(), session(1));
+    offer.make([inbox(1)], 9, usize::MAX);
+    // The server hangs for longer than a command may take, and does afterwards what it was sent.
+    let hang = async { faulty.say(&["DEBUG SLEEP 5"]).await };
+    let route = async {
+        let answered = async || {
+            let ping = faulty.server.place();
+            tokio::time::timeout(Duration::from_millis(200), ping.say(&["PING"])).await.is_ok()
+        };
+        while answered().await {}
+        let routes = vec![to(seq, &[inbox(1)])];
+        rig.bus.route(&tenant(), partition, epoch, routes, HandOut::ToOffers).await
+    };
+    let (_, outcome) = tokio::join!(hang, route);
+    assert_eq!(label(outcome), "storage");
+    assert!(tokio::time::timeout(PATIENCE, offer.taken()).await.unwrap().is_none());
+    append_again(rig, "last").await;
+    // Whether it was done or not is seen by who routes again.
+    let mut watch = rig.bus.watch_inbox(&tenant(), inbox(1));
+    let mut got = Vec::new();
+    while got.is_empty() {
+        rig.route(&[inbox(1)]).await;
+        got = rig.pull(inbox(1), session(2), 1).await;
+        if got.is_empty() {
+            changed(&mut watch).await;
+        }
+    }
+    assert_eq!((ids_of(&got), got[0].attempt), (ids(&["b"]), 1));
+    assert_eq!(rig.end(session(1)).await, 0);
 }

@@ -12,7 +12,7 @@ use nexus_core::clock::ManualClock;
 use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
 use nexus_core::kind::{Kind, Rank};
 use nexus_store::bus::{
-    Append, Appended, Bus, BusError, Copy, Epoch, Held, InboxWatch, PARTITIONS, Raw, Route, Seq,
+    Append, Appended, Bus, BusError, Copy, Epoch, HandOut, Held, InboxWatch, PARTITIONS, Raw, Route, Seq,
 };
 use nexus_store::redis::RedisSettings;
 use tempfile::TempDir;
@@ -110,6 +110,11 @@ impl Rig {
         let store = Store::start(backend, dir.path());
         let bus = store.open(dir.path(), &clock);
         Self { clock, bus, store, dir }
+    }
+
+    /// Whether a route hands out to offers; the embedded log has no round trip to spare.
+    pub(crate) const fn takes_offers(&self) -> bool {
+        !matches!(self.store, Store::Folder)
     }
 
     /// The folder of a backend that has one.
@@ -224,7 +229,7 @@ impl Rig {
             let routes: Vec<_> = of.map(|(_, seq, _)| to(*seq, inboxes)).collect();
             if !routes.is_empty() {
                 let epoch = self.bus.acquire(&tenant(), partition).await.unwrap();
-                self.bus.route(&tenant(), partition, epoch, routes).await.unwrap();
+                self.bus.route(&tenant(), partition, epoch, routes, HandOut::ToOffers).await.unwrap();
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use nexus_core::change::ChangeKey;
 use nexus_core::kind::Rank;
-use nexus_store::bus::{Append, Copy};
+use nexus_store::bus::{Append, Copy, HandOut};
 
 use super::rig::*;
 
@@ -23,19 +23,19 @@ async fn an_older_owner_changes_nothing() {
         let new = rig.bus.acquire(&tenant(), partition).await.unwrap();
         assert!(new > old);
         let routes = || vec![to(seq, &[inbox(1)])];
-        let outcome = rig.bus.route(&tenant(), partition, old, routes()).await;
+        let outcome = rig.bus.route(&tenant(), partition, old, routes(), HandOut::Nothing).await;
         assert_eq!(label(outcome), "fenced");
         assert_eq!(rig.unrouted().await.len(), 2);
         assert!(rig.pull(inbox(1), session(1), 9).await.is_empty());
-        rig.bus.route(&tenant(), partition, new, routes()).await.unwrap();
+        rig.bus.route(&tenant(), partition, new, routes(), HandOut::Nothing).await.unwrap();
         assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a"]));
         // Epochs of other partitions are their own, and one that was never given is no key.
         let other = (partition + 1) % 8;
-        let outcome = rig.bus.route(&tenant(), other, new, vec![]).await;
+        let outcome = rig.bus.route(&tenant(), other, new, vec![], HandOut::Nothing).await;
         assert_eq!(label(outcome), "fenced");
         let stranger = "acme/stranger".parse().unwrap();
         for epoch in [0, 1] {
-            assert_eq!(label(rig.bus.route(&stranger, 0, epoch, vec![]).await), "fenced");
+            assert_eq!(label(rig.bus.route(&stranger, 0, epoch, vec![], HandOut::Nothing).await), "fenced");
         }
     }
 }
@@ -46,7 +46,10 @@ async fn a_partition_that_nobody_acquired_is_nobodys() {
         rig.store_all(&["a"]).await;
         let (partition, seq, _) = rig.unrouted().await[0];
         for epoch in [0, 1] {
-            let outcome = rig.bus.route(&tenant(), partition, epoch, vec![to(seq, &[inbox(1)])]).await;
+            let outcome = rig
+                .bus
+                .route(&tenant(), partition, epoch, vec![to(seq, &[inbox(1)])], HandOut::Nothing)
+                .await;
             assert_eq!(label(outcome), "fenced");
         }
         assert_eq!(rig.unrouted().await.len(), 1);
@@ -63,12 +66,12 @@ async fn a_routed_event_is_not_routed_again() {
         let epoch = rig.bus.acquire(&tenant(), partition).await.unwrap();
         // Twice in one call, again later, unknown places, and inboxes named twice.
         let routes = vec![to(seq, &[inbox(1), inbox(1)]), to(seq, &[inbox(2)]), to(99, &[inbox(1)])];
-        rig.bus.route(&tenant(), partition, epoch, routes).await.unwrap();
+        rig.bus.route(&tenant(), partition, epoch, routes, HandOut::Nothing).await.unwrap();
         assert!(rig.unrouted().await.is_empty());
         assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a"]));
         assert_eq!(rig.ack(session(1), &["a"]).await, 1);
         let again = vec![to(seq, &[inbox(1), inbox(2)])];
-        rig.bus.route(&tenant(), partition, epoch, again).await.unwrap();
+        rig.bus.route(&tenant(), partition, epoch, again, HandOut::Nothing).await.unwrap();
         assert!(rig.pull_ids(inbox(1), session(1)).await.is_empty());
         assert!(rig.pull_ids(inbox(2), session(1)).await.is_empty());
         let record = rig.bus.event(&tenant(), id("a")).await.unwrap().unwrap();
@@ -86,7 +89,7 @@ async fn a_place_of_another_partition_is_left_alone() {
         let other = (partition + 1) % 8;
         let epoch = rig.bus.acquire(&tenant(), other).await.unwrap();
         let routes = vec![to(seq, &[inbox(1)])];
-        rig.bus.route(&tenant(), other, epoch, routes).await.unwrap();
+        rig.bus.route(&tenant(), other, epoch, routes, HandOut::Nothing).await.unwrap();
         assert_eq!(rig.unrouted().await.len(), 1);
     }
 }

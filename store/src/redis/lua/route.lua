@@ -1,6 +1,7 @@
--- Routes. ARGV: PX and time of expiry of claims; then calls: partition, epoch, number of routes, and of each route:
--- place, decision, number of inboxes, inboxes.
-local claims_px, claims_expire = ARGV[4], ARGV[5]
+-- Routes, and hands out what came to whom offered to take it. ARGV, after that of handing out: PX and time of expiry of
+-- claims; then calls: partition, epoch, numbers of routes and of offers; of each route place, decision, number of inboxes,
+-- inboxes; and of each offer what a pull has. Answers of each offer what a pull is answered, or nothing if that failed.
+local claims_px, claims_expire = ARGV[5], ARGV[6]
 
 -- The changes that an event tells of and covers, and how much it says: a digit, then `k` or `c` with length and text.
 local function changes(text)
@@ -63,13 +64,13 @@ local function claim(inbox, rank, keys, all)
   return false
 end
 
--- What comes into each inbox, written at the end.
+-- What comes into each inbox, written at the end: places, and what is known of each event.
 local waits = {}
-local function wait_in(inbox, seq)
-  local places = waits[inbox] or {}
-  waits[inbox] = places
-  places[#places + 1] = seq
-  places[#places + 1] = seq
+local function wait_in(inbox, seq, event)
+  local came = waits[inbox] or { places = {}, events = {} }
+  waits[inbox] = came
+  came.places[#came.places + 1] = seq
+  came.events[seq] = event
   wake_inbox(inbox)
 end
 
@@ -77,14 +78,14 @@ end
 local decisions = {}
 
 -- Puts an event into inboxes; gives how many it was left out of.
-local function put(seq, change, decision, first, last)
-  local key, rank, keys, all = event_key(seq), changes(change)
+local function put(seq, event, decision, first, last)
+  local key, rank, keys, all = event_key(seq), changes(event.change)
   local open, fields = 0, {}
   for n = first, last do
     local inbox, copy = ARGV[n], 'c'
     if not claim(inbox, rank, keys, all) then
       copy, open = 'w0:0:0:', open + 1
-      wait_in(inbox, seq)
+      wait_in(inbox, seq, event)
     end
     fields[#fields + 1] = 'c:' .. inbox
     fields[#fields + 1] = copy
@@ -102,40 +103,111 @@ local function put(seq, change, decision, first, last)
   return last - first + 1 - open
 end
 
-local out, routed, left_out, at, queues, seen = {}, 0, 0, 6, {}, {}
+-- Offers as they come: where each stands in ARGV, and whether it may take something.
+local offers, offered = {}, {}
+local function note_offers(first, last, ours)
+  local revoked = ours and which_are_revoked(first, last) or {}
+  for i = first, last, PULL_FIELDS do
+    local open = ours and not revoked[(i - first) / PULL_FIELDS + 1]
+    offers[#offers + 1] = { at = i, open = open }
+    if open then offered[ARGV[i]] = true end
+  end
+end
+
+-- Members of a queue from one place to another, by place.
+local function queued(queue, first, last)
+  local found, list = {}, call('ZRANGEBYSCORE', queue, first, last, 'WITHSCORES')
+  for n = 1, #list, 2 do found[list[n + 1]] = list[n] end
+  return found
+end
+
+local out, routed, left_out, at, queues, seen, fresh = {}, 0, 0, 7, {}, {}, {}
+
+-- Routes of one partition, from `at` on.
+local function route_some(partition, count)
+  local queue, gone, first, last = base .. ':q:' .. partition, {}, nil, nil
+  local places, next_at = {}, at
+  for n = 1, count do
+    local seq = ARGV[next_at]
+    places[n] = seq
+    if not first or tonumber(seq) < tonumber(first) then first = seq end
+    if not last or tonumber(seq) > tonumber(last) then last = seq end
+    next_at = next_at + 3 + tonumber(ARGV[next_at + 2])
+  end
+  local there = count > 0 and queued(queue, first, last) or {}
+  for _, seq in ipairs(places) do
+    local decision, of = ARGV[at + 1], at + 3
+    at = of + tonumber(ARGV[at + 2])
+    -- What was routed waits no more, and what waits elsewhere is of another partition.
+    local member = there[seq]
+    if member and not seen[member] then
+      local id, lengths, change = string.match(member, '^(%x+):(%d+:[%d/]+):(.*)$')
+      left_out = left_out + put(seq, { id = id, lengths = lengths, change = change or '' }, decision, of, at - 1)
+      routed = routed + 1
+      gone[#gone + 1] = member
+      seen[member] = true
+    end
+  end
+  queues[#queues + 1] = { queue, gone }
+end
+
+-- Passes over routes that are not ours to make.
+local function skip_some(count)
+  for _ = 1, count do at = at + 3 + tonumber(ARGV[at + 2]) end
+end
+
+-- What came, as a pull sees it: in order of place, each event with id, thread, lengths and the state of its copy.
+local function as_waiting(came)
+  table.sort(came.places, function(a, b) return tonumber(a) < tonumber(b) end)
+  local events = {}
+  for n, seq in ipairs(came.places) do
+    local event = came.events[seq]
+    events[n] = { event.id, call('HGET', event_key(seq), 'g') or '', event.lengths, 'w0:0:0:' }
+  end
+  return { places = came.places, events = events }
+end
 
 local function route_all()
   while at <= #ARGV do
-    local partition, epoch, routes = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
-    at = at + 3
+    local partition, epoch, routes, count = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+    at = at + 4
     local newest = call('HGET', base, 'epoch:' .. partition) or '0'
     local ours = newest == epoch and epoch ~= '0'
     out[#out + 1] = ours and '' or newest
-    local queue, gone = base .. ':q:' .. partition, {}
-    for _ = 1, routes do
-      local seq, decision, first = ARGV[at], ARGV[at + 1], at + 3
-      at = first + tonumber(ARGV[at + 2])
-      -- What was routed waits no more, and what waits elsewhere is of another partition.
-      local waits_there = ours and call('ZRANGEBYSCORE', queue, seq, seq)[1]
-      if waits_there and not seen[waits_there] then
-        local change = string.match(waits_there, '^%x+:%d+:[%d/]+:(.*)$') or ''
-        left_out = left_out + put(seq, change, decision, first, at - 1)
-        routed = routed + 1
-        gone[#gone + 1] = waits_there
-        seen[waits_there] = true
-      end
-    end
-    queues[#queues + 1] = { queue, gone }
+    if ours then route_some(partition, routes) else skip_some(routes) end
+    note_offers(at, at + count * PULL_FIELDS - 1, ours)
+    at = at + count * PULL_FIELDS
   end
-  for inbox, places in pairs(waits) do
-    local key, back = inbox_key(inbox, 'w'), { 'ZREM', inbox_key(inbox, 'w') }
-    call_many('ZADD', key, places)
-    for n = 1, #places, 2 do back[#back + 1] = places[n] end
-    undo[#undo + 1] = back
+  if #offers > 0 then end_what_is_due() end
+  for inbox, came in pairs(waits) do
+    if offered[inbox] and call('EXISTS', inbox_key(inbox, 'w')) == 0 then
+      fresh[inbox] = as_waiting(came)
+    else
+      wait_at(inbox, came.places)
+      local back = { 'ZREM', inbox_key(inbox, 'w') }
+      for _, seq in ipairs(came.places) do back[#back + 1] = seq end
+      undo[#undo + 1] = back
+    end
   end
   call_pairs('MSET', decisions)
   -- Nothing can fail from here on: these keys were read above, and are of their type.
   for _, of in ipairs(queues) do call_many('ZREM', of[1], of[2]) end
+end
+
+-- Hands out, now that everything is routed. What fails leaves what came where it waits.
+local function hand_out(offer)
+  local inbox = ARGV[offer.at]
+  if not offer.open then return { OTHERS, {} } end
+  local came = fresh[inbox]
+  fresh[inbox] = nil
+  local done, answer = pcall(pull_at, offer.at, came)
+  if not done then
+    if came then wait_at(inbox, came.places) end
+    return {}
+  end
+  -- Of an inbox that is empty nobody is told.
+  if answer[1] == NOTHING then topics['i' .. inbox] = nil end
+  return answer
 end
 
 -- A key of ours that is of another type fails in the middle. Nothing may remain then: an event with a decision that is in
@@ -152,5 +224,7 @@ if not done then
   return redis.error_reply(tostring(failure))
 end
 write_sums()
+local answers = {}
+for n, offer in ipairs(offers) do answers[n] = hand_out(offer) end
 publish()
-return { out, routed, left_out }
+return { out, routed, left_out, answers }
