@@ -4,7 +4,7 @@
 //! A call checks that there is a connection, and fails at once if not; it prepares (encodes, compresses) and hands its
 //! step to a [`lane`], which makes one script call of what waits, or runs a script of its own. The [`keeper`] listens
 //! to wake-ups and looks after what nobody asks for. Nothing is sent twice: of a call whose connection was lost it is
-//! open whether it was done. Repeating it is harmless for all but a pull, and what a pull took goes back by itself.
+//! open whether it was done. Repeating it is harmless for all that hands nothing out, and what a pull or an offer took goes back by itself.
 //!
 //! Metrics: those of the embedded log. A commit is a call of a script, a commit failure one of which the outcome is
 //! open.
@@ -188,7 +188,7 @@ impl RedisBus {
         hand_out: HandOut,
     ) -> Result<(), BusError> {
         let offers = match hand_out {
-            HandOut::ToOffers => offer::take(&self.core, tenant, &routes),
+            HandOut::ToOffers => offer::claim(&self.core, tenant, &routes),
             HandOut::Nothing => Vec::new(),
         };
         self.routes.ask(&self.core, tenant, Routing { partition, epoch, routes, offers }).await
@@ -273,6 +273,8 @@ impl RedisBus {
         unsent: Vec<EventId>,
     ) -> Result<usize, BusError> {
         let doing = "end a session";
+        // What nobody got was not tried.
+        keeper::take_back_of(&self.core, tenant, session).await?;
         let mut args = vec![
             id(session.uuid()),
             text(self.core.process.as_str()),

@@ -65,7 +65,7 @@ impl Session<'_> {
                     self.settling = None;
                     self.inboxes.all_ready();
                 }
-                handed = self.offer.taken() => Box::pin(self.take(handed)).await?,
+                handed = self.offer.taken() => Box::pin(self.deliver_handed(handed)).await?,
                 () = self.inboxes.changed(), if hungry => {}
                 () = sever::changed(&mut self.config) => self.adopt()?,
                 () = self.polls.due(), if hungry => self.inboxes.all_ready(),
@@ -98,14 +98,14 @@ impl Session<'_> {
         self.state.wanted().min(MAX_PULL) as usize
     }
 
-    /// Takes over what was handed to its offer, and delivers it.
-    async fn take(&mut self, handed: Option<HandedOver>) -> Result<(), End> {
-        self.hold(handed).await;
+    /// Accepts what was handed to its offer, and delivers it.
+    async fn deliver_handed(&mut self, handed: Option<HandedOver>) -> Result<(), End> {
+        self.accept(handed).await;
         self.deliver().await
     }
 
-    /// Takes over what was handed to its offer.
-    async fn hold(&mut self, handed: Option<HandedOver>) {
+    /// Nothing came of its offer where nothing is given.
+    async fn accept(&mut self, handed: Option<HandedOver>) {
         let Some(handed) = handed else { return };
         match handed.read().await {
             Ok(held) => self.state.pulled(held.items),
@@ -113,7 +113,7 @@ impl Session<'_> {
         }
     }
 
-    /// The session goes on, and tries again in time and no sooner.
+    /// The session goes on, and asks again in time and no sooner.
     fn pull_failed(&mut self, error: &BusError) {
         self.polls.failed(Instant::now());
         metrics::counter!("nexus_pull_errors_total", "error" => error.label()).increment(1);
@@ -122,21 +122,23 @@ impl Session<'_> {
 
     /// Pulls once, from the inbox whose turn it is. False when there is nothing to pull, or no credit.
     async fn pull(&mut self) -> Result<bool, End> {
-        if self.state.wanted() == 0 || !self.inboxes.any_ready() {
-            return Ok(false);
-        }
-        // What was taken of its offer is before whatever it pulls, and counts against its credit.
-        if !self.offer.withdraw() {
-            let handed = self.offer.taken().await;
-            self.hold(handed).await;
-        }
-        let wanted = self.at_once();
-        if wanted == 0 {
+        if self.state.wanted() == 0 {
             return Ok(false);
         }
         let Some((inbox, look)) = self.inboxes.next_ready() else {
             return Ok(false);
         };
+        // What was taken of its offer is before whatever it pulls, and counts against its credit.
+        if !self.offer.withdraw() {
+            let handed = self.offer.taken().await;
+            self.accept(handed).await;
+        }
+        let wanted = self.at_once();
+        if wanted == 0 {
+            // It was told instead of others, who can take something.
+            self.inboxes.looked(inbox, look, Rest::More);
+            return Ok(false);
+        }
         if !self.shared.fleet.is_sure() {
             // The session may not be this gateway's any more.
             self.polls.failed(Instant::now());
@@ -292,8 +294,8 @@ impl Session<'_> {
         if !self.inboxes.are(&inboxes) {
             self.inboxes = Inboxes::watch(&self.shared.bus, self.tenant, inboxes);
         }
-        // What it offers now may be less, and of other inboxes. One that is taken is answered all the same.
-        let _ = self.offer.withdraw();
+        // What it may take now may be less, and of other inboxes.
+        self.offer.give_up();
         Ok(())
     }
 

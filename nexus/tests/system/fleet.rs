@@ -226,6 +226,31 @@ async fn a_gateway_that_is_killed_leaves_nothing_behind() {
     assert!(back.terminate().await.success());
 }
 
+/// What is routed by the gateway of an agent that waits is handed to it in the same step: no pull reads its inbox.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_waits_gets_an_event_without_a_pull() {
+    let mut fleet = Fleet::new();
+    fleet.redis.start();
+    let (_ingest, _gateway) = (fleet.ingest(), fleet.gateway(0));
+    fleet.objects.ready().await;
+    fleet.gateways[0].ready().await;
+    let agent = Agents::start(&fleet.gateways[0], "coder", 1, 4);
+    until("the agent is connected", || async { agent.read(|memory| memory.sessions > 0).then_some(()) })
+        .await;
+    for number in 0..20 {
+        fleet.redis.say("CONFIG RESETSTAT").await.unwrap();
+        let accepted = post(&fleet.objects, number..number + 1).await;
+        all_came("the event arrives", &accepted, &[&agent]).await;
+        let done = fleet.redis.say("INFO commandstats").await.unwrap();
+        assert!(done.contains("cmdstat_evalsha:"), "{done}");
+        // Only a pull reads an inbox. The first ones may be those of an agent that has just connected.
+        if !done.contains("cmdstat_zrange:") {
+            return;
+        }
+    }
+    panic!("each of 20 events was pulled");
+}
+
 /// One that stands still is taken for dead, and finds that out when it goes on: it begins again, and nothing that it held
 /// is lost or stays with it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -56,34 +56,25 @@ impl<H> Default for Offers<H> {
 }
 
 impl<H> Offers<H> {
-    /// Takes the first offer of an inbox. `number` gives the pull's number to a session that may take something now.
+    /// Takes the first offer of each of these inboxes, up to so many in all. `number` gives the pull's number to a session
+    /// that may take something now.
     pub(crate) fn claim(
         &self,
         tenant: &TenantKey,
-        inbox: InboxId,
+        inboxes: impl Iterator<Item = InboxId>,
+        most: usize,
         mut number: impl FnMut(SessionId) -> Option<u64>,
-    ) -> Option<Claimed<H>> {
+    ) -> Vec<Claimed<H>> {
+        let mut claimed = Vec::new();
         let mut open = lock(&self.open);
-        let of = open.get_mut(tenant)?;
-        loop {
-            let (&key, slot) = of.range((inbox, 0)..=(inbox, u64::MAX)).next()?;
-            let slot = Arc::clone(slot);
-            let mut phase = lock(&slot.phase);
-            // It may have been taken by another inbox, or taken back a moment ago.
-            let most = match *phase {
-                Phase::Open(offer, most) if offer == key.1 => most,
-                _ => {
-                    drop(phase);
-                    of.remove(&key);
-                    continue;
-                }
-            };
-            let number = number(slot.session)?;
-            *phase = Phase::Taken(number);
-            drop(phase);
-            of.remove(&key);
-            return Some(Claimed { slot, inbox, number, most });
+        let Some(of) = open.get_mut(tenant) else { return claimed };
+        for inbox in inboxes {
+            if claimed.len() >= most || of.is_empty() {
+                break;
+            }
+            claimed.extend(first(of, inbox, &mut number));
         }
+        claimed
     }
 
     fn list(&self, tenant: &TenantKey, inboxes: &[InboxId], offer: u64, slot: &Arc<Slot<H>>) {
@@ -102,6 +93,33 @@ impl<H> Offers<H> {
         if of.is_empty() {
             open.remove(tenant);
         }
+    }
+}
+
+/// Takes the first offer of an inbox.
+fn first<H>(
+    of: &mut OfTenant<H>,
+    inbox: InboxId,
+    number: &mut impl FnMut(SessionId) -> Option<u64>,
+) -> Option<Claimed<H>> {
+    loop {
+        let (&key, slot) = of.range((inbox, 0)..=(inbox, u64::MAX)).next()?;
+        let slot = Arc::clone(slot);
+        let mut phase = lock(&slot.phase);
+        // It may have been taken by another inbox, or taken back a moment ago.
+        let most = match *phase {
+            Phase::Open(offer, most) if offer == key.1 => most,
+            _ => {
+                drop(phase);
+                of.remove(&key);
+                continue;
+            }
+        };
+        let number = number(slot.session)?;
+        *phase = Phase::Taken(number);
+        drop(phase);
+        of.remove(&key);
+        return Some(Claimed { slot, inbox, number, most });
     }
 }
 

@@ -24,7 +24,7 @@ fn world(sessions: u128) -> (Arc<Offers<&'static str>>, Vec<Offerer<&'static str
 }
 
 fn claim(offers: &Offers<&'static str>, from: u128) -> Option<Claimed<&'static str>> {
-    offers.claim(&tenant(), inbox(from), |_| Some(7))
+    offers.claim(&tenant(), [inbox(from)].into_iter(), 9, |_| Some(7)).pop()
 }
 
 #[tokio::test]
@@ -32,7 +32,8 @@ async fn an_offer_is_taken_once_by_whichever_inbox_is_first() {
     let (offers, mut of) = world(1);
     of[0].offer([inbox(1), inbox(2)], MOST);
     assert!(claim(&offers, 3).is_none());
-    assert!(offers.claim(&"acme/other".parse().unwrap(), inbox(1), |_| Some(7)).is_none());
+    let other = "acme/other".parse().unwrap();
+    assert!(offers.claim(&other, [inbox(1)].into_iter(), 9, |_| Some(7)).is_empty());
     let claimed = claim(&offers, 2).unwrap();
     assert_eq!((claimed.session(), claimed.inbox, claimed.most), (session(1), inbox(2), MOST));
     assert!(claim(&offers, 1).is_none() && claim(&offers, 2).is_none());
@@ -78,7 +79,7 @@ async fn what_is_offered_last_counts() {
 async fn who_may_take_nothing_now_keeps_the_offer() {
     let (offers, mut of) = world(1);
     of[0].offer([inbox(1)], MOST);
-    assert!(offers.claim(&tenant(), inbox(1), |_| None).is_none());
+    assert!(offers.claim(&tenant(), [inbox(1)].into_iter(), 9, |_| None).is_empty());
     assert!(claim(&offers, 1).is_some());
 }
 
@@ -88,11 +89,11 @@ async fn an_answer_to_an_offer_that_was_given_up_reaches_nobody() {
     let mut of = Offerer::new(&offers, &tenant(), session(1));
     let (first, second) = (Arc::new(()), Arc::new(()));
     of.offer([inbox(1)], MOST);
-    let late = offers.claim(&tenant(), inbox(1), |_| Some(1)).unwrap();
+    let late = offers.claim(&tenant(), [inbox(1)].into_iter(), 9, |_| Some(1)).pop().unwrap();
     assert_eq!(of.give_up(), Some(1));
     assert_eq!(of.give_up(), None);
     of.offer([inbox(1)], MOST);
-    let next = offers.claim(&tenant(), inbox(1), |_| Some(2)).unwrap();
+    let next = offers.claim(&tenant(), [inbox(1)].into_iter(), 9, |_| Some(2)).pop().unwrap();
     late.answer(Arc::clone(&first));
     assert_eq!(Arc::strong_count(&first), 1);
     drop(late);
@@ -112,4 +113,19 @@ async fn nothing_is_left_of_sessions_that_are_gone() {
     assert!(lock(&offers.open).is_empty());
     claimed.answer("event");
     assert!(claim(&offers, 2).is_none());
+}
+
+#[tokio::test]
+async fn one_of_each_inbox_is_taken_up_to_a_number() {
+    let (offers, mut of) = world(4);
+    for (n, offerer) in of.iter_mut().enumerate() {
+        offerer.offer([inbox(1 + n as u128 / 2)], MOST);
+    }
+    let claim = |most| {
+        let claimed = offers.claim(&tenant(), [inbox(1), inbox(2)].into_iter(), most, |_| Some(7));
+        claimed.iter().map(Claimed::session).collect::<Vec<_>>()
+    };
+    assert_eq!(claim(1), [session(1)]);
+    assert_eq!(claim(9), [session(2), session(3)]);
+    assert_eq!(claim(9), [session(4)]);
 }

@@ -22,7 +22,7 @@ use crate::bus::{BusError, cannot};
 const WAITING: usize = 1024;
 
 /// Bytes of payload in one call, unless one item is larger: Redis does nothing else meanwhile.
-const CALL_BYTES: usize = 4 << 20;
+pub(super) const CALL_BYTES: usize = 4 << 20;
 
 /// How many times the time of a command a caller waits for its answer.
 const PATIENCE: u32 = 4;

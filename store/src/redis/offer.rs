@@ -1,5 +1,6 @@
 //! Offers of sessions, which routes of this process take along: a pull that waits in memory until something comes.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use nexus_core::id::{InboxId, SessionId, TenantKey};
@@ -9,8 +10,8 @@ use super::steps::{Handed, Offered};
 use crate::bus::Route;
 use crate::bus::offers::{Most, Offerer};
 
-/// Offers that one route takes at most: a script hands out to no more.
-const MOST_TAKEN: usize = 64;
+/// Offers that one script hands out to at most: Redis does nothing else meanwhile.
+pub(super) const MOST_TAKEN: usize = 64;
 
 /// The offer of a session.
 #[derive(Debug)]
@@ -52,17 +53,9 @@ impl Drop for RedisOffer {
 
 /// Takes the first offer of each inbox that something is put into. A session of which something is still to go back keeps
 /// its offer: that comes first.
-pub(super) fn take(core: &Core, tenant: &TenantKey, routes: &[Route]) -> Vec<Offered> {
-    let mut taken: Vec<Offered> = Vec::new();
-    for inbox in routes.iter().flat_map(|route| route.inboxes.iter().copied()) {
-        if taken.len() >= MOST_TAKEN {
-            break;
-        }
-        if taken.iter().any(|offered| offered.inbox == inbox) {
-            continue;
-        }
-        let number = |session| core.unclaimed_of(tenant, session).is_empty().then(|| core.next_pull());
-        taken.extend(core.offers.claim(tenant, inbox, number));
-    }
-    taken
+pub(super) fn claim(core: &Core, tenant: &TenantKey, routes: &[Route]) -> Vec<Offered> {
+    let mut seen = HashSet::new();
+    let inboxes = routes.iter().flat_map(|route| route.inboxes.iter().copied());
+    let number = |session| core.unclaimed_of(tenant, session).is_empty().then(|| core.next_pull());
+    core.offers.claim(tenant, inboxes.filter(|inbox| seen.insert(*inbox)), MOST_TAKEN, number)
 }

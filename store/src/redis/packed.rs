@@ -16,8 +16,10 @@ pub(crate) struct Packed {
 
 impl Packed {
     pub(crate) fn of(text: Bytes) -> Self {
-        let (packed, len) = (lz4_flex::block::compress(&text), text.len());
-        if packed.len() < len { Self { kept: packed.into(), len } } else { Self { kept: text, len } }
+        let len = text.len();
+        let packed = if len <= LONGEST { lz4_flex::block::compress(&text) } else { Vec::new() };
+        let smaller = !packed.is_empty() && packed.len() < len;
+        Self { kept: if smaller { packed.into() } else { text }, len }
     }
 
     /// What was kept of a text of this length.

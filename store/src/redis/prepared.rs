@@ -34,7 +34,7 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// Encodes and compresses an event; a large one on a thread where that holds up nobody.
     pub(crate) async fn of(append: Append) -> Result<Self, BusError> {
-        if append.raw.body.len() <= COMPRESSED_AT_ONCE {
+        if append.raw.body.len().max(append.event.len()) <= COMPRESSED_AT_ONCE {
             return Self::make(append);
         }
         tokio::task::spawn_blocking(move || Self::make(append)).await.map_err(|_| BusError::Closed)?

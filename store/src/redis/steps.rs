@@ -9,12 +9,13 @@ use metrics::counter;
 use nexus_core::id::{EventId, InboxId, SessionId, TenantKey};
 
 use super::core::Core;
-use super::lane::Step;
+use super::lane::{CALL_BYTES, Step};
+use super::offer::MOST_TAKEN;
 use super::payload::{Lengths, Payload};
 use super::prepared::Prepared;
 use super::read;
 use super::scripts::{self, Script};
-use super::values::{bytes, count_of, exactly, id, number, number_of, parts, str_of, text};
+use super::values::{bytes, count_of, exactly, id, malformed, number, number_of, parts, str_of, text};
 use crate::bus::offers::{Claimed, Most};
 use crate::bus::{Appended, BusError, Held, MAX_ATTEMPTS, MOST_PASSED_OVER, Pulled, Rest, Route};
 use crate::embedded::{CLAIMS_LAST, Tally};
@@ -203,7 +204,9 @@ impl Step for RouteStep {
     }
 
     fn weight(ask: &Routing) -> usize {
-        ask.routes.iter().map(|route| route.decision.len() + 36 * route.inboxes.len()).sum()
+        let routes = ask.routes.iter().map(|route| route.decision.len() + 36 * route.inboxes.len());
+        // Bytes are not what handing out costs, but so one call hands out to no more than it may.
+        routes.sum::<usize>() + ask.offers.len() * (CALL_BYTES / MOST_TAKEN)
     }
 
     fn decode(
@@ -214,9 +217,22 @@ impl Step for RouteStep {
     ) -> Option<Vec<Result<(), BusError>>> {
         let [outcomes, routed, coalesced, answers] = exactly(answer)?;
         let (routed, coalesced) = (number_of(&routed)?, number_of(&coalesced)?);
-        let offers = asks.iter().flat_map(|ask| &ask.offers);
+        let outcomes = parts(outcomes)?.into_iter().zip(asks).map(|(newest, ask)| {
+            if newest.as_bytes()?.is_empty() {
+                return Some(Ok(()));
+            }
+            let held = number_of(&newest)?;
+            let (partition, ours) = (ask.partition, ask.epoch);
+            Some(Err(BusError::Fenced { tenant: tenant.clone(), partition, held, ours }))
+        });
+        let outcomes: Vec<_> = outcomes.collect::<Option<_>>()?;
+        let (offers, answers) = (asks.iter().map(|ask| ask.offers.len()).sum::<usize>(), parts(answers)?);
+        if (outcomes.len(), answers.len()) != (asks.len(), offers) {
+            return None;
+        }
+        // Last: who was answered has what it was handed.
         let mut handed = 0;
-        for (offer, answer) in offers.zip(parts(answers)?) {
+        for (offer, answer) in asks.iter().flat_map(|ask| &ask.offers).zip(answers) {
             // Who was handed nothing because that failed gets back later what was noted of it, should anything have been.
             match Handed::decode(core, tenant, &Pull::of(offer), answer) {
                 Some(answer) => {
@@ -227,16 +243,7 @@ impl Step for RouteStep {
             }
         }
         Tally { routed, coalesced, handed, ..Tally::default() }.tell();
-        let outcomes = parts(outcomes)?;
-        let outcomes = outcomes.iter().zip(asks).map(|(newest, ask)| {
-            if newest.as_bytes()?.is_empty() {
-                return Some(Ok(()));
-            }
-            let held = number_of(newest)?;
-            let (partition, ours) = (ask.partition, ask.epoch);
-            Some(Err(BusError::Fenced { tenant: tenant.clone(), partition, held, ours }))
-        });
-        outcomes.collect()
+        Some(outcomes)
     }
 
     fn lost(core: &Core, tenant: &TenantKey, ask: &Routing) {
@@ -355,11 +362,15 @@ impl Step for PullStep {
         answer: Value,
     ) -> Option<Vec<Result<Handed, BusError>>> {
         let answers = parts(answer)?.into_iter().zip(asks);
-        let pulls = answers.map(|(answer, ask)| Handed::decode(core, tenant, ask, answer).map(Ok));
-        let pulls: Option<Vec<Result<Handed, _>>> = pulls.collect();
-        let handed = pulls.iter().flatten().flatten().map(|handed| handed.copies.len() as u64).sum();
+        // One that cannot be read, of an event that a later version wrote, is that pull's error alone.
+        let pulls: Vec<_> = answers
+            .map(|(answer, ask)| {
+                Handed::decode(core, tenant, ask, answer).ok_or_else(|| malformed(Self::DOING))
+            })
+            .collect();
+        let handed = pulls.iter().flatten().map(|handed| handed.copies.len() as u64).sum();
         Tally { handed, ..Tally::default() }.tell();
-        pulls
+        Some(pulls)
     }
 
     fn lost(core: &Core, tenant: &TenantKey, ask: &Pull) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nexus_store::bus::{Copy, HandOut, Offer, Pulled, Rest};
+use nexus_store::bus::{Copy, HandOut, Offer, PARTITIONS, Pulled, Rest};
 
 use super::rig::*;
 
@@ -115,7 +115,14 @@ async fn what_reaches_nobody_goes_back_untried() {
         changed(&mut watch).await;
         let got = rig.pull(inbox(1), session(2), 9).await;
         assert_eq!((ids_of(&got), got[0].attempt), (ids(&["b"]), 1));
-        // It can offer anew.
+        // Also where the session ends before anything could go back.
+        of.make([inbox(1)], 9, usize::MAX);
+        rig.fill(&["d"], inbox(1)).await;
+        drop(of);
+        rig.end(session(1)).await;
+        let got = rig.pull(inbox(1), session(2), 9).await;
+        assert_eq!((ids_of(&got), got[0].attempt), (ids(&["d"]), 1));
+        let mut of = rig.bus.offer(&tenant(), session(3));
         of.make([inbox(1)], 9, usize::MAX);
         rig.fill(&["c"], inbox(1)).await;
         assert_eq!(ids_of(&taken(&mut of).await.unwrap()), ids(&["c"]));
@@ -181,5 +188,41 @@ async fn an_offer_of_few_bytes_takes_one_event_all_the_same() {
         fill_thread(&rig, &["a", "b"]).await;
         let got = taken(&mut of).await.unwrap();
         assert_eq!((ids_of(&got), got.rest), (ids(&["a"]), Rest::More));
+    }
+}
+
+/// Routes of all partitions at once share scripts: each takes an offer of the inbox, and none sees what another was handed.
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_that_share_a_script_hand_out_each_event_once() {
+    for rig in rigs() {
+        let names: Vec<_> = (0..60).map(|n| format!("{n}")).collect();
+        rig.store_all(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        let waiting = rig.unrouted().await;
+        let epochs = rig.own_all().await;
+        let mut offers: Vec<_> = (1..=20).map(|n| offer(&rig, n, 1, 2)).collect();
+        let tenant = tenant();
+        let routes = (0..PARTITIONS).zip(&epochs).map(|(partition, epoch)| {
+            let of = waiting.iter().filter(|(other, ..)| *other == partition);
+            let routes: Vec<_> = of.map(|(_, seq, _)| to(*seq, &[inbox(1)])).collect();
+            rig.bus.route(&tenant, partition, *epoch, routes, HandOut::ToOffers)
+        });
+        futures_util::future::try_join_all(routes).await.unwrap();
+        let mut got = Vec::new();
+        for of in &mut offers {
+            if !of.withdraw() {
+                let handed = ids_of(&taken(of).await.unwrap());
+                assert!(handed.len() <= 2);
+                got.extend(handed);
+            }
+        }
+        assert!(!got.is_empty());
+        let rest = rig.pull_ids(inbox(1), session(99)).await;
+        let order: Vec<_> = waiting.iter().map(|(.., id)| *id).filter(|id| rest.contains(id)).collect();
+        assert_eq!(rest, order);
+        got.extend(rest);
+        got.sort_unstable();
+        let mut all: Vec<_> = waiting.iter().map(|(.., id)| *id).collect();
+        all.sort_unstable();
+        assert_eq!(got, all);
     }
 }

@@ -64,13 +64,12 @@ local function claim(inbox, rank, keys, all)
   return false
 end
 
--- What comes into each inbox, written at the end: places, and what is known of each event.
+-- What comes into each inbox, written at the end: places.
 local waits = {}
-local function wait_in(inbox, seq, event)
-  local came = waits[inbox] or { places = {}, events = {} }
-  waits[inbox] = came
-  came.places[#came.places + 1] = seq
-  came.events[seq] = event
+local function wait_in(inbox, seq)
+  local places = waits[inbox] or {}
+  waits[inbox] = places
+  places[#places + 1] = seq
   wake_inbox(inbox)
 end
 
@@ -78,14 +77,14 @@ end
 local decisions = {}
 
 -- Puts an event into inboxes; gives how many it was left out of.
-local function put(seq, event, decision, first, last)
-  local key, rank, keys, all = event_key(seq), changes(event.change)
+local function put(seq, change, decision, first, last)
+  local key, rank, keys, all = event_key(seq), changes(change)
   local open, fields = 0, {}
   for n = first, last do
     local inbox, copy = ARGV[n], 'c'
     if not claim(inbox, rank, keys, all) then
       copy, open = 'w0:0:0:', open + 1
-      wait_in(inbox, seq, event)
+      wait_in(inbox, seq)
     end
     fields[#fields + 1] = 'c:' .. inbox
     fields[#fields + 1] = copy
@@ -122,6 +121,8 @@ local function queued(queue, first, last)
 end
 
 local out, routed, left_out, at, queues, seen, fresh = {}, 0, 0, 7, {}, {}, {}
+-- What a queue tells of the events that are routed, by place: id and lengths.
+local known = {}
 
 -- Routes of one partition, from `at` on.
 local function route_some(partition, count)
@@ -142,7 +143,8 @@ local function route_some(partition, count)
     local member = there[seq]
     if member and not seen[member] then
       local id, lengths, change = string.match(member, '^(%x+):(%d+:[%d/]+):(.*)$')
-      left_out = left_out + put(seq, { id = id, lengths = lengths, change = change or '' }, decision, of, at - 1)
+      known[seq] = { id, lengths }
+      left_out = left_out + put(seq, change or '', decision, of, at - 1)
       routed = routed + 1
       gone[#gone + 1] = member
       seen[member] = true
@@ -156,15 +158,17 @@ local function skip_some(count)
   for _ = 1, count do at = at + 3 + tonumber(ARGV[at + 2]) end
 end
 
--- What came, as a pull sees it: in order of place, each event with id, thread, lengths and the state of its copy.
-local function as_waiting(came)
-  table.sort(came.places, function(a, b) return tonumber(a) < tonumber(b) end)
+-- What came, as a pull sees it: in order of place, each event with id, thread, lengths and the state of its copy. Nothing if
+-- one of them is not known, which a pull may know what to do with.
+local function as_waiting(places)
+  table.sort(places, function(a, b) return tonumber(a) < tonumber(b) end)
   local events = {}
-  for n, seq in ipairs(came.places) do
-    local event = came.events[seq]
-    events[n] = { event.id, call('HGET', event_key(seq), 'g') or '', event.lengths, 'w0:0:0:' }
+  for n, seq in ipairs(places) do
+    local id, lengths = unpack(known[seq], 1, 2)
+    if not id or not lengths then return nil end
+    events[n] = { id, call('HGET', event_key(seq), 'g') or '', lengths, 'w0:0:0:' }
   end
-  return { places = came.places, events = events }
+  return { places = places, events = events }
 end
 
 local function route_all()
@@ -178,14 +182,18 @@ local function route_all()
     note_offers(at, at + count * PULL_FIELDS - 1, ours)
     at = at + count * PULL_FIELDS
   end
-  if #offers > 0 then end_what_is_due() end
-  for inbox, came in pairs(waits) do
-    if offered[inbox] and call('EXISTS', inbox_key(inbox, 'w')) == 0 then
-      fresh[inbox] = as_waiting(came)
-    else
-      wait_at(inbox, came.places)
+  if #offers > 0 and not pcall(end_what_is_due) then
+    -- It is before what came, so nothing is handed out; whoever pulls is told why.
+    offered = {}
+    for _, offer in ipairs(offers) do offer.open = false end
+  end
+  for inbox, places in pairs(waits) do
+    local empty = offered[inbox] and call('EXISTS', inbox_key(inbox, 'w')) == 0
+    fresh[inbox] = empty and as_waiting(places) or nil
+    if not fresh[inbox] then
+      wait_at(inbox, places)
       local back = { 'ZREM', inbox_key(inbox, 'w') }
-      for _, seq in ipairs(came.places) do back[#back + 1] = seq end
+      for _, seq in ipairs(places) do back[#back + 1] = seq end
       undo[#undo + 1] = back
     end
   end
@@ -220,11 +228,13 @@ if not done then
       redis.pcall(command[1], command[2], unpack(command, first, math.min(first + 999, #command)))
     end
   end
+  -- Delays may have ended.
+  pcall(publish)
   if type(failure) == 'table' then return failure end
   return redis.error_reply(tostring(failure))
 end
-write_sums()
 local answers = {}
 for n, offer in ipairs(offers) do answers[n] = hand_out(offer) end
+write_sums()
 publish()
 return { out, routed, left_out, answers }
