@@ -37,18 +37,18 @@ bench-log:
 
 # Measure Nexus beside the floor: the same durable steps and hops with no logic.
 bench-load *ARGS:
-    cargo build --release -p nexus
-    cd bench/load && cargo run --release -- compare --nexus "${CARGO_TARGET_DIR:-../../target}/release/nexus" {{ARGS}}
+    cargo build --profile dist -p nexus
+    cd bench/load && cargo run --release -- compare --nexus "${CARGO_TARGET_DIR:-../../target}/dist/nexus" {{ARGS}}
 
 # Measure Nexus as processes over Redis beside the floor as processes over Redis.
 bench-fleet *ARGS:
-    cargo build --release -p nexus
-    cd bench/load && cargo run --release -- fleet --nexus "${CARGO_TARGET_DIR:-../../target}/release/nexus" {{ARGS}}
+    cargo build --profile dist -p nexus
+    cd bench/load && cargo run --release -- fleet --nexus "${CARGO_TARGET_DIR:-../../target}/dist/nexus" {{ARGS}}
 
 # Measure a gateway over Redis with 20,000 agents at rest: memory, CPU, commands; a stop and the way back.
 bench-idle *ARGS:
-    cargo build --release -p nexus
-    cd bench/load && cargo run --release -- idle --nexus "${CARGO_TARGET_DIR:-../../target}/release/nexus" {{ARGS}}
+    cargo build --profile dist -p nexus
+    cd bench/load && cargo run --release -- idle --nexus "${CARGO_TARGET_DIR:-../../target}/dist/nexus" {{ARGS}}
 
 # Kill the built program, lose the power and fill the disk under load: nothing accepted may be lost.
 durability *ARGS:

@@ -45,7 +45,7 @@ pub enum Transport {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Compare Nexus with the floor: throughput, latency, CPU, memory
-    #[command(after_help = "Example:\n  nexus-load compare --rounds 5 --nexus target/release/nexus")]
+    #[command(after_help = "Example:\n  nexus-load compare --rounds 5 --nexus target/dist/nexus")]
     Compare(CompareArgs),
     /// Measure how fast a stop takes hold of connected agents
     #[command(after_help = "Example:\n  nexus-load stop --sessions 5000 --runs 5")]
@@ -55,11 +55,11 @@ pub enum Verb {
     Hostile(HostileArgs),
     /// Compare Nexus as processes over Redis with the floor as processes over Redis
     #[command(
-        after_help = "Examples:\n  nexus-load fleet --rounds 5 --nexus target/release/nexus\n  nexus-load fleet --appendfsync both"
+        after_help = "Examples:\n  nexus-load fleet --rounds 5 --nexus target/dist/nexus\n  nexus-load fleet --appendfsync both"
     )]
     Fleet(FleetArgs),
     /// Measure a gateway over Redis with many agents at rest: memory, CPU, commands; a stop and the way back
-    #[command(after_help = "Example:\n  nexus-load idle --agents 20000 --nexus target/release/nexus")]
+    #[command(after_help = "Example:\n  nexus-load idle --agents 20000 --nexus target/dist/nexus")]
     Idle(IdleArgs),
     /// Serve the floor: the same durable steps and hops with no logic
     #[command(
@@ -75,8 +75,8 @@ pub enum Verb {
 /// What both measuring verbs take.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
-    /// The nexus binary; measure a release build
-    #[arg(long, env = "NEXUS_BIN", default_value = "target/release/nexus", value_name = "PATH")]
+    /// The nexus binary; measure what ships, `cargo build --profile dist -p nexus`
+    #[arg(long, env = "NEXUS_BIN", default_value = "target/dist/nexus", value_name = "PATH")]
     pub nexus: PathBuf,
     /// Where data folders are made and removed; on a disk. Default: beside this binary
     #[arg(long, value_name = "PATH")]
@@ -192,8 +192,8 @@ impl Fsync {
 /// Arguments of `fleet`.
 #[derive(Debug, Args)]
 pub struct FleetArgs {
-    /// The nexus binary; measure a release build
-    #[arg(long, env = "NEXUS_BIN", default_value = "target/release/nexus", value_name = "PATH")]
+    /// The nexus binary; measure what ships, `cargo build --profile dist -p nexus`
+    #[arg(long, env = "NEXUS_BIN", default_value = "target/dist/nexus", value_name = "PATH")]
     pub nexus: PathBuf,
     /// Where data folders are made and removed; on a disk. Default: beside this binary
     #[arg(long, value_name = "PATH")]
@@ -243,8 +243,8 @@ impl FleetArgs {
 /// Arguments of `idle`.
 #[derive(Debug, Args)]
 pub struct IdleArgs {
-    /// The nexus binary; measure a release build
-    #[arg(long, env = "NEXUS_BIN", default_value = "target/release/nexus", value_name = "PATH")]
+    /// The nexus binary; measure what ships, `cargo build --profile dist -p nexus`
+    #[arg(long, env = "NEXUS_BIN", default_value = "target/dist/nexus", value_name = "PATH")]
     pub nexus: PathBuf,
     /// Where data folders are made and removed; on a disk. Default: beside this binary
     #[arg(long, value_name = "PATH")]
