@@ -17,6 +17,7 @@ mod contract {
     mod figures;
     mod fleet;
     mod model;
+    mod offer_faults;
     mod offers;
     mod redis;
     mod rig;

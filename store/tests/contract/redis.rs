@@ -13,11 +13,11 @@ use super::rig::server::{Server, Trio, free_port};
 use super::rig::*;
 
 /// How long anything may take to come right again.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server of its own with a bus that is quick to give a command up.
-struct Faulty {
-    rig: Rig,
+pub(super) struct Faulty {
+    pub(super) rig: Rig,
     server: Server,
     _dir: TempDir,
 }
@@ -33,7 +33,7 @@ async fn open_at(url: &str, clock: &ManualClock) -> Result<Bus, nexus_store::bus
 }
 
 impl Faulty {
-    async fn start(more: &[&str]) -> Self {
+    pub(super) async fn start(more: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let server = Server::start(dir.path(), more).await;
         // The rig only makes events and calls the bus.
@@ -42,13 +42,28 @@ impl Faulty {
         Self { rig, server, _dir: dir }
     }
 
-    async fn say(&self, commands: &[&str]) -> String {
+    pub(super) async fn say(&self, commands: &[&str]) -> String {
         self.server.place().say(commands).await.unwrap()
+    }
+
+    /// Asks while the server hangs for longer than a command may take; it does afterwards what it was sent. For a server that
+    /// was started with `--enable-debug-command yes`.
+    pub(super) async fn while_it_hangs<T>(&self, asked: impl Future<Output = T>) -> T {
+        let hang = self.say(&["DEBUG SLEEP 5"]);
+        let asked = async {
+            let answered = async || {
+                let ping = self.server.place();
+                tokio::time::timeout(Duration::from_millis(200), ping.say(&["PING"])).await.is_ok()
+            };
+            while answered().await {}
+            asked.await
+        };
+        tokio::join!(hang, asked).1
     }
 }
 
 /// Appends until it succeeds, as ingest does.
-async fn append_again(rig: &Rig, name: &str) -> Appended {
+pub(super) async fn append_again(rig: &Rig, name: &str) -> Appended {
     let mut tries = tokio::time::interval(Duration::from_millis(50));
     let again = async {
         loop {
@@ -322,18 +337,9 @@ async fn what_a_pull_took_whose_answer_was_lost_comes_back_untried() {
     rig.fill(&names, inbox(1)).await;
     // From here on the server knows the script.
     assert!(rig.pull_ids(inbox(2), session(1)).await.is_empty());
-    // The server hangs for longer than a command may take, and does afterwards what it was sent.
-    let hang = async { faulty.say(&["DEBUG SLEEP 5"]).await };
-    let pull = async {
-        let answered = async || {
-            let ping = faulty.server.place();
-            tokio::time::timeout(Duration::from_millis(200), ping.say(&["PING"])).await.is_ok()
-        };
-        while answered().await {}
-        rig.bus.pull(&tenant(), inbox(1), session(1), 7, 1 << 20).await.unwrap_err()
-    };
-    let (_, error) = tokio::join!(hang, pull);
-    assert_eq!(error.label(), "storage");
+    let acme = tenant();
+    let pull = Box::pin(rig.bus.pull(&acme, inbox(1), session(1), 7, 1 << 20));
+    assert_eq!(label(faulty.while_it_hangs(pull).await), "storage");
     append_again(rig, "last").await;
     let mut watch = rig.bus.watch_inbox(&tenant(), inbox(1));
     let mut got = Vec::new();
@@ -550,108 +556,4 @@ async fn a_session_of_a_dead_gateway_takes_nothing_whichever_process_asks() {
     assert!(rig.pull(inbox(1), session(1), 9).await.is_empty());
     assert!(survivor.pull(&tenant(), inbox(1), session(1), 9, usize::MAX).await.unwrap().is_empty());
     assert_eq!(rig.pull_ids(inbox(1), session(2)).await, ids(&["a", "b"]));
-}
-
-/// Who holds what is of another type for a while: nothing can be handed out, and all is routed.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_handed_out_waits() {
-    let faulty = Faulty::start(&[]).await;
-    let rig = &faulty.rig;
-    let holders = format!("nexus:{{acme/acme}}:i:{}:h", inbox(1).uuid().simple());
-    faulty.say(&[&format!("SET {holders} x")]).await;
-    let mut watch = rig.bus.watch_inbox(&tenant(), inbox(1));
-    let mut offer = rig.bus.offer(&tenant(), session(1));
-    offer.make([inbox(1)], 9, usize::MAX);
-    rig.fill(&["a"], inbox(1)).await;
-    assert!(tokio::time::timeout(PATIENCE, offer.taken()).await.unwrap().is_none());
-    changed(&mut watch).await;
-    assert!(rig.unrouted().await.is_empty());
-    faulty.say(&[&format!("DEL {holders}")]).await;
-    let got = rig.pull(inbox(1), session(1), 9).await;
-    assert_eq!((ids_of(&got), got[0].attempt), (ids(&["a"]), 1));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_handed_over_by_a_route_whose_answer_was_lost_comes_back_untried() {
-    let faulty = Faulty::start(&["--enable-debug-command", "yes"]).await;
-    let rig = &faulty.rig;
-    // From here on the server knows the script.
-    rig.fill(&["a"], inbox(2)).await;
-    rig.store_all(&["b"]).await;
-    let (partition, seq, _) = rig.unrouted().await[0];
-    let epoch = rig.bus.acquire(&tenant(), partition).await.unwrap();
-    let mut offer = rig.bus.offer(&tenant(), session(1));
-    offer.make([inbox(1)], 9, usize::MAX);
-    // The server hangs for longer than a command may take, and does afterwards what it was sent.
-    let hang = async { faulty.say(&["DEBUG SLEEP 5"]).await };
-    let route = async {
-        let answered = async || {
-            let ping = faulty.server.place();
-            tokio::time::timeout(Duration::from_millis(200), ping.say(&["PING"])).await.is_ok()
-        };
-        while answered().await {}
-        let routes = vec![to(seq, &[inbox(1)])];
-        rig.bus.route(&tenant(), partition, epoch, routes, HandOut::ToOffers).await
-    };
-    let (_, outcome) = tokio::join!(hang, route);
-    assert_eq!(label(outcome), "storage");
-    assert!(tokio::time::timeout(PATIENCE, offer.taken()).await.unwrap().is_none());
-    append_again(rig, "last").await;
-    // Whether it was done or not is seen by who routes again.
-    let mut watch = rig.bus.watch_inbox(&tenant(), inbox(1));
-    let mut got = Vec::new();
-    while got.is_empty() {
-        rig.route(&[inbox(1)]).await;
-        got = rig.pull(inbox(1), session(2), 1).await;
-        if got.is_empty() {
-            changed(&mut watch).await;
-        }
-    }
-    assert_eq!((ids_of(&got), got[0].attempt), (ids(&["b"]), 1));
-    assert_eq!(rig.end(session(1)).await, 0);
-}
-
-/// One inbox of two is of another type. The other one, which somebody waits for, is handed nothing: nothing is routed.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_route_that_fails_hands_nothing_out() {
-    let faulty = Faulty::start(&[]).await;
-    let rig = &faulty.rig;
-    rig.store_all(&["a"]).await;
-    let waiting = rig.unrouted().await;
-    let broken = format!("nexus:{{acme/acme}}:i:{}:w", inbox(2).uuid().simple());
-    faulty.say(&[&format!("SET {broken} x")]).await;
-    let mut offer = rig.bus.offer(&tenant(), session(1));
-    offer.make([inbox(1)], 9, usize::MAX);
-    let (partition, seq, _) = waiting[0];
-    let epoch = rig.bus.acquire(&tenant(), partition).await.unwrap();
-    let routes = vec![to(seq, &[inbox(1), inbox(2)])];
-    let outcome = rig.bus.route(&tenant(), partition, epoch, routes, HandOut::ToOffers).await;
-    assert_eq!(label(outcome), "storage");
-    assert!(tokio::time::timeout(PATIENCE, offer.taken()).await.unwrap().is_none());
-    assert_eq!(rig.unrouted().await, waiting);
-    faulty.say(&[&format!("DEL {broken}")]).await;
-    rig.route(&[inbox(1), inbox(2)]).await;
-    for n in 1..=2 {
-        let got = rig.pull(inbox(n), session(n), 9).await;
-        assert_eq!((ids_of(&got), got[0].attempt), (ids(&["a"]), 1));
-    }
-}
-
-/// What is due cannot be read: what comes is routed, waits, and is handed to nobody before it.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_due_and_cannot_be_read_holds_up_no_route() {
-    let faulty = Faulty::start(&[]).await;
-    let rig = &faulty.rig;
-    let prefix = "nexus:{acme/acme}";
-    let other = inbox(9).uuid().simple();
-    faulty.say(&[&format!("ZADD {prefix}:due 1 {other}"), &format!("SET {prefix}:i:{other}:t x")]).await;
-    let mut watch = rig.bus.watch_inbox(&tenant(), inbox(1));
-    let mut offer = rig.bus.offer(&tenant(), session(1));
-    offer.make([inbox(1)], 9, usize::MAX);
-    rig.fill(&["a"], inbox(1)).await;
-    let handed = tokio::time::timeout(PATIENCE, offer.taken()).await.unwrap().unwrap();
-    assert!(handed.read().await.unwrap().is_empty());
-    changed(&mut watch).await;
-    faulty.say(&[&format!("DEL {prefix}:i:{other}:t")]).await;
-    assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a"]));
 }

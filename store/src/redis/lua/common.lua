@@ -66,6 +66,16 @@ local function read_state(text)
   return tonumber(attempts), replay, time, rest
 end
 
+-- Puts places into an inbox, where they wait.
+local function wait_at(inbox, places)
+  local pairs_of = {}
+  for _, seq in ipairs(places) do
+    pairs_of[#pairs_of + 1] = seq
+    pairs_of[#pairs_of + 1] = seq
+  end
+  call_many('ZADD', inbox_key(inbox, 'w'), pairs_of)
+end
+
 -- Keeps the time at which the first delay of an inbox ends.
 local function note_due(inbox)
   local first = call('ZRANGE', inbox_key(inbox, 't'), 0, 0, 'WITHSCORES')
@@ -79,13 +89,8 @@ local function end_delays(inbox)
   local ended = call('ZRANGEBYSCORE', t, '-inf', now, 'LIMIT', 0, ENDED_AT_ONCE)
   local far = '(' .. string.format('%.0f', now_n + LONGEST)
   for _, seq in ipairs(call('ZRANGEBYSCORE', t, far, '+inf', 'LIMIT', 0, ENDED_AT_ONCE)) do ended[#ended + 1] = seq end
-  local waits = {}
-  for _, seq in ipairs(ended) do
-    waits[#waits + 1] = seq
-    waits[#waits + 1] = seq
-  end
   -- First where it goes to, then where it comes from: whatever fails in between loses nothing.
-  call_many('ZADD', inbox_key(inbox, 'w'), waits)
+  wait_at(inbox, ended)
   call_many('ZREM', t, ended)
   note_due(inbox)
   return #ended > 0

@@ -33,16 +33,6 @@ local function waiting(inbox, from, to)
   return places, events
 end
 
--- What was put into an inbox: places.
-local function wait_at(inbox, places)
-  local pairs_of = {}
-  for _, seq in ipairs(places) do
-    pairs_of[#pairs_of + 1] = seq
-    pairs_of[#pairs_of + 1] = seq
-  end
-  call_many('ZADD', inbox_key(inbox, 'w'), pairs_of)
-end
-
 -- What is due comes first, by its place.
 local function end_what_is_due()
   for _, inbox in ipairs(call('ZRANGEBYSCORE', base .. ':due', '-inf', now, 'LIMIT', 0, 200)) do
