@@ -100,10 +100,12 @@ pub(super) async fn unrouted(
     Ok(Part { items, more })
 }
 
-/// An event as it stands in a queue: `id:lengths:changes`, with a `:` in the lengths.
+/// An event as it stands in a queue: `id:lengths@thread:changes`, with a `:` in the lengths. One that was queued by an earlier
+/// version tells no thread.
 fn queued(member: &str) -> Option<(EventId, Lengths)> {
     let (id, rest) = member.split_once(':')?;
     let (lengths, _) = rest.match_indices(':').nth(1).and_then(|(end, _)| rest.split_at_checked(end))?;
+    let lengths = lengths.split_once('@').map_or(lengths, |(lengths, _)| lengths);
     Some((EventId::from(uuid::Uuid::try_parse(id).ok()?), lengths.parse().ok()?))
 }
 
@@ -290,4 +292,24 @@ pub(super) async fn inbox_depth(
         })
     };
     depth().ok_or_else(|| malformed(doing))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_a_queue_is_read_with_and_without_a_thread() {
+        let id = "0190163d8694739baea5966c26f8ad91";
+        let read = |rest: &str| queued(&format!("{id}:{rest}")).map(|(_, lengths)| lengths.to_string());
+        for (rest, lengths) in [
+            ("12:345@abc:1k3:a@b", "12:345"),
+            ("12:34/345@abc:1", "12:34/345"),
+            ("12:345:1k3:a@b", "12:345"),
+            ("12:34/345:1", "12:34/345"),
+        ] {
+            assert_eq!(read(rest).as_deref(), Some(lengths), "{rest}");
+        }
+        assert_eq!(read("12:34-345@abc:1"), None);
+    }
 }

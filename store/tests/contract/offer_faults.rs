@@ -98,3 +98,35 @@ async fn what_is_due_and_cannot_be_read_holds_up_no_route() {
     faulty.say(&[&format!("DEL {prefix}:i:{other}:t")]).await;
     assert_eq!(rig.pull_ids(inbox(1), session(1)).await, ids(&["a"]));
 }
+
+/// Events that an earlier version queued tell no thread there. They are handed over all the same, and their thread is held.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_queued_without_its_thread_is_handed_over_in_order() {
+    let faulty = Faulty::start(&[]).await;
+    let rig = &faulty.rig;
+    for name in ["a", "b"] {
+        let mut event = rig.event(name);
+        "one".clone_into(&mut event.thread_key);
+        rig.store(event).await;
+    }
+    let (partition, ..) = rig.unrouted().await[0];
+    let as_before = "local q = KEYS[1]
+        for _, member in ipairs(redis.call('ZRANGE', q, 0, -1)) do
+          local seq, before = redis.call('ZSCORE', q, member), string.gsub(member, '@%x+', '')
+          redis.call('ZREM', q, member)
+          redis.call('ZADD', q, seq, before)
+        end
+        return redis.call('ZRANGE', q, 0, -1)"
+        .replace('\n', " ");
+    let queue = format!("nexus:{{acme/acme}}:q:{partition}");
+    let queued = faulty.say(&[&format!("EVAL \"{as_before}\" 1 {queue}")]).await;
+    assert!(queued.contains(&id("a").uuid().simple().to_string()) && !queued.contains('@'), "{queued}");
+    let mut offer = rig.bus.offer(&tenant(), session(1));
+    offer.make([inbox(1)], 1, usize::MAX);
+    rig.route(&[inbox(1)]).await;
+    let handed = tokio::time::timeout(PATIENCE, offer.taken()).await.unwrap().unwrap();
+    assert_eq!(ids_of(&handed.read().await.unwrap()), ids(&["a"]));
+    assert!(rig.pull_ids(inbox(1), session(2)).await.is_empty());
+    assert_eq!(rig.ack(session(1), &["a"]).await, 1);
+    assert_eq!(rig.pull_ids(inbox(1), session(2)).await, ids(&["b"]));
+}

@@ -10,8 +10,9 @@ if spool ~= '' then
   upto = tonumber(call('GET', mark)) or 0
   if upto < known then return { 'l' .. string.format('%.0f', upto) } end
 end
-local m = call('HMGET', base, 'last', 'stored', 'pending')
+local m = call('HMGET', base, 'last', 'stored', 'pending', 'wakes')
 local last, stored, pending = tonumber(m[1]) or 0, tonumber(m[2]) or 0, tonumber(m[3]) or 0
+local wakes = (tonumber(m[4]) or 0) + 1
 local out, any, ids, queues, claimed = {}, false, {}, {}, {}
 
 -- Its payload has a short life until this makes it last: what is never appended is cleared up by itself.
@@ -51,7 +52,7 @@ local function append()
       queues[partition] = queue
       queue[#queue + 1] = seq
       -- All that who routes wants to know: it reads this and the payload, and no script is run for it.
-      queue[#queue + 1] = table.concat({ id, lengths, ARGV[i + 9] }, ':')
+      queue[#queue + 1] = id .. ':' .. lengths .. '@' .. ARGV[i + 7] .. ':' .. ARGV[i + 9]
       wake_partition(partition)
       out[#out + 1] = 's' .. seq
     end
@@ -60,7 +61,7 @@ local function append()
   if any then
     call_many('HSET', base .. ':ids', ids)
     for partition, queue in pairs(queues) do call_many('ZADD', base .. ':q:' .. partition, queue) end
-    call('HSET', base, 'last', last, 'stored', stored, 'pending', pending)
+    call('HSET', base, 'last', last, 'stored', stored, 'pending', pending, 'wakes', wakes)
   end
   -- A mark that is not there reads like a loss, so it stays far longer than a tenant is quiet.
   if spool ~= '' and #out > 0 then call('SET', mark, string.format('%.0f', upto), 'PX', 34560000000) end
@@ -82,5 +83,5 @@ if not done then
   if type(failure) == 'table' then return failure end
   return redis.error_reply(tostring(failure))
 end
-if any then publish() end
+if any then publish(wakes) end
 return out

@@ -23,6 +23,11 @@ local function claimed(note)
   return nil
 end
 
+-- A command with many arguments and no key before them, in portions that Lua can unpack.
+local function call_pairs(command, args)
+  for first = 1, #args, 1000 do call(command, unpack(args, first, math.min(first + 999, #args))) end
+end
+
 -- What undoes the changes so far, the last one first.
 local undo = {}
 
@@ -121,7 +126,7 @@ local function queued(queue, first, last)
 end
 
 local out, routed, left_out, at, queues, seen, fresh = {}, 0, 0, 7, {}, {}, {}
--- What a queue tells of the events that are routed, by place: id and lengths.
+-- What a queue tells of the events that are routed, by place: id, lengths and thread.
 local known = {}
 
 -- Routes of one partition, from `at` on.
@@ -142,8 +147,9 @@ local function route_some(partition, count)
     -- What was routed waits no more, and what waits elsewhere is of another partition.
     local member = there[seq]
     if member and not seen[member] then
-      local id, lengths, change = string.match(member, '^(%x+):(%d+:[%d/]+):(.*)$')
-      known[seq] = { id, lengths }
+      -- One that was queued by an earlier version tells no thread.
+      local id, lengths, thread, change = string.match(member, '^(%x+):(%d+:[%d/]+)@?(%x*):(.*)$')
+      known[seq] = { id, lengths, thread }
       left_out = left_out + put(seq, change or '', decision, of, at - 1)
       routed = routed + 1
       gone[#gone + 1] = member
@@ -164,9 +170,9 @@ local function as_waiting(places)
   table.sort(places, function(a, b) return tonumber(a) < tonumber(b) end)
   local events = {}
   for n, seq in ipairs(places) do
-    local id, lengths = unpack(known[seq], 1, 2)
-    if not id or not lengths then return nil end
-    events[n] = { id, call('HGET', event_key(seq), 'g') or '', lengths, 'w0:0:0:' }
+    local id, lengths, thread = unpack(known[seq], 1, 3)
+    if not id or not lengths or thread == '' then return nil end
+    events[n] = { id, thread, lengths, 'w0:0:0:' }
   end
   return { places = places, events = events }
 end
@@ -187,8 +193,14 @@ local function route_all()
     offered = {}
     for _, offer in ipairs(offers) do offer.open = false end
   end
+  local at_offers = {}
+  for inbox in pairs(waits) do
+    if offered[inbox] then at_offers[#at_offers + 1] = inbox_key(inbox, 'w') end
+  end
+  -- As a rule nothing waits in any of them, and this is the only question.
+  local filled = #at_offers > 0 and call('EXISTS', unpack(at_offers)) or 0
   for inbox, places in pairs(waits) do
-    local empty = offered[inbox] and call('EXISTS', inbox_key(inbox, 'w')) == 0
+    local empty = offered[inbox] and (filled == 0 or filled < #at_offers and call('EXISTS', inbox_key(inbox, 'w')) == 0)
     fresh[inbox] = empty and as_waiting(places) or nil
     if not fresh[inbox] then
       wait_at(inbox, places)

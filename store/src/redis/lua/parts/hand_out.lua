@@ -19,6 +19,12 @@ local function note(session, ids, notes)
   call_many('HSET', key, fields)
 end
 
+-- Others wait in an inbox for what a session holds.
+local function waited_for(session, inbox)
+  local text = call('HGET', session_key(session), WAITED) or ''
+  if not string.find(text, inbox, 1, true) then call('HSET', session_key(session), WAITED, text .. inbox .. ';') end
+end
+
 -- Who holds nothing at all holds no thread either, whatever stands of it.
 local holds_something = {}
 local function is_at_work(session)
