@@ -153,7 +153,8 @@ fn nexus(common: &Common, home: &Path, [ingest, gateway, admin]: [SocketAddr; 3]
     let mut command = Command::new(&common.nexus);
     command.arg("dev").arg(folder).arg("--data").arg(home.join("data"));
     command.args(["--ingest", &ingest.to_string(), "--gateway", &gateway.to_string()]);
-    command.args(["--admin", &admin.to_string()]);
+    // So that no token expires meanwhile.
+    command.args(["--admin", &admin.to_string(), "--token-lifetime", "24h"]);
     Ok(command)
 }
 
