@@ -40,11 +40,7 @@ local function waiting(inbox, from, to)
 end
 
 -- What is due comes first, by its place.
-local function end_what_is_due()
-  for _, inbox in ipairs(call('ZRANGEBYSCORE', base .. ':due', '-inf', now, 'LIMIT', 0, 200)) do
-    if end_delays(inbox) then wake_inbox(inbox) end
-  end
-end
+local function end_what_is_due() end_due('-inf', now) end
 
 -- Chooses what to hand out: the first that wait, without the threads that others are at. `fresh` are places and events of
 -- an inbox in which nothing waits but these, and these not yet: what of them is not handed out goes there.
